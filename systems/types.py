@@ -1,0 +1,89 @@
+"""What passes between the stages: a picture of the subject, a radiance field, a mesh.
+
+Frame, stated once: right-handed, +Z up, the object's front looks along -Y, the object lies inside [-1, 1]^3.
+Colours are sRGB in [0, 1]. Density is per unit length. glTF's axes appear in ``pipeline.gltf`` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from ..configs.errors import SlipcastError
+
+
+@dataclass(frozen=True)
+class SubjectImage:
+    """A picture of one object and its coverage: rgb [H, W, 3] and alpha [H, W], float32 in [0, 1], sRGB."""
+
+    rgb: np.ndarray
+    alpha: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.alpha.shape != self.rgb.shape[:2]:
+            raise ValueError(
+                f"SubjectImage expects rgb [H, W, 3] and alpha [H, W], not {self.rgb.shape} and {self.alpha.shape}"
+            )
+
+    def over(self, background: tuple[float, float, float]) -> np.ndarray:
+        """The picture composited over one colour, [H, W, 3]."""
+        alpha = self.alpha[..., None]
+        return self.rgb * alpha + np.asarray(background, np.float32) * (1 - alpha)
+
+    def save(self, path: Path) -> None:
+        """Write an RGBA PNG (8 bit)."""
+        rgba = np.concatenate([self.rgb, self.alpha[..., None]], -1)
+        Image.fromarray((rgba * 255 + 0.5).clip(0, 255).astype(np.uint8)).save(path)
+
+    @classmethod
+    def load(cls, path: Path) -> SubjectImage:
+        """Read any picture PIL reads; one without transparency is all subject (alpha 1)."""
+        rgba = np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255
+        return cls(rgb=rgba[..., :3].copy(), alpha=rgba[..., 3].copy())
+
+
+@runtime_checkable
+class RadianceField(Protocol):
+    """Density and colour at points: what every 3-D stage reads, whether frozen or trained."""
+
+    def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """points [N, 3] in [-1, 1]^3 -> density [N] >= 0 per unit length, rgb [N, 3] in [0, 1]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh, optionally with a UV atlas and a base-colour texture.
+
+    vertices [V, 3] float32, faces [F, 3] int32 (counter-clockwise seen from outside), normals [V, 3] float32,
+    uv [V, 2] float32 with (0, 0) at the picture's lower left, texture [H, W, 3] uint8 sRGB, row 0 at the top.
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    normals: np.ndarray
+    uv: np.ndarray | None = None
+    texture: np.ndarray | None = None
+
+    def with_(self, **changes: np.ndarray | None) -> Mesh:
+        """A copy with some arrays replaced."""
+        return replace(self, **changes)
+
+    def save(self, path: Path) -> None:
+        """Write every array to one safetensors file."""
+        arrays = {k: np.ascontiguousarray(v) for k, v in vars(self).items() if v is not None}
+        save_file(arrays, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Mesh:
+        """Read what ``save`` wrote."""
+        try:
+            return cls(**load_file(path))
+        except (OSError, ValueError, TypeError) as error:
+            raise SlipcastError(f"{path} is not a readable slipcast mesh ({error}); run the mesh stage again") from error
