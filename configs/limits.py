@@ -1,0 +1,39 @@
+"""Values of the right type that still make no sense: outside their limits, or at odds with each other."""
+
+from __future__ import annotations
+
+import math
+from operator import attrgetter
+from typing import Any
+
+from .errors import BadInput
+from .names import FIELDS
+from .schema import MakeConfig
+
+
+def check_limits(config: MakeConfig) -> None:
+    """Raise ``BadInput`` for the first value that lies outside its limits."""
+    for key, item in FIELDS.items():
+        _check_one(key, attrgetter(key)(config), **{k: v for k, v in item.metadata.items() if k in _LIMITS})
+    refine = config.refine
+    for low, high in (("t_min", "t_max"), ("t_min", "t_max_end"), ("elevation_min_deg", "elevation_max_deg")):
+        if getattr(refine, low) > getattr(refine, high):
+            raise BadInput(
+                f"refine.{low}={getattr(refine, low)} must not exceed refine.{high}={getattr(refine, high)}"
+            )
+
+
+_LIMITS = ("at_least", "at_most", "choices")
+
+
+def _check_one(key: str, value: Any, *, at_least: float | None, at_most: float | None, choices: tuple[str, ...] | None) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"setting {key} expects a finite number, not {value}")
+    if at_least is not None and value < at_least:
+        raise BadInput(f"setting {key} expects at least {at_least}, not {value}")
+    if at_most is not None and value > at_most:
+        raise BadInput(f"setting {key} expects at most {at_most}, not {value}")
+    if choices is not None:
+        for entry in value if isinstance(value, list) else [value]:
+            if entry not in choices:
+                raise BadInput(f"setting {key} knows {', '.join(choices)}, not {entry!r}")
