@@ -1,0 +1,206 @@
+"""One formula for every guidance: a base, and weighted differences of what the denoisers say.
+
+    eps_hat(x_t, t) = eps_base + sum_i w_i(t) * T_i(eps_pos_i - eps_neg_i)
+
+A *branch* is a noise predictor under a condition.  A *term* is (positive branch, negative branch, weight).
+T_i is the identity unless a term names a transform (Perp-Neg).
+
+Convention, stated once and used everywhere: w = 1 with one term around the base returns the positive branch,
+w = 0 returns the base, so w is diffusers' ``guidance_scale``.  Papers that start from the text branch use
+s = w - 1 (Ho & Salimans; threestudio's 100 is 101 here).
+
+Time in weights: a weight may be a function of ``t / T`` in [0, 1), the training timestep over the number of
+training timesteps; 0 is the clean end, 1 is noise.
+
+With identity transforms the formula is an affine sum over UNIQUE branches: its coefficients sum to 1, so it
+holds for eps, v, x0 and score alike as long as all branches share x_t, t, noise schedule and latent space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .predictors import NoisePredictor
+
+Weight = float | Callable[[float], float]
+"""A constant, or a function of t / T."""
+
+_ROUNDING = 1e-12  # 1 - 0.3 - 0.7 is not 0 in floating point; a branch must not be evaluated for that.
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A noise predictor under one condition; two branches are equal if they share both objects.
+
+    The name is for people (plots, error sentences).  The condition is None for a predictor that takes no text,
+    else a text embedding [1, tokens, width], or [batch, tokens, width] with one text per sample.
+    """
+
+    name: str
+    predictor: NoisePredictor
+    condition: Tensor | None = None
+
+    def __eq__(self, other: object) -> bool:
+        same_type = isinstance(other, Branch)
+        return same_type and other.predictor is self.predictor and other.condition is self.condition
+
+    def __hash__(self) -> int:
+        return hash((id(self.predictor), id(self.condition)))
+
+
+class Transform(Protocol):
+    """What a term may do to its difference before it is weighted; it may look at other branches."""
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """The branches whose eps the transform reads."""
+        ...
+
+    def __call__(self, delta: Tensor, eps: Mapping[Branch, Tensor]) -> Tensor:
+        """delta [B, C, h, w] and the eps of the branches asked for -> transformed delta [B, C, h, w]."""
+        ...
+
+
+@dataclass(frozen=True)
+class PerpendicularTo:
+    """Keep only the part of a difference that is orthogonal to another one, sample by sample.
+
+    Perp-Neg (arxiv.org/abs/2304.04968): a negative prompt must not undo what the positive prompt asks for.
+    """
+
+    positive: Branch
+    negative: Branch
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        return (self.positive, self.negative)
+
+    def __call__(self, delta: Tensor, eps: Mapping[Branch, Tensor]) -> Tensor:
+        direction = (eps[self.positive] - eps[self.negative]).flatten(1)
+        # Clamped: where the two branches agree there is no direction, and nothing is to be removed.
+        length2 = direction.square().sum(1).clamp_min(torch.finfo(delta.dtype).tiny)
+        along = (delta.flatten(1) * direction).sum(1) / length2
+        return delta - (along[:, None] * direction).view_as(delta)
+
+
+@dataclass(frozen=True)
+class Term:
+    """weight(t) * transform(eps_positive - eps_negative)."""
+
+    positive: Branch
+    negative: Branch
+    weight: Weight
+    transform: Transform | None = None
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """Every branch the term reads."""
+        return (self.positive, self.negative, *(self.transform.branches if self.transform else ()))
+
+    def weight_at(self, t: float) -> float:
+        """The weight at t / T = ``t``.
+
+        Raises:
+            ValueError: the weight is not a finite number there.
+        """
+        w = float(self.weight(t)) if callable(self.weight) else float(self.weight)
+        if not math.isfinite(w):
+            raise ValueError(
+                f"The weight of ({self.positive.name} - {self.negative.name}) is {w} at t/T = {t:.3f}."
+            )
+        return w
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """A base branch and the terms added to it; the whole of guidance, as data."""
+
+    base: Branch
+    terms: Sequence[Term] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", tuple(self.terms))
+        names = [branch.name for branch in self.branches]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"Different branches need different names, but {twice} stand for more than one branch."
+            )
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """Every unique branch, the base first."""
+        return _unique([self.base, *(branch for term in self.terms for branch in term.branches)])
+
+    def coefficients(self, t: float, *, drop_base: bool = False) -> dict[Branch, float]:
+        """The number in front of each unique branch at t / T = ``t``; they sum to 1.
+
+        Terms with a transform are not part of an affine sum; they are left out here and added by ``combine``.
+
+        Args:
+            t: t / T in [0, 1].
+            drop_base: leave out the leading eps_base, so that the coefficients sum to 0.
+        """
+        parts: dict[Branch, list[float]] = {self.base: [] if drop_base else [1.0]}
+        for term in self.terms:
+            if term.transform is None:
+                w = term.weight_at(t)
+                parts.setdefault(term.positive, []).append(w)
+                parts.setdefault(term.negative, []).append(-w)
+        sums = {branch: math.fsum(values) for branch, values in parts.items()}
+        return {branch: 0.0 if abs(value) < _ROUNDING else value for branch, value in sums.items()}
+
+    def needed(self, times: Iterable[float], *, drop_base: bool = False) -> tuple[Branch, ...]:
+        """The branches that take part at one of these t / T: the others need not be evaluated."""
+        found: list[Branch] = []
+        for t in sorted(set(times)):
+            found += [branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0]
+            found += [
+                b for term in self.terms if term.transform and term.weight_at(t) != 0 for b in term.branches
+            ]
+        return tuple(branch for branch in self.branches if branch in set(found))
+
+    def combine(
+        self, eps: Mapping[Branch, Tensor], times: Sequence[float], *, drop_base: bool = False
+    ) -> Tensor:
+        """The formula on tensors.
+
+        Args:
+            eps: what each needed branch says, [B, C, h, w] each.
+            times: t / T of each sample, B numbers.
+            drop_base: leave out eps_base: only the sum of the weighted differences.
+        Returns:
+            eps_hat [B, C, h, w]
+        """
+        rows = [self.coefficients(t, drop_base=drop_base) for t in times]
+        total = torch.zeros_like(next(iter(eps.values())))
+        for branch in rows[0]:
+            total = _add_scaled(total, [row[branch] for row in rows], lambda branch=branch: eps[branch])
+        for term in self.terms:
+            if term.transform:
+                weights = [term.weight_at(t) for t in times]
+                total = _add_scaled(total, weights, lambda term=term: _transformed(term, eps))
+        return total
+
+
+def _unique(branches: Iterable[Branch]) -> tuple[Branch, ...]:
+    return tuple(dict.fromkeys(branches))
+
+
+def _transformed(term: Term, eps: Mapping[Branch, Tensor]) -> Tensor:
+    delta = eps[term.positive] - eps[term.negative]
+    return term.transform(delta, eps) if term.transform else delta
+
+
+def _add_scaled(total: Tensor, scales: list[float], value: Callable[[], Tensor]) -> Tensor:
+    """total + scales * value(), one scale per sample; ``value`` is not asked for when nothing is to be added."""
+    if not any(scales):
+        return total
+    return total + torch.tensor(scales, dtype=total.dtype, device=total.device).view(-1, 1, 1, 1) * value()

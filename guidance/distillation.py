@@ -1,0 +1,119 @@
+"""Score distillation: how a picture should change to look more probable to the guided denoiser.
+
+    grad = w(t) (eps_hat(x_t, t) - eps),   x_t = a z + s eps           (DreamFusion, arxiv.org/abs/2209.14988, Eq. 3)
+
+eps_hat comes from the same callable as in ``sampling``; there is no guidance arithmetic here, and no gradient
+through the denoiser.  Leaving out the base prediction and the noise,
+
+    grad = w(t) sum_i w_i T_i(eps_pos_i - eps_neg_i),
+
+is classifier score distillation (CSD, arxiv.org/abs/2310.19415): ``drop_base``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .schedules import NoiseSchedule
+
+WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigma": lambda alpha_bar: (1 - alpha_bar).sqrt(),
+    "one_minus_alpha_bar": lambda alpha_bar: 1 - alpha_bar,
+    "uniform": torch.ones_like,
+}
+"""w(t) as a function of alpha_bar_t; threestudio and DreamFusion use ``one_minus_alpha_bar``."""
+
+
+class DistillableNoise(Protocol):
+    """What distillation asks of a denoiser; ``GuidedNoise`` is one."""
+
+    @property
+    def schedule(self) -> NoiseSchedule: ...
+
+    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor: ...
+
+    def delta(self, x_t: Tensor, t: Tensor) -> Tensor: ...
+
+
+@torch.no_grad()
+def sds_gradient(
+    noise_fn: DistillableNoise,
+    latents: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    *,
+    weighting: str = "sigma",
+    drop_base: bool = False,
+    clamp: float | None = None,
+) -> Tensor:
+    """The gradient of score distillation with respect to the latents.
+
+    Args:
+        noise_fn: the guided denoiser.
+        latents: clean latents z [B, C, h, w], scaled as the network saw them in training.
+        t: one timestep per sample [B], integers in [0, T).
+        noise: unit normal eps [B, C, h, w].
+        weighting: a key of ``WEIGHTINGS``.
+        drop_base: use the guidance's differences alone (CSD).
+        clamp: cut every entry to [-clamp, clamp]; rare large entries otherwise tear holes in a field.
+    Returns:
+        Gradient [B, C, h, w]; not differentiable.
+    Raises:
+        ValueError: unknown weighting, or clamp is not positive.
+    """
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"weighting is one of {sorted(WEIGHTINGS)}, not {weighting!r}.")
+    if clamp is not None and not clamp > 0:
+        raise ValueError(f"clamp must be positive, not {clamp}.")
+    schedule = noise_fn.schedule
+    x_t = schedule.add_noise(latents, noise, t)
+    direction = noise_fn.delta(x_t, t) if drop_base else noise_fn(x_t, t) - noise
+    w = WEIGHTINGS[weighting](schedule.alpha_bar(t.to(latents.device))).to(latents.dtype)
+    grad = w.view(-1, 1, 1, 1) * direction
+    return grad if clamp is None else grad.clamp(-clamp, clamp)
+
+
+def sds_loss(
+    noise_fn: DistillableNoise,
+    latents: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    *,
+    weighting: str = "sigma",
+    drop_base: bool = False,
+    clamp: float | None = None,
+) -> Tensor:
+    """0.5 || z - stopgrad(z - grad) ||^2: a scalar whose gradient with respect to z is ``sds_gradient``.
+
+    Summed over the batch; its value is 0.5 || grad ||^2, which says little about progress.
+    """
+    grad = sds_gradient(noise_fn, latents, t, noise, weighting=weighting, drop_base=drop_base, clamp=clamp)
+    return 0.5 * (latents - (latents - grad).detach()).square().sum()
+
+
+def annealed_range(
+    progress: float, *, low: tuple[float, float] = (0.02, 0.02), high: tuple[float, float] = (0.98, 0.5)
+) -> tuple[float, float]:
+    """The range of t / T to draw from at ``progress`` in [0, 1] of the run, each end moving linearly (first, last).
+
+    Much noise first, for layout; less later, for detail.
+    """
+    if not 0 <= progress <= 1:
+        raise ValueError(f"progress lies in [0, 1], not {progress}.")
+    t_low, t_high = (first + progress * (last - first) for first, last in (low, high))
+    if not 0 <= t_low <= t_high <= 1:
+        raise ValueError(f"The range of t/T must satisfy 0 <= low <= high <= 1, not {t_low} and {t_high}.")
+    return t_low, t_high
+
+
+def draw_timesteps(
+    count: int, t_range: tuple[float, float], schedule: NoiseSchedule, generator: torch.Generator
+) -> Tensor:
+    """``count`` timesteps [count], uniform in a range of t / T, on the generator's device."""
+    last = len(schedule) - 1
+    low, high = (min(round(end * len(schedule)), last) for end in t_range)
+    return torch.randint(low, high + 1, (count,), generator=generator, device=generator.device)

@@ -1,0 +1,137 @@
+"""The guidance methods of the literature, each a base and a list of terms.
+
+Weights follow ``algebra``: w = 1 returns the positive branch, w = 0 the base.  Seven of the nine recipes are one
+picture, arrows from one base to several targets: ``around``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from .algebra import Branch, Guidance, PerpendicularTo, Term, Weight
+
+Weighted = tuple[Branch, Weight]
+
+
+def around(base: Branch, *targets: Weighted) -> Guidance:
+    """eps_base + sum_i w_i (eps_i - eps_base)."""
+    return Guidance(base, [Term(target, base, weight) for target, weight in targets])
+
+
+def cfg(unconditional: Branch, conditional: Branch, weight: Weight) -> Guidance:
+    """Classifier-free guidance (arxiv.org/abs/2207.12598), at diffusers' ``guidance_scale``.
+
+    eps(0) + w (eps(c) - eps(0))
+    """
+    return around(unconditional, (conditional, weight))
+
+
+def negative_prompt(negative: Branch, conditional: Branch, weight: Weight) -> Guidance:
+    """CFG whose base is a text to get away from: eps(n) + w (eps(c) - eps(n))."""
+    return around(negative, (conditional, weight))
+
+
+def composable(
+    unconditional: Branch, wanted: Sequence[Weighted], unwanted: Sequence[Weighted] = ()
+) -> Guidance:
+    """Composable diffusion (arxiv.org/abs/2206.01714): AND over ``wanted``, NOT over ``unwanted``.
+
+    eps(0) + sum_i w_i (eps(c_i) - eps(0)) - sum_j w_j (eps(n_j) - eps(0))
+    """
+    return around(unconditional, *wanted, *((branch, _scaled(weight, -1.0)) for branch, weight in unwanted))
+
+
+def in_domain(base: Branch, domain: Weighted, controls: Sequence[Weighted] = ()) -> Guidance:
+    """Multi-guidance of concept-centric personalisation (arxiv.org/abs/2312.08195, Eq. 6), K controls.
+
+    (1 - w_g - sum w_c) eps_sd(0) + w_g eps_d + sum_c w_c eps_k(c): the frozen prior's null text is the base, the
+    null-text domain model and the controls are the targets.
+    """
+    return around(base, domain, *controls)
+
+
+def rectified(prior_unconditional: Branch, custom: Branch, weight: Weight) -> Guidance:
+    """A personalised model guided from the ORIGINAL model's null text (arxiv.org/abs/2312.08195, section 4.5).
+
+    eps_sd(0) + w (eps_m(c) - eps_sd(0)): fine-tuning moved eps_m(0), which CFG would use.
+    """
+    return around(prior_unconditional, (custom, weight))
+
+
+def domain_guidance(pretrained_unconditional: Branch, finetuned: Branch, weight: Weight) -> Guidance:
+    """Domain guidance (DoG, arxiv.org/abs/2504.01521): fine-tuned (c) against pre-trained (null).
+
+    eps_ft(c) + (w - 1) (eps_ft(c) - eps_pre(0)); the paper's w, best between 1.4 and 2.
+    """
+    return around(pretrained_unconditional, (finetuned, weight))
+
+
+def class_and_domain(
+    finetuned: Branch,
+    finetuned_null: Branch,
+    pretrained_null: Branch,
+    class_weight: Weight,
+    domain_weight: Weight,
+) -> Guidance:
+    """Domain guidance split in its two axes; with equal weights the differences telescope to ``domain_guidance``.
+
+    eps_pre(0) + w_c (eps_ft(c) - eps_ft(0)) + w_d (eps_ft(0) - eps_pre(0))
+    """
+    to_class = Term(finetuned, finetuned_null, class_weight)
+    to_domain = Term(finetuned_null, pretrained_null, domain_weight)
+    return Guidance(pretrained_null, [to_class, to_domain])
+
+
+def autoguidance(bad: Branch, good: Branch, weight: Weight) -> Guidance:
+    """A model guided by a worse version of itself (arxiv.org/abs/2406.02507): eps_bad + w (eps_good - eps_bad)."""
+    return around(bad, (good, weight))
+
+
+def perp_neg(
+    unconditional: Branch, positive: Branch, negatives: Sequence[Weighted], weight: Weight
+) -> Guidance:
+    """Perp-Neg (arxiv.org/abs/2304.04968): negatives push only across the positive direction d = eps(c) - eps(0).
+
+    eps(0) + w d - w sum_i w_i perp_d(eps(n_i) - eps(0))
+    """
+    across = PerpendicularTo(positive, unconditional)
+    pushes = [
+        Term(negative, unconditional, _scaled(weight, -1.0, strength), transform=across)
+        for negative, strength in negatives
+    ]
+    return Guidance(unconditional, [Term(positive, unconditional, weight), *pushes])
+
+
+RECIPES: dict[str, Callable[..., Guidance]] = {
+    "cfg": cfg,
+    "negative_prompt": negative_prompt,
+    "composable": composable,
+    "in_domain": in_domain,
+    "rectified": rectified,
+    "domain_guidance": domain_guidance,
+    "class_and_domain": class_and_domain,
+    "autoguidance": autoguidance,
+    "perp_neg": perp_neg,
+}
+
+
+def interval(weight: Weight, t_min: float = 0.0, t_max: float = 1.0) -> Callable[[float], float]:
+    """A weight that is 0 outside t_min <= t / T <= t_max (guidance interval, arxiv.org/abs/2404.07724).
+
+    Outside it the branch is not even evaluated.  Domain guidance switched off near pure noise (t_max 0.5) keeps
+    the shapes that the domain has never seen.
+    """
+    if not 0 <= t_min <= t_max <= 1:
+        raise ValueError(f"A guidance interval needs 0 <= t_min <= t_max <= 1, not {t_min} and {t_max}.")
+    return lambda t: _at(weight, t) if t_min <= t <= t_max else 0.0
+
+
+def _at(weight: Weight, t: float) -> float:
+    return float(weight(t)) if callable(weight) else float(weight)
+
+
+def _scaled(weight: Weight, sign: float, factor: Weight = 1.0) -> Weight:
+    """sign * factor * weight; a constant stays a constant."""
+    if callable(weight) or callable(factor):
+        return lambda t: sign * _at(factor, t) * _at(weight, t)
+    return sign * factor * weight

@@ -1,0 +1,154 @@
+"""How much noise there is at timestep t, and the four ways in which a network may speak of it.
+
+Notation, as in DDPM (arxiv.org/abs/2006.11239), for t = 0 .. T - 1:
+
+    x_t = a x0 + s eps,   a = sqrt(alpha_bar_t),   s = sqrt(1 - alpha_bar_t)      (variance preserving)
+
+    epsilon          eps
+    sample           x0
+    v_prediction     v = a eps - s x0           (arxiv.org/abs/2202.00512, Appendix D)
+    flow_prediction  u = eps - x0               (rectified flow; same noise level, other scaling of x_t)
+
+Everything downstream of a predictor speaks eps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..configs.errors import BadInput
+
+
+class NoiseSchedule:
+    """alpha_bar of every training timestep, and the conversions that depend on it only.
+
+    ``t`` is [B], integer timesteps in [0, T).  Fractional timesteps (some samplers use them) are read between
+    the two neighbours, linear in s / a as diffusers' samplers do it.  Results keep the dtype of the tensors
+    given; a and s are float32, as in diffusers, so that both sides round alike.
+
+    Args:
+        alphas_cumprod: [T], strictly between 0 and 1, never increasing.
+    Raises:
+        ValueError: alphas_cumprod is not such a list.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor) -> None:
+        table = torch.as_tensor(alphas_cumprod, dtype=torch.float32).detach()
+        if table.ndim != 1 or len(table) == 0 or not bool(((table > 0) & (table < 1)).all()):
+            raise ValueError(
+                "A noise schedule is a list alphas_cumprod [T] of numbers strictly between 0 and 1; "
+                f"got shape {tuple(table.shape)}, range {table.min().item():.3g} to {table.max().item():.3g}."
+            )
+        if bool((table.diff() > 0).any()):
+            raise ValueError("alphas_cumprod must not increase: noise grows with the timestep.")
+        self.alphas_cumprod = table
+
+    def __len__(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def __repr__(self) -> str:
+        first, last = self.alphas_cumprod[0].item(), self.alphas_cumprod[-1].item()
+        return f"{len(self)} timesteps, alpha_bar {first:.4g} to {last:.4g}"
+
+    def matches(self, other: NoiseSchedule) -> bool:
+        """Whether both add the same noise at every timestep."""
+        mine, theirs = self.alphas_cumprod.cpu(), other.alphas_cumprod.cpu()
+        return len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-7)
+
+    def alpha_bar(self, t: Tensor) -> Tensor:
+        """alpha_bar at t, same shape as t."""
+        if self.alphas_cumprod.device != t.device:
+            self.alphas_cumprod = self.alphas_cumprod.to(t.device)
+        if not t.is_floating_point():
+            return self.alphas_cumprod[t]
+        below, above = t.floor().long(), t.ceil().long().clamp_max(len(self) - 1)
+        ratio = (1 / self.alphas_cumprod - 1).sqrt()
+        between = torch.lerp(ratio[below], ratio[above], (t - below).float())
+        return torch.where(below == t, self.alphas_cumprod[below], 1 / (1 + between.square()))
+
+    def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """a and s at t, shaped [B, 1, ...] to multiply ``like`` [B, ...], in its dtype."""
+        alpha_bar = self.alpha_bar(t.to(like.device)).view(-1, *[1] * (like.ndim - 1))
+        return alpha_bar.sqrt().to(like.dtype), (1 - alpha_bar).sqrt().to(like.dtype)
+
+    def nearest_timestep(self, alpha_bar: Tensor) -> Tensor:
+        """The timestep [B] whose noise variance is nearest to that of ``alpha_bar`` [B]."""
+        table = self.alphas_cumprod.to(alpha_bar.device)
+        return (table[None] - alpha_bar[:, None]).abs().argmin(1)
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = a x0 + s eps."""
+        a, s = self.signal_and_noise(t, x0)
+        return a * x0 + s * noise
+
+    def x0_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x0 = (x_t - s eps) / a."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t - s * eps) / a
+
+    def eps_from_x0(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        """eps = (x_t - a x0) / s."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t - a * x0) / s
+
+    def v_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """v = (eps - s x_t) / a, which is a eps - s x0."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (eps - s * x_t) / a
+
+    def eps_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """eps = a v + s x_t."""
+        a, s = self.signal_and_noise(t, x_t)
+        return a * v + s * x_t
+
+    def flow_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """u = eps - x0 = ((a + s) eps - x_t) / a."""
+        a, s = self.signal_and_noise(t, x_t)
+        return ((a + s) * eps - x_t) / a
+
+    def eps_from_flow(self, x_t: Tensor, u: Tensor, t: Tensor) -> Tensor:
+        """eps = (x_t + a u) / (a + s)."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t + a * u) / (a + s)
+
+    def flow_coordinates(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The point of the straight path x = (1 - r) x0 + r eps with the same signal-to-noise ratio.
+
+        Returns:
+            x = x_t / (a + s) and r T [B], the timestep a flow network with T training steps is told.
+        """
+        a, s = self.signal_and_noise(t, x_t)
+        return x_t / (a + s), (s / (a + s)).flatten() * len(self)
+
+
+TO_EPS: dict[str, Callable[[NoiseSchedule, Tensor, Tensor, Tensor], Tensor]] = {
+    "epsilon": lambda schedule, x_t, eps, t: eps,
+    "v_prediction": NoiseSchedule.eps_from_v,
+    "sample": NoiseSchedule.eps_from_x0,
+    "flow_prediction": NoiseSchedule.eps_from_flow,
+}
+"""(schedule, x_t, output, t) -> eps for each of diffusers' names for what a network predicts."""
+
+
+def from_diffusers(scheduler: Any) -> NoiseSchedule:
+    """The noise schedule of a diffusers scheduler.
+
+    Raises:
+        BadInput: the scheduler has none, or its last step is pure noise, where eps says nothing about x0.
+    """
+    table = getattr(scheduler, "alphas_cumprod", None)
+    name = type(scheduler).__name__
+    if table is None:
+        raise BadInput(
+            f"{name} has no alphas_cumprod; use a variance-preserving scheduler such as DDIMScheduler."
+        )
+    if float(table[-1]) == 0:
+        raise BadInput(
+            f"{name} ends in pure noise (zero terminal SNR), where eps does not determine x0; "
+            "load it with rescale_betas_zero_snr=False."
+        )
+    return NoiseSchedule(table)
