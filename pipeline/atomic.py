@@ -1,0 +1,84 @@
+"""Files that are either whole or absent, and fingerprints of what they hold."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..configs.errors import SlipcastError
+
+_ADVICE = {
+    errno.ENOSPC: "make room on that disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EACCES: "make it writable or choose another folder with --out",
+    errno.EPERM: "make it writable or choose another folder with --out",
+    errno.EROFS: "choose another folder with --out",
+}
+
+
+@contextlib.contextmanager
+def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        reason = error.strerror or str(error) or type(error).__name__
+        advice = _ADVICE.get(error.errno or 0, "put that right")
+        raise SlipcastError(f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file through a temporary one beside it, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that a person can read, atomically. NaN and infinity are refused: they are no JSON."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries (new names, renames) survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_folder(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> dict[str, str]:
+    """{relative path with forward slashes: SHA-256} of every file below a folder, sorted by path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    named = ((path.relative_to(folder).as_posix(), path) for path in files)
+    return {name: sha256_of_file(path) for name, path in named if name not in leave_out}
+
+
+def fingerprint(content: Any) -> str:
+    """SHA-256 of JSON-able content; the order of a dictionary's keys does not matter."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

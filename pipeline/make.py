@@ -1,0 +1,136 @@
+"""The main path: a prompt goes through the five stages and comes out as a textured GLB.
+
+``make`` is the whole story. For each stage: compute the key of what it would make; if the run folder already holds
+exactly that, keep it; otherwise run the stage in a partial folder and give the folder its name when it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..configs.schema import MakeConfig
+from .atomic import fingerprint
+from .progress import Quiet, Reporter
+from .prompts import check_prompt
+from .running import Forced, run_stage
+from .runs import RunFolder, StageRecord, open_run, versions
+from .stages import STAGES, Models, Stage, StageContext, selected
+
+
+@dataclass(frozen=True)
+class MakeResult:
+    """What a run left behind. ``made`` names the stages that ran now; the others were kept."""
+
+    run: Path
+    folder: Path
+    glb: Path | None
+    made: tuple[str, ...]
+    records: dict[str, StageRecord]
+
+    @property
+    def primary(self) -> Path:
+        """The GLB, or the last stage's folder if the run stopped before there was one."""
+        return self.glb or self.folder
+
+
+def make(
+    prompt: str,
+    config: MakeConfig,
+    *,
+    out: Path = Path("runs"),
+    seed: int = 0,
+    from_stage: str | None = None,
+    until_stage: str | None = None,
+    console: Reporter | None = None,
+    stages: Sequence[Stage] = STAGES,
+    open_models: Callable[[MakeConfig], Models] | None = None,
+) -> MakeResult:
+    """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> export.
+
+    Args:
+        from_stage: take the stages before this one as they lie in the run folder, even if edited or made with other
+            settings, and run this one and the later ones anew.
+        until_stage: stop after this stage.
+        console: shows progress; nothing is shown without one.
+        stages: the table of stages; tests put their own here.
+        open_models: makes the models of a config; ``pipeline.models`` by default.
+
+    Raises:
+        BadInput: an unusable prompt, stage name or run folder.
+        SlipcastError: a stage failed; what was finished before stays.
+    """
+    prompt = check_prompt(prompt)
+    first, last = selected(stages, from_stage, until_stage)
+    console = console or Quiet()
+    models = (open_models or _real_models)(config)
+    made: list[str] = []
+    with open_run(Path(out), prompt, seed) as run:
+        run.describe(config=asdict(config), versions=versions())
+        forced = Forced(run, from_stage)
+        records: dict[str, StageRecord] = {}
+        for index, stage in enumerate(stages[: last + 1]):
+            if index < first:
+                records[stage.name] = run.as_it_is(stage)
+                continue
+            identities = models.identities(stage.roles)
+            key = stage_key(stage, prompt, seed, config, records, identities)
+            record = None if forced.wants(stage) else run.finished(stage, key)
+            if record is None:
+                inputs = {other.name: run.folder(other) for other in stages if other.name in stage.needs}
+                context = StageContext(
+                    prompt, config, run.partial(stage), inputs, seed, stage.name, console, models
+                )
+                record = run_stage(run, stage, key, context, identities, console)
+                made.append(stage.name)
+                _mark_outdated(run, stages[index + 1 :])
+            else:
+                console.stage_ended(stage.name, "kept, it is finished already")
+            run.mark(stage, "finished", **asdict(record))
+            forced.done(stage)
+            records[stage.name] = record
+        forced.clear()
+        folder = run.folder(stages[last])
+        return MakeResult(run.path, folder, _glb(folder, records[stages[last].name]), tuple(made), records)
+
+
+def stage_key(
+    stage: Stage,
+    prompt: str,
+    seed: int,
+    config: MakeConfig,
+    records: Mapping[str, StageRecord],
+    identities: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Fingerprint of everything that decides what a stage makes."""
+    return fingerprint(
+        {
+            "stage": stage.name,
+            "version": stage.version,
+            "prompt": prompt,
+            "seed": seed,
+            "settings": stage.settings(config),
+            "inputs": {name: records[name].outputs for name in stage.needs},
+            "models": identities,
+        }
+    )
+
+
+def _real_models(config: MakeConfig) -> Models:
+    from .models import open_models
+
+    return open_models(config)
+
+
+def _mark_outdated(run: RunFolder, later: Sequence[Stage]) -> None:
+    for stage in later:
+        line = run.manifest["stages"].get(stage.name)
+        if line and line["status"] == "finished":
+            line["status"] = "outdated"
+
+
+def _glb(folder: Path, record: StageRecord) -> Path | None:
+    names = [record.facts["glb"]] if "glb" in record.facts else [n for n in record.outputs if n.endswith(".glb")]
+    return folder / names[0] if names else None

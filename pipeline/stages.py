@@ -1,0 +1,118 @@
+"""The five stages, as data: what each is called, reads, is set by, and which function runs it.
+
+A stage is a function ``run(ctx: StageContext) -> dict``. It writes its files into ``ctx.folder`` and returns a few
+JSON-able facts for the manifest. To change what a stage makes, raise its ``version``: finished runs then know that
+their files are of an older make. To add a stage, write the function and one line here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..configs.errors import BadInput
+from ..configs.schema import MakeConfig
+from .progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Models(Protocol):
+    """The models of a run, loaded when first used. ``pipeline.models`` holds the real ones."""
+
+    def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """{role: {"id", "revision" (hash of the weights), "licence", ...}} without loading anything.
+
+        A role is the name of a model setting: ``base``, ``domain``, ``lift_model``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """All that a stage may look at. Every random draw comes from ``generator``."""
+
+    prompt: str
+    config: MakeConfig
+    folder: Path
+    inputs: dict[str, Path]
+    seed: int
+    stage: str
+    progress: Progress
+    models: Any
+
+    def generator(self, step: int | str = 0) -> torch.Generator:
+        """A CPU generator that depends on (seed, stage, step) alone, so that a resumed stage draws the same numbers."""
+        import torch
+
+        digest = hashlib.sha256(f"{self.seed}/{self.stage}/{step}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+StageFunction = Callable[[StageContext], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of the table.
+
+    Attributes:
+        name: as in ``--from`` and ``--until``, and the name of its settings in ``MakeConfig``.
+        folder: sub-folder of the run.
+        function: ``module:function`` (relative to this package if it starts with a dot), imported when it first
+            runs; or the function itself.
+        needs: earlier stages whose files it reads.
+        roles: models that it uses.
+        version: raised when the same settings would make something else.
+    """
+
+    name: str
+    folder: str
+    function: str | StageFunction
+    needs: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    version: int = 1
+
+    def load(self) -> StageFunction:
+        """The function, imported now if it was named by its path."""
+        if callable(self.function):
+            return self.function
+        module, _, name = self.function.partition(":")
+        return getattr(importlib.import_module(module, __package__), name)
+
+    def settings(self, config: MakeConfig) -> dict[str, Any]:
+        """The stage's own settings that change what it makes."""
+        own = getattr(config, self.name)
+        book_keeping = {item.name for item in fields(own) if not item.metadata.get("affects_result", True)}
+        return {name: value for name, value in asdict(own).items() if name not in book_keeping}
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("image", "10-image", ".image_stage:run", roles=("base", "domain")),
+    Stage("lift", "20-lift", ".lift_stage:run", needs=("image",), roles=("lift_model",)),
+    Stage("refine", "30-refine", ".refine_stage:run", needs=("image", "lift"), roles=("base", "domain")),
+    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("image", "refine")),
+    Stage("export", "50-export", ".export_stage:run", needs=("image", "refine", "mesh")),
+)
+
+
+def selected(stages: Sequence[Stage], from_stage: str | None, until_stage: str | None) -> tuple[int, int]:
+    """(index of the first forced stage or 0, index of the last stage to run).
+
+    Raises:
+        BadInput: a name that is no stage, or ``--from`` after ``--until``.
+    """
+    names = [stage.name for stage in stages]
+    for option, name in (("--from", from_stage), ("--until", until_stage)):
+        if name is not None and name not in names:
+            raise BadInput(f"{option} expects one of {', '.join(names)}, not {name!r}")
+    first = names.index(from_stage) if from_stage else 0
+    last = names.index(until_stage) if until_stage else len(names) - 1
+    if first > last:
+        raise BadInput(f"--from {from_stage} comes after --until {until_stage}, so there is nothing to run")
+    return first, last
