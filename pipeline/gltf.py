@@ -6,9 +6,7 @@ The object's frame is kept otherwise: no shift, no scale, one unit is one metre.
 from __future__ import annotations
 
 import json
-import os
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from trimesh.visual.texture import TextureVisuals
 
 from ..configs.errors import SlipcastError
 from ..systems.types import Mesh
+from .atomic import explain_os_errors, write_bytes
 
 ROUGHNESS = 0.35
 _TO_GLTF = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32)
@@ -41,17 +40,8 @@ def write_glb(mesh: Mesh, path: Path, *, name: str, extras: dict[str, Any] | Non
     """
     data = _finish(_scene(mesh, name).export(file_type="glb", include_normals=True), extras or {})
     path = Path(path)
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise SlipcastError(f"cannot write {path} ({error.strerror}); free some space or choose another --out") from error
+    with explain_os_errors(path, "writing the GLB"):
+        write_bytes(path, data)
 
 
 def read_glb(path: Path) -> tuple[Mesh, dict[str, Any]]:

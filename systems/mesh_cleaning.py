@@ -53,7 +53,7 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, target_faces: int) -> tupl
     genus_mark, volume = euler_number(faces), signed_volume(vertices, faces)
     for factor in (1.0, 1.3, 1.8, 2.5, 4.0):
         count = int(target_faces * factor)
-        if count >= min(len(faces), MAX_FACES):
+        if count >= len(faces) or count > max(MAX_FACES, target_faces):
             break
         for aggressiveness in (5.0, 3.0, 7.0):
             points, triangles = fast_simplification.simplify(
