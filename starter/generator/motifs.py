@@ -1,0 +1,411 @@
+"""Painted decoration for pottery: brush motifs and border bands on a canvas that wraps round.
+
+A canvas is a picture (row 0 at the top) that repeats to the left and right, and for tiles also up and down. Sizes are
+fractions of its height, so that one motif serves a sheet wrapped round a vase and a tile projected on a chair. Strokes
+are bold: at 128 pixels a vase is about 160 sheet-pixels round, and the paint must still read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The sRGB colours of a ware: ground (glaze), ink (outlines and fills), wash (thin paint), accent (second paint)."""
+
+    ground: Colour
+    ink: Colour
+    wash: Colour
+    accent: Colour
+
+
+class Canvas:
+    """A wrapping picture to draw on; x and y run from 0 to aspect and from 0 (top) to 1 in heights."""
+
+    def __init__(self, width: int, height: int, ground: Colour, *, wrap_vertically: bool):
+        self.image = Image.new("RGB", (width, height), ground)
+        self.draw = ImageDraw.Draw(self.image)
+        self.width, self.height, self.wrap_vertically = width, height, wrap_vertically
+        self.aspect = width / height
+
+    def _copies(self, points) -> list[list[tuple[float, float]]]:
+        xy = np.asarray(points, np.float64).reshape(-1, 2) * self.height
+        (x0, y0), (x1, y1) = (xy.min(0) - 12).tolist(), (xy.max(0) + 12).tolist()
+        across = [0.0] + [self.width] * (x0 < 0) + [-self.width] * (x1 > self.width)
+        down = [0.0]
+        if self.wrap_vertically:
+            down += [self.height] * (y0 < 0) + [-self.height] * (y1 > self.height)
+        return [[tuple(p) for p in (xy + (dx, dy)).tolist()] for dx in across for dy in down]
+
+    def fill(self, points, colour: Colour) -> None:
+        """A filled polygon."""
+        for copy in self._copies(points):
+            self.draw.polygon(copy, fill=colour)
+
+    def stroke(self, points, colour: Colour, width: float) -> None:
+        """A brush line of constant width with round joints and ends."""
+        pixels = max(1, round(width * self.height))
+        for copy in self._copies(points):
+            self.draw.line(copy, fill=colour, width=pixels, joint="curve")
+            for x, y in (copy[0], copy[-1]):
+                r = pixels / 2
+                self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+
+    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        """A filled disc."""
+        for copy in self._copies([(x - radius, y - radius), (x + radius, y + radius)]):
+            self.draw.ellipse((*copy[0], *copy[1]), fill=colour)
+
+    def band(self, top: float, bottom: float, colour: Colour) -> None:
+        """A horizontal stripe all round."""
+        self.draw.rectangle(
+            (0, round(top * self.height), self.width, round(bottom * self.height) - 1), fill=colour
+        )
+
+    def pixels(self) -> np.ndarray:
+        """The picture [H, W, 3] uint8, softened like paint under glaze."""
+        return np.asarray(self.image.filter(ImageFilter.GaussianBlur(0.8)), np.uint8).copy()
+
+
+def _petal(x: float, y: float, angle: float, length: float, width: float, bend: float = 0.0) -> np.ndarray:
+    """Outline of a leaf or petal that starts at (x, y)."""
+    t = np.linspace(0, 1, 7)
+    half = width * np.sin(np.pi * t**0.8)
+    along = np.concatenate([t, t[::-1]]) * length
+    across = np.concatenate([half, -half[::-1]]) + bend * along**2 / max(length, 1e-6)
+    c, s = math.cos(angle), math.sin(angle)
+    return np.stack([x + along * c - across * s, y + along * s + across * c], 1)
+
+
+def _blossom(canvas: Canvas, rng, p: Palette, x: float, y: float, radius: float) -> None:
+    petals, turn = int(rng.integers(5, 9)), rng.uniform(0, 6.28)
+    for k in range(petals):
+        angle = turn + k * 2 * math.pi / petals
+        width = radius * 2.1 / petals
+        canvas.fill(_petal(x, y, angle, radius, width), p.ink)
+        canvas.fill(_petal(x, y, angle, radius * 0.72, width * 0.5), p.wash)
+    canvas.disc(x, y, radius * 0.30, p.accent)
+    canvas.disc(x, y, radius * 0.14, p.ground)
+
+
+def peonies(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Large flower heads between leaves."""
+    h, mid = bottom - top, 0.5 * (top + bottom)
+    count = max(1, round(canvas.aspect / (h * 0.95)))
+    for k in range(count):
+        x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.05, 0.05) * h
+        for _ in range(6):
+            canvas.fill(_petal(x, y, rng.uniform(0, 6.28), h * rng.uniform(0.46, 0.6), h * 0.085), p.ink)
+        _blossom(canvas, rng, p, x, y, 0.36 * h)
+        edge = x + 0.5 * canvas.aspect / count
+        canvas.fill(_petal(edge, mid - 0.35 * h, 1.57, 0.7 * h, 0.07 * h), p.wash)
+        canvas.disc(edge, mid, 0.06 * h, p.ink)
+
+
+def vines(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """A waving stem with leaves, curls and a flower in every bend."""
+    h, mid = bottom - top, 0.5 * (top + bottom)
+    waves = max(1, round(canvas.aspect / (1.5 * h)))
+    x = np.linspace(0, canvas.aspect, 20 * waves + 1)
+    phase = 2 * np.pi * waves / canvas.aspect
+    y = mid + 0.24 * h * np.sin(phase * x)
+    canvas.stroke(np.stack([x, y], 1), p.ink, 0.035 * h + 0.006)
+    for k in range(2 * waves):
+        cx, side = (k + 0.5) * canvas.aspect / (2 * waves), -1 if k % 2 else 1
+        for dx in (-0.34, -0.16, 0.16, 0.34):
+            fx = cx + dx * h
+            fy = mid + 0.24 * h * math.sin(phase * fx)
+            canvas.fill(
+                _petal(fx, fy, side * 1.2 + dx, 0.24 * h, 0.055 * h), p.ink if abs(dx) > 0.2 else p.wash
+            )
+        _blossom(canvas, rng, p, cx, mid - side * 0.20 * h, 0.25 * h)
+
+
+def scrolls(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Rows of large spirals."""
+    h = bottom - top
+    rows = 1 if h < 0.45 else int(rng.integers(1, 3))
+    size = h / rows
+    count = max(1, round(canvas.aspect / (0.95 * size)))
+    t = np.linspace(0, 1, 26)
+    for r in range(rows):
+        for k in range(count):
+            x, y = (k + 0.5 * (r % 2) + 0.5) * canvas.aspect / count, top + (r + 0.5) * size
+            angle = t * 2.2 * 2 * np.pi * (1 if (k + r) % 2 else -1)
+            radius = 0.45 * size * (1 - 0.9 * t)
+            curl = np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], 1)
+            canvas.stroke(curl, p.ink, 0.065 * size)
+            canvas.disc(x + 0.5 * canvas.aspect / count, y - 0.3 * size, 0.07 * size, p.accent)
+            canvas.disc(x + 0.5 * canvas.aspect / count, y + 0.3 * size, 0.07 * size, p.wash)
+
+
+def fish(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Carp with scales among water weed."""
+    h, mid = bottom - top, 0.5 * (top + bottom)
+    count = max(1, round(canvas.aspect / (1.15 * h)))
+    for k in range(count):
+        x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.1, 0.1) * h
+        s = 0.42 * h * (1 if rng.random() < 0.5 else -1)
+        a = abs(s)
+        body = np.array(
+            [(1.0, 0.0), (0.6, -0.33), (0.0, -0.42), (-0.6, -0.2), (-0.75, 0.0), (-0.6, 0.2), (0.0, 0.42)]
+        )
+        for fin in (
+            [(-0.65, 0), (-1.25, -0.5), (-1.0, 0), (-1.25, 0.5)],
+            [(0.3, -0.3), (-0.1, -0.75), (-0.4, -0.28)],
+        ):
+            canvas.fill(np.array(fin) * (s, a) + (x, y), p.ink)
+        canvas.fill(body * (s, a) + (x, y), p.ink)
+        canvas.fill(body * (0.75 * s, 0.72 * a) + (x, y), p.wash)
+        for i in range(3):
+            canvas.disc(x + (0.1 - 0.28 * i) * s, y, 0.10 * a, p.ink)
+        canvas.disc(x + 0.62 * s, y - 0.08 * a, 0.12 * a, p.ground)
+        canvas.disc(x + 0.62 * s, y - 0.08 * a, 0.06 * a, p.ink)
+        edge = x + 0.5 * canvas.aspect / count
+        for lean in (-0.4, 0.0, 0.4):
+            canvas.fill(
+                _petal(edge, mid + 0.48 * h, -1.57 + lean, 0.75 * h, 0.05 * h), p.wash if lean else p.ink
+            )
+
+
+def bamboo(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Jointed stems with long leaves."""
+    h = bottom - top
+    count = max(2, round(canvas.aspect / (0.62 * h)))
+    for k in range(count):
+        x, lean = (k + 0.5) * canvas.aspect / count, rng.uniform(-0.08, 0.08)
+        for j in range(4):
+            y = bottom - (j + 0.06) * h / 4
+            step = (x + lean * j * h / 4, y), (x + lean * (j + 0.8) * h / 4, y - 0.21 * h)
+            canvas.stroke(step, p.ink, 0.055 * h)
+        for j in range(7):
+            y, side = top + rng.uniform(0.08, 0.8) * h, 1 if j % 2 else -1
+            angle = rng.uniform(0.2, 0.9)
+            leaf = _petal(
+                x, y, angle if side > 0 else math.pi - angle, rng.uniform(0.24, 0.34) * h, 0.042 * h
+            )
+            canvas.fill(leaf, p.ink if rng.random() < 0.65 else p.wash)
+
+
+def landscape(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Hills over water, with a pagoda, clouds and trees."""
+    h = bottom - top
+    count = max(2, round(canvas.aspect / (0.75 * h)))
+    for colour, low, high in ((p.wash, 0.25, 0.45), (p.ink, 0.5, 0.62)):
+        for k in range(count):
+            x, w = (k + rng.uniform(0.2, 0.8)) * canvas.aspect / count, h * rng.uniform(0.3, 0.45)
+            peak = top + h * rng.uniform(low - 0.1, high)
+            base = top + 0.80 * h
+            canvas.fill(
+                [
+                    (x - w, base),
+                    (x - 0.3 * w, peak + 0.1 * h),
+                    (x, peak),
+                    (x + 0.4 * w, peak + 0.14 * h),
+                    (x + w, base),
+                ],
+                colour,
+            )
+    canvas.band(top + 0.79 * h, top + 0.83 * h, p.ink)
+    for r in range(2):
+        y = top + (0.89 + 0.07 * r) * h
+        for k in range(2 * count):
+            x = (k + 0.5 * r) * canvas.aspect / (2 * count)
+            canvas.stroke([(x, y), (x + 0.22 * h, y)], p.wash if r else p.ink, 0.028 * h)
+    x, y = rng.uniform(0.3, 0.7) * canvas.aspect, top + 0.79 * h
+    for j in range(3):
+        w = (0.20 - 0.045 * j) * h
+        canvas.fill(
+            [(x - 0.6 * w, y), (x + 0.6 * w, y), (x + 0.6 * w, y - 0.13 * h), (x - 0.6 * w, y - 0.13 * h)],
+            p.ground,
+        )
+        y -= 0.13 * h
+        canvas.fill([(x - 1.25 * w, y + 0.03 * h), (x + 1.25 * w, y + 0.03 * h), (x, y - 0.07 * h)], p.accent)
+    for k in range(count):
+        cx, cy = (k + rng.random()) * canvas.aspect / count, top + rng.uniform(0.04, 0.16) * h
+        canvas.stroke([(cx, cy), (cx + 0.22 * h, cy)], p.wash, 0.05 * h)
+
+
+def lattice(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """A diamond net with a dot or a flower in every mesh."""
+    h = bottom - top
+    rows = 2 if h > 0.4 else 1
+    size = h / rows
+    count = max(2, round(canvas.aspect / (size * 0.8)))
+    w = canvas.aspect / count
+    for r in range(rows):
+        for k in range(count):
+            x, y = k * w, top + r * size
+            canvas.stroke([(x, y), (x + w, y + size)], p.ink, 0.055 * size)
+            canvas.stroke([(x + w, y), (x, y + size)], p.ink, 0.055 * size)
+            canvas.disc(x, y + 0.5 * size, 0.15 * size, p.accent)
+            canvas.disc(x + 0.5 * w, y + 0.14 * size, 0.085 * size, p.wash)
+            canvas.disc(x + 0.5 * w, y + 0.86 * size, 0.085 * size, p.wash)
+
+
+def dots(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Staggered rows of dots."""
+    h = bottom - top
+    rows = 4 if h > 0.6 else 3
+    size = h / rows
+    count = max(2, round(canvas.aspect / (1.1 * size)))
+    radius = rng.uniform(0.24, 0.34) * size
+    for r in range(rows):
+        for k in range(count):
+            x = (k + 0.5 * (r % 2) + 0.25) * canvas.aspect / count
+            canvas.disc(x, top + (r + 0.5) * size, radius, p.ink if (r % 2 == 0) else p.accent)
+
+
+def plum(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Crooked branches with small blossoms."""
+    h = bottom - top
+    count = max(1, round(canvas.aspect / (0.9 * h)))
+    for k in range(count):
+        x, y = (k + 0.2) * canvas.aspect / count, bottom - 0.04 * h
+        branch = [(x, y)]
+        for _ in range(5):
+            x, y = x + rng.uniform(0.02, 0.26) * h, y - rng.uniform(0.13, 0.2) * h
+            branch.append((x, y))
+        canvas.stroke(branch, p.ink, 0.06 * h)
+        for bx, by in branch[1:]:
+            side = 1 if rng.random() < 0.5 else -1
+            tip = (
+                bx + side * rng.uniform(0.15, 0.3) * h,
+                max(top + 0.1 * h, by - rng.uniform(0.02, 0.14) * h),
+            )
+            canvas.stroke([(bx, by), tip], p.ink, 0.03 * h)
+            _blossom(canvas, rng, p, *tip, 0.135 * h)
+
+
+def panels(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Upright lotus petals side by side, each with a smaller one inside."""
+    h = bottom - top
+    count = max(3, round(canvas.aspect / (0.42 * h)))
+    for k in range(count):
+        x, w = (k + 0.5) * canvas.aspect / count, 0.5 * canvas.aspect / count
+        for scale, colour in ((0.96, p.ink), (0.74, p.ground), (0.5, p.wash), (0.24, p.ink)):
+            shape = np.array(
+                [(-1, 1.0), (-1, 0.35), (-0.55, 0.1), (0, 0.0), (0.55, 0.1), (1, 0.35), (1, 1.0)]
+            )
+            shape[:, 1] = 0.98 + (shape[:, 1] - 1) * (0.4 + 0.56 * scale)
+            canvas.fill(shape * (w * scale, h) + (x, top), colour)
+
+
+def birds(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Flying birds and small flowers."""
+    h, mid = bottom - top, 0.5 * (top + bottom)
+    count = max(1, round(canvas.aspect / (1.0 * h)))
+    for k in range(count):
+        x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.08, 0.08) * h
+        s = 0.4 * h * (1 if rng.random() < 0.5 else -1)
+        canvas.fill(
+            _petal(x - 0.9 * s, y + 0.12 * h, 0.0 if s > 0 else math.pi, 1.6 * abs(s), 0.10 * h), p.ink
+        )
+        for lean, colour in ((-2.1, p.ink), (-1.1, p.wash)):
+            canvas.fill(
+                _petal(x - 0.1 * s, y + 0.1 * h, lean if s > 0 else math.pi - lean, 0.46 * h, 0.1 * h), colour
+            )
+        canvas.disc(x + 0.62 * s, y + 0.08 * h, 0.095 * h, p.ink)
+        canvas.disc(x + 0.66 * s, y + 0.06 * h, 0.03 * h, p.ground)
+        edge = x + 0.5 * canvas.aspect / count
+        _blossom(canvas, rng, p, edge, mid - 0.24 * h, 0.17 * h)
+        _blossom(canvas, rng, p, edge, mid + 0.26 * h, 0.14 * h)
+
+
+def rings(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """Plain horizontal bands, broad and narrow."""
+    h, count = bottom - top, int(rng.integers(3, 6))
+    for k in range(count):
+        y = top + (k + 0.25) * h / count
+        canvas.band(y, y + h / count * rng.uniform(0.3, 0.55), (p.ink, p.wash, p.accent)[k % 3])
+
+
+MOTIFS: dict[str, Callable] = {
+    "peonies": peonies,
+    "vines": vines,
+    "scrolls": scrolls,
+    "fish": fish,
+    "bamboo": bamboo,
+    "landscape": landscape,
+    "lattice": lattice,
+    "dots": dots,
+    "plum": plum,
+    "panels": panels,
+    "birds": birds,
+    "rings": rings,
+}
+
+
+def border(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
+    """One ornamental band between two lines."""
+    h = bottom - top
+    canvas.band(top, bottom, p.ground)
+    style = int(rng.integers(5))
+    count = round(canvas.aspect / (1.1 * h))
+    w = canvas.aspect / count
+    for k in range(count):
+        x = (k + 0.5) * w
+        if style == 0:
+            canvas.fill([(x - 0.5 * w, bottom), (x, top + 0.15 * h), (x + 0.5 * w, bottom)], p.ink)
+        elif style == 1:
+            canvas.disc(x, top + 0.5 * h, 0.26 * h, p.ink)
+        elif style == 2:
+            canvas.fill(_petal(x - 0.45 * w, top + 0.5 * h, 0.0, 0.9 * w, 0.3 * h), p.ink)
+        elif style == 3:
+            canvas.stroke(
+                [(x - 0.5 * w, bottom - 0.2 * h), (x, top + 0.2 * h), (x + 0.5 * w, bottom - 0.2 * h)],
+                p.ink,
+                0.18 * h,
+            )
+    if style == 4:
+        canvas.band(top, bottom, p.ink)
+    canvas.band(top, top + 0.2 * h, p.ink)
+    canvas.band(bottom - 0.2 * h, bottom, p.ink)
+
+
+def paint_sheet(rng: np.random.Generator, palette: Palette, *, height: int = 224) -> np.ndarray:
+    """Decoration for one body of revolution [H, 2.2 H, 3] uint8: a main field between rim and foot bands."""
+    canvas = Canvas(round(2.2 * height), height, palette.ground, wrap_vertically=False)
+    rim, foot = rng.uniform(0.05, 0.09), rng.uniform(0.05, 0.10)
+    top, bottom = 0.02 + rim, 0.97 - foot
+    name = list(MOTIFS)[int(rng.integers(len(MOTIFS)))]
+    if rng.random() < 0.35:
+        # A second field, as on large vases: a shoulder or a skirt of another motif.
+        split = rng.uniform(0.3, 0.42) if rng.random() < 0.5 else rng.uniform(0.64, 0.74)
+        other = ("panels", "scrolls", "lattice", "vines")[int(rng.integers(4))]
+        first, second = (other, name) if split < 0.5 else (name, other)
+        MOTIFS[first](canvas, rng, palette, top + 0.015, split - 0.03)
+        MOTIFS[second](canvas, rng, palette, split + 0.03, bottom - 0.015)
+        canvas.band(split - 0.018, split + 0.018, palette.ink)
+    else:
+        MOTIFS[name](canvas, rng, palette, top + 0.03, bottom - 0.03)
+    border(canvas, rng, palette, 0.01, 0.01 + rim)
+    border(canvas, rng, palette, 0.98 - foot, 0.98)
+    return canvas.pixels()
+
+
+TILE_MOTIFS = ("peonies", "vines", "scrolls", "lattice", "dots", "birds", "fish", "plum")
+
+
+def paint_tile(rng: np.random.Generator, palette: Palette, *, size: int = 160) -> np.ndarray:
+    """Decoration that repeats both ways [S, S, 3] uint8, for whatever is not a body of revolution."""
+    canvas = Canvas(size, size, palette.ground, wrap_vertically=True)
+    name = TILE_MOTIFS[int(rng.integers(len(TILE_MOTIFS)))]
+    MOTIFS[name](canvas, rng, palette, 0.04, 0.96)
+    return canvas.pixels()
+
+
+def paint_dots(colour: Colour, ground: Colour, *, size: int = 96) -> np.ndarray:
+    """A polka-dot tile [S, S, 3] uint8."""
+    canvas = Canvas(size, size, ground, wrap_vertically=True)
+    for x, y in ((0.25, 0.25), (0.75, 0.75)):
+        canvas.disc(x, y, 0.19, colour)
+    return canvas.pixels()
