@@ -26,7 +26,9 @@ def check_limits(config: MakeConfig) -> None:
 _LIMITS = ("at_least", "at_most", "choices")
 
 
-def _check_one(key: str, value: Any, *, at_least: float | None, at_most: float | None, choices: tuple[str, ...] | None) -> None:
+def _check_one(
+    key: str, value: Any, *, at_least: float | None, at_most: float | None, choices: tuple[str, ...] | None
+) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise BadInput(f"setting {key} expects a finite number, not {value}")
     if at_least is not None and value < at_least:

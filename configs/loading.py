@@ -43,7 +43,9 @@ def load_config(name_or_path: str = "starter", overrides: Sequence[str] = ()) ->
     try:
         result = cast(MakeConfig, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
-        raise BadInput(f"a setting refers to another one that does not exist: {_first_line(error)}") from error
+        raise BadInput(
+            f"a setting refers to another one that does not exist: {_first_line(error)}"
+        ) from error
     check_limits(result)
     return result
 
@@ -57,7 +59,8 @@ def _find(name_or_path: str, *, beside: Path | None = None) -> Path:
     if looks_like_path:
         raise BadInput(f"there is no configuration file {path}")
     raise BadInput(
-        f"there is no preset {name_or_path!r}; the presets are {', '.join(preset_names())}, or give a path that ends in .yaml"
+        f"there is no preset {name_or_path!r}; the presets are {', '.join(preset_names())}; "
+        "a file of your own is given by a path that ends in .yaml"
     )
 
 
@@ -69,7 +72,9 @@ def _chain(path: Path) -> list[Path]:
             raise BadInput(f"extends: in {chain[-1]} expects the name of one preset, not {parent!r}")
         found = _find(parent, beside=chain[-1].parent)
         if found.resolve() in {link.resolve() for link in chain}:
-            raise BadInput(f"{chain[-1]} extends {found}, which extends it in turn; take one of the two lines out")
+            raise BadInput(
+                f"{chain[-1]} extends {found}, which extends it in turn; take one of the two lines out"
+            )
         chain.append(found)
     return chain[::-1]
 
@@ -116,7 +121,9 @@ def _parse_override(override: str) -> tuple[str, Any]:
 
 def _set(config: DictConfig, key: str, value: Any, *, source: str) -> DictConfig:
     if key in GROUPS:
-        raise BadInput(f"{key} (from {source}) is a group of settings: set one of them, such as {GROUPS[key]}")
+        raise BadInput(
+            f"{key} (from {source}) is a group of settings: set one of them, such as {GROUPS[key]}"
+        )
     if key not in TYPES:
         raise unknown_key(key, source=source)
     nested = value

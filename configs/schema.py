@@ -45,8 +45,12 @@ class ImageConfig:
 
     steps: int = setting(25, "Denoising steps of the sampler.", at_least=1, at_most=1000)
     candidates: int = setting(4, "Pictures drawn; the best-ranked one goes on.", at_least=1, at_most=64)
-    domain_weight: float = setting(1.5, "Weight of the domain term; 0 leaves the base model alone.", at_least=0)
-    text_weight: float = setting(4.0, "Weight of the text term; 1 is the plain text-conditional model.", at_least=0)
+    domain_weight: float = setting(
+        1.5, "Weight of the domain term; 0 leaves the base model alone.", at_least=0
+    )
+    text_weight: float = setting(
+        4.0, "Weight of the text term; 1 is the plain text-conditional model.", at_least=0
+    )
     domain_until: float = setting(
         1.0,
         "The domain term is on up to this noise fraction and off above it; 1 is always on, 0.5 keeps unseen shapes.",
@@ -54,7 +58,9 @@ class ImageConfig:
         at_most=1,
     )
     view: str = setting("front view", "View words added to the prompt.")
-    background: str = setting("plain grey background", "Background words added to the prompt; empty adds none.")
+    background: str = setting(
+        "plain grey background", "Background words added to the prompt; empty adds none."
+    )
     elevation_deg: float = setting(
         15.0, "Camera elevation of the picture above the horizon, in degrees.", at_least=-89, at_most=89
     )
@@ -75,8 +81,15 @@ class RefineConfig:
     views: int = setting(2, "Cameras rendered at each step.", at_least=1, at_most=64)
     size: int = setting(128, "Side of a rendered view, in pixels.", at_least=16, at_most=1024)
     resolution: int = setting(64, "Voxels along each side of the trained field.", at_least=8, at_most=512)
-    samples: int = setting(64, "Samples along each ray.", at_least=4, at_most=1024)
-    domain_weight: float = setting(3.0, "Weight of the domain term; 0 distils the base model alone.", at_least=0)
+    samples: int = setting(
+        32, "Samples along each ray, all of them close to matter.", at_least=4, at_most=1024
+    )
+    distillation_weight: float = setting(
+        1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
+    )
+    domain_weight: float = setting(
+        3.0, "Weight of the domain term; 0 distils the base model alone.", at_least=0
+    )
     text_weight: float = setting(5.0, "Weight of the text term.", at_least=0)
     domain_until: float = setting(
         1.0, "The domain term is on up to this noise fraction and off above it.", at_least=0, at_most=1
@@ -84,21 +97,39 @@ class RefineConfig:
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
     t_max_end: float = setting(
-        0.17, "Largest noise fraction drawn at the last step; annealed linearly from t_max.", at_least=0, at_most=1
+        0.17,
+        "Largest noise fraction drawn at the last step; annealed linearly from t_max.",
+        at_least=0,
+        at_most=1,
     )
     lr_density: float = setting(0.05, "Adam's step size for the density grid.", at_least=0)
     lr_color: float = setting(0.05, "Adam's step size for the colour grid.", at_least=0)
-    anchor_rgb_weight: float = setting(30.0, "Weight of the front view's colour error against the picture.", at_least=0)
+    anchor_rgb_weight: float = setting(
+        30.0, "Weight of the front view's colour error against the picture.", at_least=0
+    )
     anchor_alpha_weight: float = setting(
         10.0, "Weight of the front view's coverage error against the picture.", at_least=0
     )
     anchor_every: int = setting(2, "Steps between two anchor losses.", at_least=1)
+    drift_weight: float = setting(
+        1.0, "Weight of keeping the lifted shape, at the first step; fades to 0 at the last.", at_least=0
+    )
     tv_weight: float = setting(0.3, "Weight of total variation, which smooths the grids.", at_least=0)
-    grad_clamp: float = setting(2.0, "Largest size of one entry of the distilled latent gradient.", at_least=0)
+    indecision_weight: float = setting(
+        0.1, "Weight, at the last step, of cells being either solid or empty; rises from 0.", at_least=0
+    )
+    grad_clamp: float = setting(
+        2.0, "Largest size of one entry of the distilled latent gradient; 0 cuts nothing.", at_least=0
+    )
     elevation_min_deg: float = setting(5.0, "Lowest camera elevation, in degrees.", at_least=-89, at_most=89)
-    elevation_max_deg: float = setting(50.0, "Highest camera elevation, in degrees.", at_least=-89, at_most=89)
+    elevation_max_deg: float = setting(
+        50.0, "Highest camera elevation, in degrees.", at_least=-89, at_most=89
+    )
     checkpoint_every: int = setting(
-        50, "Steps between two checkpoints, from which a stopped run goes on.", at_least=1, affects_result=False
+        50,
+        "Steps between two checkpoints, from which a stopped run goes on.",
+        at_least=1,
+        affects_result=False,
     )
 
 
@@ -106,9 +137,13 @@ class RefineConfig:
 class MeshConfig:
     """Stage 40-mesh: the field becomes a triangle mesh with a base-colour texture."""
 
-    resolution: int = setting(128, "Samples of the field along each side for the iso-surface.", at_least=8, at_most=1024)
+    resolution: int = setting(
+        128, "Samples of the field along each side for the iso-surface.", at_least=8, at_most=1024
+    )
     target_faces: int = setting(20000, "Faces aimed at by decimation.", at_least=100, at_most=2_000_000)
-    texture_size: int = setting(1024, "Side of the base-colour texture, in pixels.", at_least=16, at_most=8192)
+    texture_size: int = setting(
+        1024, "Side of the base-colour texture, in pixels.", at_least=16, at_most=8192
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +158,9 @@ class ExportConfig:
 class MakeConfig:
     """Everything that ``slipcast make`` reads beside the prompt and the seed."""
 
-    base: str = setting("starter", "Text-to-image model: an alias, a hub id or a folder in diffusers' layout.")
+    base: str = setting(
+        "starter", "Text-to-image model: an alias, a hub id or a folder in diffusers' layout."
+    )
     domain: str = setting("starter", "Domain model: an alias or a folder with domain.json.")
     lift_model: str = setting("starter", "Image-to-3D model: an alias or a folder.")
     image: ImageConfig = field(default_factory=ImageConfig)

@@ -31,7 +31,9 @@ def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
         where = error.filename or path
         reason = error.strerror or str(error) or type(error).__name__
         advice = _ADVICE.get(error.errno or 0, "put that right")
-        raise SlipcastError(f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on") from error
+        raise SlipcastError(
+            f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -29,7 +29,9 @@ app = typer.Typer(
 starter = typer.Typer(no_args_is_help=True, help="The offline models that ship with slipcast.")
 app.add_typer(starter, name="starter")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -59,7 +61,8 @@ def make(
     out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random draw.")] = 0,
     from_stage: Annotated[
-        str | None, typer.Option("--from", help="Run this stage and the later ones anew; keep the earlier as they are.")
+        str | None,
+        typer.Option("--from", help="Run this stage and the later ones anew; keep the earlier as they are."),
     ] = None,
     until_stage: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
     as_json: Json = False,
@@ -122,9 +125,12 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
 
 @starter.command("build")
 def starter_build(
-    preset: Annotated[str, typer.Option(help="cpu or gpu: how large the models and how long the training.")] = "cpu",
+    preset: Annotated[
+        str, typer.Option(help="cpu or gpu: how large the models and how long the training.")
+    ] = "cpu",
     minutes: Annotated[
-        float | None, typer.Option(min=0.1, help="Training time in all; the preset's own if left out.", show_default=False)
+        float | None,
+        typer.Option(min=0.1, help="Training time in all; the preset's own if left out.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for data, checkpoints and weights.", show_default=False)

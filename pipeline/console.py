@@ -27,7 +27,12 @@ def exit_codes(*, debug: bool) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
-        _fail(f"failed unexpectedly ({type(error).__name__}: {reason}); --debug shows where", 1, error, debug=debug)
+        _fail(
+            f"failed unexpectedly ({type(error).__name__}: {reason}); --debug shows where",
+            1,
+            error,
+            debug=debug,
+        )
 
 
 def _fail(sentence: str, code: int, error: BaseException, *, debug: bool) -> None:

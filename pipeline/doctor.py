@@ -95,12 +95,18 @@ def warnings_about(findings: dict[str, Any]) -> list[str]:
             "slipcast does not need it: pip uninstall torchvision"
         )
     if findings["memory_free_gb"] < _NEEDED_MEMORY_GB:
-        warnings.append(f"{findings['memory_free_gb']} GB of memory are free, a run needs about {_NEEDED_MEMORY_GB} GB")
+        warnings.append(
+            f"{findings['memory_free_gb']} GB of memory are free, a run needs about {_NEEDED_MEMORY_GB} GB"
+        )
     if findings["disk_free_gb"] < _NEEDED_DISK_GB:
-        warnings.append(f"{findings['disk_free_gb']} GB of disk are free here, runs want {_NEEDED_DISK_GB} GB")
+        warnings.append(
+            f"{findings['disk_free_gb']} GB of disk are free here, runs want {_NEEDED_DISK_GB} GB"
+        )
     missing = [part for part, present in findings["starter"].items() if not present]
     if missing:
-        warnings.append(f"starter models missing: {', '.join(missing)}; make them with slipcast starter build")
+        warnings.append(
+            f"starter models missing: {', '.join(missing)}; make them with slipcast starter build"
+        )
     if sys.version_info[:2] not in ((3, 11), (3, 12)):
         warnings.append(f"Python {findings['python']} is untested; use 3.11 or 3.12")
     return warnings
@@ -120,9 +126,10 @@ def _abilities(findings: dict[str, Any]) -> dict[str, bool]:
 def report(findings: dict[str, Any]) -> str:
     """The findings as text, a fact a line."""
     torch, cpu = findings["torch"], findings["cpu"]
+    devices = ", ".join(torch.get("cuda", [])) or "none"
     lines = [
         f"slipcast {findings['slipcast']}, Python {findings['python']}, {findings['system']}",
-        f"torch    {torch['version']}, {torch.get('threads')} threads, CUDA: {', '.join(torch.get('cuda', [])) or 'none'}",
+        f"torch    {torch['version']}, {torch.get('threads')} threads, CUDA: {devices}",
         f"cpu      {cpu['usable']} of {cpu['cores']} cores usable; {' '.join(cpu['features']) or 'features unknown'}",
         f"memory   {findings['memory_free_gb']} of {findings['memory_gb']} GB free",
         f"disk     {findings['disk_free_gb']} GB free here",

@@ -132,5 +132,7 @@ def _mark_outdated(run: RunFolder, later: Sequence[Stage]) -> None:
 
 
 def _glb(folder: Path, record: StageRecord) -> Path | None:
-    names = [record.facts["glb"]] if "glb" in record.facts else [n for n in record.outputs if n.endswith(".glb")]
+    names = (
+        [record.facts["glb"]] if "glb" in record.facts else [n for n in record.outputs if n.endswith(".glb")]
+    )
     return folder / names[0] if names else None

@@ -48,8 +48,8 @@ class Measured:
 def kernel_peak_mb() -> float:
     """Peak resident memory of this process since it began, in MiB; 0 where the system does not say."""
     info = psutil.Process().memory_info()
-    if hasattr(info, "peak_wset"):  # Windows
-        return info.peak_wset / 2**20
+    if psutil.WINDOWS:
+        return getattr(info, "peak_wset", 0) / 2**20
     try:
         import resource
     except ImportError:

@@ -23,7 +23,9 @@ def check_prompt(prompt: str) -> str:
         raise BadInput('the prompt is empty; say what to make, such as "a blue and white porcelain teapot"')
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn"):
-            raise BadInput(f"the prompt holds the character U+{ord(character):04X}, which is not text; take it out")
+            raise BadInput(
+                f"the prompt holds the character U+{ord(character):04X}, which is not text; take it out"
+            )
     if len(text) > LONGEST:
         raise BadInput(f"the prompt has {len(text)} characters; at most {LONGEST} are read, so shorten it")
     if not any(character.isalpha() for character in text):

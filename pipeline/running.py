@@ -58,7 +58,9 @@ def run_stage(
 
 def _explained(stage: Stage, error: Exception) -> SlipcastError:
     if isinstance(error, MemoryError):
-        return SlipcastError(f"stage {stage.name} ran out of memory; lower its resolution or size and run again")
+        return SlipcastError(
+            f"stage {stage.name} ran out of memory; lower its resolution or size and run again"
+        )
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     return SlipcastError(f"stage {stage.name} failed ({type(error).__name__}: {reason}); --debug shows where")
 
@@ -74,7 +76,9 @@ def _mark_failed(run: RunFolder, stage: Stage, key: str, failure: SlipcastError)
 def _check_facts(stage: Stage, facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise SlipcastError(f"stage {stage.name} measured {name} = {value}, which is no number; its result is unusable")
+            raise SlipcastError(
+                f"stage {stage.name} measured {name} = {value}, which is no number; its result is unusable"
+            )
 
 
 class Forced:

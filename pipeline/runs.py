@@ -30,7 +30,17 @@ from .stages import Stage
 RECORD = "stage.json"
 _KEY = ".key"
 _NOT_OUTPUTS = frozenset((RECORD, _KEY))
-_VERSIONS_OF = ("slipcast", "torch", "numpy", "diffusers", "transformers", "nerfacc", "trimesh", "PyMCubes", "xatlas")
+_VERSIONS_OF = (
+    "slipcast",
+    "torch",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "nerfacc",
+    "trimesh",
+    "PyMCubes",
+    "xatlas",
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,8 @@ class RunFolder:
             return {"format": 1}
         except (OSError, ValueError) as error:
             raise SlipcastError(
-                f"{path} cannot be read ({error}); delete it to keep the finished stages, or the whole folder to start afresh"
+                f"{path} cannot be read ({error}); delete this file to keep the finished stages, "
+                "or the whole folder to start afresh"
             ) from error
         if not isinstance(content, dict) or not isinstance(content.get("stages", {}), dict):
             raise SlipcastError(f"{path} is not a slipcast manifest; delete it, or use another --out")
@@ -121,7 +132,9 @@ class RunFolder:
         """
         record = self.record(stage)
         if record is None:
-            raise BadInput(f"--from needs stage {stage.name} finished in {self.path}; run without --from first")
+            raise BadInput(
+                f"--from needs stage {stage.name} finished in {self.path}; run without --from first"
+            )
         files = self._files(stage)
         if files == record.outputs:
             return record
