@@ -127,7 +127,7 @@ def _settle_recipe(out_dir: Path, recipe: Recipe, count: int) -> None:
         changed = [key for key in told if before.get(key) != told[key]]
         if changed:
             raise BadInput(
-                f"{out_dir} holds a data set of another recipe ({', '.join(changed)} differ); choose another folder or delete it"
+                f"{out_dir} holds another recipe ({', '.join(changed)} differ); choose another folder or delete it"
             )
     path.write_text(json.dumps({"count": count, **told}, indent=1))
 

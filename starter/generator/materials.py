@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -105,8 +106,10 @@ def solid(
 
     def make(rng: np.random.Generator, flat: bool) -> Look:
         c = vary(rng, colour)
-        second = darker(c, accent) if max(c) > 90 else tuple(min(255, v + 40) for v in c)
-        finish = dict(roughness=roughness * rng.uniform(0.8, 1.2), metallic=metallic, coat=coat)
+        second = darker(c, accent) if max(c) > 90 else (c[0] + 40, c[1] + 40, c[2] + 40)
+        finish: dict[str, Any] = dict(
+            roughness=roughness * rng.uniform(0.8, 1.2), metallic=metallic, coat=coat
+        )
         body, trim = table_row(SOLID, c, **finish), table_row(SOLID, second, **finish)
         return _look(rng, body, body, trim, colours=(c, second))
 
@@ -127,7 +130,9 @@ def spatial(
 
     def make(rng: np.random.Generator, flat: bool) -> Look:
         a, b = vary(rng, first), vary(rng, second)
-        finish = dict(roughness=roughness, coat=coat, amount=amount, offset=rng.uniform(3, 40, 3))
+        finish: dict[str, Any] = dict(
+            roughness=roughness, coat=coat, amount=amount, offset=rng.uniform(3, 40, 3)
+        )
         body = table_row(kind, a, b, scale=scale * rng.uniform(0.85, 1.2), **finish)
         trim = table_row(kind, darker(a, 0.75), darker(b, 0.75), scale=scale, **finish)
         return _look(rng, body, body, trim, colours=(a, b))
@@ -137,15 +142,15 @@ def spatial(
 
 def painted_look(rng: np.random.Generator, palette: Palette, flat: bool, *, roughness: float = 0.16) -> Look:
     """A painted ware: the sheet on bodies of revolution, the tile elsewhere, plain glaze inside unless ``flat``."""
-    gloss = dict(roughness=roughness)
+    gloss: dict[str, Any] = dict(roughness=roughness)
     tile_row = table_row(
-        TILE, palette.ground, scale=rng.uniform(1.05, 1.35), offset=rng.uniform(0, 1, 3), **gloss
+        TILE, palette.ground, scale=rng.uniform(1.2, 1.6), offset=rng.uniform(0, 1, 3), **gloss
     )
     ground = table_row(SOLID, palette.ground, **gloss)
     ink = table_row(SOLID, palette.ink, **gloss)
     fine = tile_row.copy()
-    fine[1] *= 1.5
-    accent = (fine, ink, ground)[int(rng.choice(3, p=(0.6, 0.25, 0.15)))]
+    fine[1] *= 1.35
+    accent = (fine, ink, ground)[int(rng.choice(3, p=(0.7, 0.25, 0.05)))]
     dark = table_row(SOLID, darker(palette.ink, 0.6), **gloss)
     inside = tile_row if flat else ground
     turned = [table_row(SHEET, palette.ground, **gloss), inside, accent, dark]

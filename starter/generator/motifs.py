@@ -19,7 +19,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Palette:
-    """The sRGB colours of a ware: ground (glaze), ink (outlines and fills), wash (thin paint), accent (second paint)."""
+    """A ware's sRGB colours: ground (glaze), ink (outlines and fills), wash (thin paint), accent (second paint)."""
 
     ground: Colour
     ink: Colour
@@ -99,7 +99,7 @@ def _blossom(canvas: Canvas, rng, p: Palette, x: float, y: float, radius: float)
 def peonies(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
     """Large flower heads between leaves."""
     h, mid = bottom - top, 0.5 * (top + bottom)
-    count = max(1, round(canvas.aspect / (h * 0.95)))
+    count = max(1, round(canvas.aspect / (h * 0.8)))
     for k in range(count):
         x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.05, 0.05) * h
         for _ in range(6):
@@ -150,14 +150,13 @@ def scrolls(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
 def fish(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
     """Carp with scales among water weed."""
     h, mid = bottom - top, 0.5 * (top + bottom)
-    count = max(1, round(canvas.aspect / (1.15 * h)))
+    count = max(1, round(canvas.aspect / (0.95 * h)))
     for k in range(count):
         x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.1, 0.1) * h
-        s = 0.42 * h * (1 if rng.random() < 0.5 else -1)
+        s = 0.36 * h * (1 if rng.random() < 0.5 else -1)
         a = abs(s)
-        body = np.array(
-            [(1.0, 0.0), (0.6, -0.33), (0.0, -0.42), (-0.6, -0.2), (-0.75, 0.0), (-0.6, 0.2), (0.0, 0.42)]
-        )
+        t = np.linspace(0, 2 * np.pi, 15)[:-1]
+        body = np.stack([np.cos(t), 0.40 * np.sin(t) * (0.72 + 0.28 * np.cos(t))], 1)
         for fin in (
             [(-0.65, 0), (-1.25, -0.5), (-1.0, 0), (-1.25, 0.5)],
             [(0.3, -0.3), (-0.1, -0.75), (-0.4, -0.28)],
@@ -195,10 +194,21 @@ def bamboo(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
             canvas.fill(leaf, p.ink if rng.random() < 0.65 else p.wash)
 
 
+def _pagoda(canvas: Canvas, p: Palette, x: float, y: float, h: float) -> None:
+    for j in range(3):
+        w = (0.24 - 0.05 * j) * h
+        canvas.fill(
+            [(x - 0.6 * w, y), (x + 0.6 * w, y), (x + 0.6 * w, y - 0.15 * h), (x - 0.6 * w, y - 0.15 * h)],
+            p.ground,
+        )
+        y -= 0.15 * h
+        canvas.fill([(x - 1.25 * w, y + 0.05 * h), (x + 1.25 * w, y + 0.05 * h), (x, y - 0.08 * h)], p.accent)
+
+
 def landscape(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
     """Hills over water, with a pagoda, clouds and trees."""
     h = bottom - top
-    count = max(2, round(canvas.aspect / (0.75 * h)))
+    count = max(3, round(canvas.aspect / (0.55 * h)))
     for colour, low, high in ((p.wash, 0.25, 0.45), (p.ink, 0.5, 0.62)):
         for k in range(count):
             x, w = (k + rng.uniform(0.2, 0.8)) * canvas.aspect / count, h * rng.uniform(0.3, 0.45)
@@ -220,15 +230,8 @@ def landscape(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> Non
         for k in range(2 * count):
             x = (k + 0.5 * r) * canvas.aspect / (2 * count)
             canvas.stroke([(x, y), (x + 0.22 * h, y)], p.wash if r else p.ink, 0.028 * h)
-    x, y = rng.uniform(0.3, 0.7) * canvas.aspect, top + 0.79 * h
-    for j in range(3):
-        w = (0.20 - 0.045 * j) * h
-        canvas.fill(
-            [(x - 0.6 * w, y), (x + 0.6 * w, y), (x + 0.6 * w, y - 0.13 * h), (x - 0.6 * w, y - 0.13 * h)],
-            p.ground,
-        )
-        y -= 0.13 * h
-        canvas.fill([(x - 1.25 * w, y + 0.03 * h), (x + 1.25 * w, y + 0.03 * h), (x, y - 0.07 * h)], p.accent)
+    for k in range(2):
+        _pagoda(canvas, p, (0.5 * k + rng.uniform(0.15, 0.35)) * canvas.aspect, top + 0.79 * h, h)
     for k in range(count):
         cx, cy = (k + rng.random()) * canvas.aspect / count, top + rng.uniform(0.04, 0.16) * h
         canvas.stroke([(cx, cy), (cx + 0.22 * h, cy)], p.wash, 0.05 * h)

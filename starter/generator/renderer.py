@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numba
 import numpy as np
 
+from .objects import GeneratedObject
 from .renderer_colour import COAT, METALLIC, ROUGHNESS, surface_colour
 from .renderer_raster import parallel_bases, parallel_maps, rasterise, sphere_directions, view_basis
 
@@ -23,20 +23,6 @@ _SUPERSAMPLING = 2
 _OCCLUSION_VIEWS, _OCCLUSION_SIZE, _SHADOW_SIZE = 14, 72, 160
 _OCCLUSION_DIRECTIONS = sphere_directions(_OCCLUSION_VIEWS, lowest=-0.35).astype(np.float32)
 _OCCLUSION_BASES = parallel_bases(_OCCLUSION_DIRECTIONS, _OCCLUSION_SIZE)
-
-
-class Renderable(Protocol):
-    """What the renderer needs of an object; see ``objects.GeneratedObject``."""
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    normals: np.ndarray
-    uv: np.ndarray
-    face_row: np.ndarray
-    table: np.ndarray
-    sheet: np.ndarray
-    tile: np.ndarray
-    key_light: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class Lighting:
     occlusion: np.ndarray
 
 
-def light_object(obj: Renderable) -> Lighting:
+def light_object(obj: GeneratedObject) -> Lighting:
     """Shadow and occlusion maps of an object."""
     basis = parallel_bases(obj.key_light[None], _SHADOW_SIZE)
     return Lighting(
@@ -118,7 +104,7 @@ def _step(low, high, x):
 
 @numba.njit(cache=True)
 def _studio(x, y, z, key, roughness):
-    """Brightness of the studio in a direction: floor, sky, a large softbox at the key light, a strip at the other side."""
+    """Brightness of the studio in a direction: floor, sky, a softbox at the key light, a strip opposite."""
     blur = 0.05 + 0.5 * roughness
     ambient = 0.30 + 0.55 * _step(-0.25 - blur, 0.75 + blur, z)
     box = _step(0.86 - blur, 0.92, x * key[0] + y * key[1] + z * key[2])
@@ -234,7 +220,7 @@ def project(vertices: np.ndarray, azimuth_rad: float, elevation_rad: float, size
 
 
 def render_rgba(
-    obj: Renderable,
+    obj: GeneratedObject,
     azimuth_rad: float,
     elevation_rad: float,
     size: int = 128,

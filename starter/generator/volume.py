@@ -25,29 +25,33 @@ _SKIN = 0.010
 
 @numba.njit(cache=True)
 def _carve(solid, maps, bases):
+    """Clear every cell that lies above some height map. Direction by direction, so that one map stays in cache."""
     n, size = solid.shape[0], maps.shape[1]
-    for i in range(n):
-        x = (i + 0.5) * 2.0 / n - 1.0
-        for j in range(n):
-            y = (j + 0.5) * 2.0 / n - 1.0
-            for k in range(n):
-                z = (k + 0.5) * 2.0 / n - 1.0
-                for d in range(maps.shape[0]):
-                    m = bases[d]
-                    sx = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3] - 0.5
-                    sy = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3] - 0.5
-                    h = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
-                    ix, iy = math.floor(sx), math.floor(sy)
-                    if ix < 0 or iy < 0 or ix >= size - 1 or iy >= size - 1:
-                        solid[i, j, k] = 0
-                        break
-                    # The highest of the four nearest pixels: a thin wall must not be seen through at its edge.
-                    top = max(
-                        maps[d, iy, ix], maps[d, iy, ix + 1], maps[d, iy + 1, ix], maps[d, iy + 1, ix + 1]
-                    )
-                    if h > top:
-                        solid[i, j, k] = 0
-                        break
+    cells = solid.reshape(-1)
+    left = np.arange(n * n * n)
+    count = left.shape[0]
+    for d in range(maps.shape[0]):
+        m, heights = bases[d], maps[d]
+        kept = 0
+        for c in range(count):
+            cell = left[c]
+            x = (cell // (n * n) + 0.5) * 2.0 / n - 1.0
+            y = (cell // n % n + 0.5) * 2.0 / n - 1.0
+            z = (cell % n + 0.5) * 2.0 / n - 1.0
+            sx = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3] - 0.5
+            sy = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3] - 0.5
+            h = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
+            ix, iy = math.floor(sx), math.floor(sy)
+            top = -np.inf
+            if 0 <= ix < size - 1 and 0 <= iy < size - 1:
+                # The highest of the four nearest pixels: a thin wall must not be seen through at its edge.
+                top = max(heights[iy, ix], heights[iy, ix + 1], heights[iy + 1, ix], heights[iy + 1, ix + 1])
+            if h > top:
+                cells[cell] = 0
+            else:
+                left[kept] = cell
+                kept += 1
+        count = kept
 
 
 @numba.njit(cache=True)
