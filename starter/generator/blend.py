@@ -8,7 +8,7 @@ import mcubes
 import numpy as np
 from numba import njit
 
-from .geometry import BODY, Part, make_part, unit
+from .parts import BODY, Part, make_part, unit
 
 Cone = tuple
 
@@ -81,7 +81,9 @@ class SoftBody:
         """Distance estimate [N] (negative inside) at points [N, 3]; exact only on the surface."""
         return _sample_points(np.ascontiguousarray(points, dtype=np.float32), self.cones)
 
-    def surface(self, origin: tuple[float, float, float], direction: tuple[float, float, float]) -> np.ndarray:
+    def surface(
+        self, origin: tuple[float, float, float], direction: tuple[float, float, float]
+    ) -> np.ndarray:
         """The last point [3] where a ray from a point inside leaves the body: where eyes and noses sit."""
         travel = np.linspace(0.0, 2.0, 400)
         points = np.asarray(origin) + travel[:, None] * unit(np.asarray(direction, dtype=float))
@@ -89,7 +91,7 @@ class SoftBody:
         return points[inside[-1] if len(inside) else 0]
 
     def mesh(self, slot: int = BODY, *, resolution: int = 52) -> Part:
-        """Mesh the surface; the longest side of the bounding box gets `resolution` cells. uv is (x, z) in the box."""
+        """Mesh the surface; `resolution` cells along the longest side; uv is (x, z) in the box."""
         radius = np.maximum(self.cones[:, 6:7], self.cones[:, 7:8]) * self.cones[:, 9:12]
         low = (np.minimum(self.cones[:, 0:3], self.cones[:, 3:6]) - radius).min(axis=0)
         high = (np.maximum(self.cones[:, 0:3], self.cones[:, 3:6]) + radius).max(axis=0)

@@ -1,6 +1,6 @@
 """Smooth curves through a few points: profiles for turned shapes, centre lines for tubes.
 
-Every function takes control points [K, D] (D = 2 or 3) and returns points [n, D] at equal steps of arc length.
+Every function takes control points [K, D] (D = 2 or 3) and returns points [n, D].
 """
 
 from collections.abc import Sequence
@@ -61,3 +61,15 @@ def circle(radius_x: float, radius_y: float, count: int) -> np.ndarray:
     """An ellipse [count, 2], counter-clockwise from +x, without repeating the first point."""
     angle = np.linspace(0.0, 2 * np.pi, count, endpoint=False)
     return np.stack([radius_x * np.cos(angle), radius_y * np.sin(angle)], axis=1)
+
+
+def capped(side: np.ndarray, bevel: float = 0.025) -> np.ndarray:
+    """A profile [K, 2] of (radius, height) closed to the axis by flat discs at whichever ends are off the axis.
+
+    Each disc gets one extra ring just inside its edge: the rounding of the shading stays within `bevel`.
+    """
+    discs = []
+    for radius, height in (side[0], side[-1]):
+        ring = [[0.0, height], [max(radius - bevel, 0.5 * radius), height]]
+        discs.append(np.array(ring if radius > 0 else []).reshape(-1, 2))
+    return np.concatenate([discs[0], side, discs[1][::-1]])

@@ -8,8 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from . import shapes_animals, shapes_furniture, shapes_household, shapes_outdoors, shapes_pottery
-from .geometry import Part, normalise
+from . import (
+    shapes_animals,
+    shapes_furniture,
+    shapes_garden,
+    shapes_household,
+    shapes_outdoors,
+    shapes_pottery,
+)
+from .parts import Part, normalise
 
 Builder = Callable[[np.random.Generator], list[Part]]
 
@@ -34,16 +41,16 @@ FAMILIES: dict[str, Builder] = {
     "box": shapes_household.box,
     "barrel": shapes_household.barrel,
     "bell": shapes_household.bell,
-    "mushroom": shapes_outdoors.mushroom,
-    "pumpkin": shapes_outdoors.pumpkin,
-    "apple": shapes_outdoors.apple,
-    "pear": shapes_outdoors.pear,
+    "mushroom": shapes_garden.mushroom,
+    "pumpkin": shapes_garden.pumpkin,
+    "apple": shapes_garden.apple,
+    "pear": shapes_garden.pear,
     "ring": shapes_household.ring,
     "ball": shapes_household.ball,
     "house": shapes_outdoors.house,
     "car": shapes_outdoors.car,
-    "tree": shapes_outdoors.tree,
-    "snowman": shapes_outdoors.snowman,
+    "tree": shapes_garden.tree,
+    "snowman": shapes_garden.snowman,
     "robot": shapes_outdoors.robot,
     "rocket": shapes_outdoors.rocket,
     "boat": shapes_outdoors.boat,

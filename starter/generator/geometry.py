@@ -1,159 +1,37 @@
-"""Triangle parts from which the starter's objects are put together.
+"""Solids from which the starter's objects are put together, every one a grid surface (see parts.py).
 
-Frame: right-handed, +Z up, the front looks along -Y. Shapes are drawn at about their final size (half height
-0.85), so that wall thicknesses and leg radii mean what they say after `normalise`.
-Every surface is a grid (`loft`) whose rows run along the shape and whose columns run around it,
-counter-clockwise when the rows come towards the viewer; triangles then face outward.
+Turned shapes stand on the z axis; tubes follow a path; boxes and extruded outlines have rounded edges.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .curves import Points, circle, resample, spline
+from .parts import ACCENT, BODY, DARK, PLAIN, Part, loft, loft_sections, make_part, normalise, place, unit
 
-BODY, PLAIN, ACCENT, DARK = 0, 1, 2, 3
+# The whole vocabulary of a shape in one place: what the part type and the framing are is said in parts.py.
+__all__ = [
+    "ACCENT",
+    "BODY",
+    "DARK",
+    "PLAIN",
+    "Part",
+    "ellipsoid",
+    "extrusion",
+    "lathe",
+    "normalise",
+    "place",
+    "radius_at",
+    "rounded_box",
+    "torus",
+    "tube",
+    "turned_grid",
+    "vessel",
+]
 
 Warp = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One smooth surface of an object.
-
-    vertices [V, 3] float32, faces [F, 3] int32 (counter-clockwise seen from outside), normals [V, 3] float32
-    (unit, outward), uv [V, 2] float32 in [0, 1] (seams have their vertices twice), slot: which material
-    (0 body, 1 inside or plain, 2 accent, 3 small dark details such as eyes).
-    """
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    normals: np.ndarray
-    uv: np.ndarray
-    slot: int
-
-
-def make_part(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, uv: np.ndarray, slot: int) -> Part:
-    """A Part in the stored types, without triangles of no area (they have no side to face)."""
-    corner = vertices[faces]
-    area = np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1)
-    kept = np.ascontiguousarray(faces[area > 1e-9], dtype=np.int32)
-    floats = [np.ascontiguousarray(array, dtype=np.float32) for array in (vertices, normals, np.clip(uv, 0, 1))]
-    return Part(floats[0], kept, floats[1], floats[2], slot)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [..., D] scaled to length 1; a zero vector stays zero."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
-# --- moving parts -----------------------------------------------------------------------------------------------
-
-
-def rotation(axis: str, angle_rad: float) -> np.ndarray:
-    """Right-handed rotation matrix [3, 3] about the 'x', 'y' or 'z' axis."""
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
-    matrix = np.eye(3)
-    matrix[first, first] = matrix[second, second] = cosine
-    matrix[first, second], matrix[second, first] = -sine, sine
-    return matrix
-
-
-def place(
-    part: Part,
-    offset: Sequence[float] = (0.0, 0.0, 0.0),
-    *,
-    turn: np.ndarray | None = None,
-    scale: float | Sequence[float] = 1.0,
-) -> Part:
-    """Scale (per axis, positive), then turn [3, 3], then move a part; normals follow."""
-    factors = np.broadcast_to(np.asarray(scale, dtype=float), (3,))
-    matrix = np.eye(3) if turn is None else turn
-    vertices = (part.vertices * factors) @ matrix.T + np.asarray(offset, dtype=float)
-    normals = unit(part.normals / factors) @ matrix.T
-    return replace(part, vertices=vertices.astype(np.float32), normals=normals.astype(np.float32))
-
-
-def place_all(parts: Iterable[Part], offset: Sequence[float] = (0.0, 0.0, 0.0), **how) -> list[Part]:
-    """`place` for several parts."""
-    return [place(part, offset, **how) for part in parts]
-
-
-def normalise(parts: Sequence[Part]) -> list[Part]:
-    """Centre the bounding box on the origin and scale to the one framing used everywhere.
-
-    scale = min(0.85 / max(cylinder radius about z, half height), 1.10 / bounding sphere radius).
-    """
-    points = np.concatenate([part.vertices for part in parts]).astype(float)
-    centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
-    points -= centre
-    widest = max(np.hypot(points[:, 0], points[:, 1]).max(), np.abs(points[:, 2]).max())
-    scale = min(0.85 / widest, 1.10 / np.linalg.norm(points, axis=1).max())
-    return [
-        replace(part, vertices=((part.vertices.astype(float) - centre) * scale).astype(np.float32)) for part in parts
-    ]
-
-
-# --- grids ------------------------------------------------------------------------------------------------------
-
-
-def grid_normals(grid: np.ndarray, *, ring: bool) -> np.ndarray:
-    """Unit normals [R, C, 3] of a grid whose last column repeats the first (and last row too, if `ring`)."""
-    quads = np.cross(grid[1:, 1:] - grid[:-1, :-1], grid[1:, :-1] - grid[:-1, 1:])
-    around = quads + np.roll(quads, 1, axis=1)
-    around = np.concatenate([around, around[:, :1]], axis=1)
-    normals = np.zeros_like(grid)
-    normals[:-1] += around
-    normals[1:] += around
-    if ring:
-        normals[0] += normals[-1]
-        normals[-1] = normals[0]
-    for row in (0, -1):
-        if np.ptp(grid[row], axis=0).max() < 1e-9:
-            # All columns meet in one point (a pole): they must share one normal.
-            normals[row] = normals[row].sum(axis=0)
-    return unit(normals)
-
-
-def loft(grid: np.ndarray, slot: int, *, ring: bool = False, v: np.ndarray | None = None) -> Part:
-    """The surface through a grid of points [R, C, 3]; the last column repeats the first.
-
-    u runs over the columns; v [R] over the rows (default: evenly). `ring`: the last row repeats the first.
-    """
-    return loft_sections(grid, [(0, len(grid) - 1, slot)], ring=ring, v=v)[0]
-
-
-def loft_sections(
-    grid: np.ndarray,
-    sections: Sequence[tuple[int, int, int]],
-    *,
-    ring: bool = False,
-    v: np.ndarray | None = None,
-) -> list[Part]:
-    """One surface cut into sections (first row, last row, slot), smooth across the cuts; v is 0..1 in each."""
-    rows, columns = grid.shape[:2]
-    normals = grid_normals(grid, ring=ring)
-    steps = np.linalg.norm(np.diff(grid, axis=0), axis=2).max(axis=1)
-    travelled = np.concatenate([[0.0], np.cumsum(steps)]) if v is None else v * rows
-    parts = []
-    for first, last, slot in sections:
-        count = last - first + 1
-        here = travelled[first : last + 1]
-        along = (here - here[0]) / (here[-1] - here[0]) if v is None else v[first : last + 1]
-        uv = np.stack(np.meshgrid(np.linspace(0, 1, columns), along), axis=-1)
-        corner = (np.arange(count - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
-        faces = np.concatenate(
-            [
-                np.stack([corner, corner + 1, corner + columns + 1], axis=1),
-                np.stack([corner, corner + columns + 1, corner + columns], axis=1),
-            ]
-        )
-        cut = slice(first, last + 1)
-        flat = (grid[cut].reshape(-1, 3), faces, normals[cut].reshape(-1, 3), uv.reshape(-1, 2))
-        parts.append(make_part(*flat, slot))
-    return parts
 
 
 def turned_grid(
@@ -169,9 +47,6 @@ def turned_grid(
     grid = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=-1)
     grid[:, -1] = grid[:, 0]
     return grid if warp is None else warp(grid)
-
-
-# --- primitives -------------------------------------------------------------------------------------------------
 
 
 def lathe(profile: np.ndarray, slot: int, *, columns: int = 48, **shape) -> Part:
@@ -226,7 +101,9 @@ def vessel(
     sweep = np.linspace(0.0, np.pi, 7)[1:-1, None]
     up = np.array([-half[1], half[0]])
     rim = middle + np.cos(sweep) * half + np.sin(sweep) * up
-    grid = turned_grid(np.concatenate([hollow, outer, rim, inner]), columns, flutes=flutes, depth=depth, warp=warp)
+    grid = turned_grid(
+        np.concatenate([hollow, outer, rim, inner]), columns, flutes=flutes, depth=depth, warp=warp
+    )
     start, stop = len(hollow), len(hollow) + rows - 1
     outside, inside = slots
     return loft_sections(grid, [(start, stop, outside), (stop, len(grid) - 1, inside), (0, start, inside)])
@@ -282,7 +159,9 @@ def transported_frames(centre: np.ndarray, ahead: np.ndarray) -> tuple[np.ndarra
     return np.cross(carried, ahead), carried
 
 
-def ellipsoid(centre: Sequence[float], radii: float | Sequence[float], slot: int, *, rows: int = 18) -> Part:
+def ellipsoid(
+    centre: Sequence[float] | np.ndarray, radii: float | Sequence[float], slot: int, *, rows: int = 18
+) -> Part:
     """An ellipsoid with the given half axes."""
     angle = np.linspace(-np.pi / 2, np.pi / 2, rows)
     profile = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -292,7 +171,7 @@ def ellipsoid(centre: Sequence[float], radii: float | Sequence[float], slot: int
 
 def torus(radius: float, thickness: float, slot: int, *, rows: int = 20, columns: int = 56) -> Part:
     """A ring about the z axis: `radius` to the middle of the tube, `thickness` the tube's own radius."""
-    section = circle(thickness, thickness, rows) + [radius, 0.0]
+    section = circle(thickness, thickness, rows) + np.array([radius, 0.0])
     section = np.concatenate([section, section[:1]])
     return loft(turned_grid(section, columns), slot, ring=True)
 
@@ -333,17 +212,19 @@ def box_from_patches(
         rows, columns = grid.shape[:2]
         vertices.append((centre + inside + bevel * outward).reshape(-1, 3))
         normals.append(outward.reshape(-1, 3))
-        uvs.append(np.stack(np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows)), -1).reshape(-1, 2))
+        uvs.append(
+            np.stack(np.meshgrid(np.linspace(0, 1, columns), np.linspace(0, 1, rows)), -1).reshape(-1, 2)
+        )
         first = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel() + offset
         faces.append(np.stack([first, first + 1, first + columns + 1], axis=1))
         faces.append(np.stack([first, first + columns + 1, first + columns], axis=1))
         offset += rows * columns
-    stacks = (np.concatenate(list_) for list_ in (vertices, faces, normals, uvs))
-    return make_part(*stacks, slot)
+    whole = [np.concatenate(pieces) for pieces in (vertices, faces, normals, uvs)]
+    return make_part(whole[0], whole[1], whole[2], whole[3], slot)
 
 
 def extrusion(outline: Points, half_depth: float, slot: int, *, bevel: float = 0.03) -> Part:
-    """A flat outline [K, 2] of (x, z), counter-clockwise seen from the front (-Y), made 2 * half_depth thick in y.
+    """A flat outline [K, 2] of (x, z), counter-clockwise seen from the front (-Y), 2 half_depth thick in y.
 
     The outline must be star-shaped around the mean of its points; edges are rounded by `bevel`.
     uv is (x, z) stretched to the outline's bounding box.
@@ -357,7 +238,9 @@ def extrusion(outline: Points, half_depth: float, slot: int, *, bevel: float = 0
     middle = points.mean(axis=0)
     rows = [(np.broadcast_to(middle, points.shape), half_depth)]
     for angle in np.radians([90.0, 60.0, 30.0, 0.0]):
-        rows.append((points - bevel * (1 - np.cos(angle)) * outward, half_depth - bevel * (1 - np.sin(angle))))
+        rows.append(
+            (points - bevel * (1 - np.cos(angle)) * outward, half_depth - bevel * (1 - np.sin(angle)))
+        )
     inner = rows[1][0]
     rows.insert(1, (middle + 0.97 * (inner - middle), half_depth))
     layers = [(ring, depth) for ring, depth in rows] + [(ring, -depth) for ring, depth in rows[::-1]]

@@ -1,10 +1,13 @@
-"""Animals as soft bodies. Cat and rabbit sit and look along -y; the others stand broadside with the head at +x."""
+"""Animals as soft bodies. Cat and rabbit sit and look along -y; the others stand with the head at +x."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from .blend import Cone, SoftBody, cone, mirrored
-from .geometry import ACCENT, DARK, PLAIN, Part, ellipsoid, place, tube
-from .shapes_pottery import pick
+from .geometry import ellipsoid, tube
+from .parts import ACCENT, DARK, PLAIN, Part, place
+from .variation import pick
 
 
 def eyes(body: SoftBody, start: tuple, direction: tuple, radius: float, axis: int) -> list[Part]:
@@ -27,7 +30,10 @@ def cat(rng: np.random.Generator) -> list[Part]:
         *mirrored(cone((0.14, -0.20, 0.0), (0.13, -0.36, -0.76), (0.13, 0.10), soft=0.08), 0),
         cone((0, -0.14, 0.42), None, head, scale=(1.12, 0.95, 0.95)),
         *mirrored(cone((0.06, -0.14 - 0.85 * head, 0.33), None, 0.10, soft=0.06), 0),
-        *mirrored(cone((0.20, -0.12, 0.36 + head), (0.27, -0.12, 0.42 + head + 0.7 * ear), (0.13, 0.03), soft=0.05), 0),
+        *mirrored(
+            cone((0.20, -0.12, 0.36 + head), (0.27, -0.12, 0.42 + head + 0.7 * ear), (0.13, 0.03), soft=0.05),
+            0,
+        ),
     ]
     side = pick(rng, (-1, 1))
     curled = [(0, 0.45, -0.72), (0.45, 0.35, -0.76), (0.58, 0.0, -0.77), (0.46, -0.32, -0.77)]
@@ -39,7 +45,9 @@ def cat(rng: np.random.Generator) -> list[Part]:
     return [body.mesh(), *look, ellipsoid(nose, (0.06, 0.04, 0.04), ACCENT, rows=10)]
 
 
-def chain(points: list[tuple[float, float, float]], radii: tuple[float, float], soft: float = 0.06) -> list[Cone]:
+def chain(
+    points: Sequence[tuple[float, float, float]], radii: tuple[float, float], soft: float = 0.06
+) -> list[Cone]:
     """Round cones from point to point with a radius that runs evenly from the first to the last."""
     sizes = np.linspace(radii[0], radii[1], len(points))
     return [
@@ -86,7 +94,7 @@ def four_legs(front: float, back: float, half: float, top: float, floor: float, 
 
 def pig(rng: np.random.Generator) -> list[Part]:
     """A stout pig: round barrel, disc snout, short legs, curly tail."""
-    fat, leg = rng.uniform(0.38, 0.45), rng.uniform(0.10, 0.13)
+    fat, leg = rng.uniform(0.42, 0.50), rng.uniform(0.11, 0.14)
     floor = -fat - rng.uniform(0.16, 0.24)
     pieces = [
         cone((-0.42, 0, 0), (0.30, 0, 0.0), (fat, 0.95 * fat)),
@@ -120,31 +128,35 @@ def elephant(rng: np.random.Generator) -> list[Part]:
     ]
     body = SoftBody(pieces)
     tusks = [
-        tube([(0.82, s * 0.14, 0.10), (0.98, s * 0.19, -0.08), (1.14, s * 0.19, -0.02)], [0.065, 0.055, 0.04], PLAIN)
+        tube(
+            [(0.82, s * 0.14, 0.10), (0.98, s * 0.19, -0.08), (1.14, s * 0.19, -0.02)],
+            [0.065, 0.055, 0.04],
+            PLAIN,
+        )
         for s in (-1, 1)
     ]
-    return [body.mesh(resolution=54), *tusks, *eyes(body, (0.74, 0.0, 0.40), (0.15, 1.0, 0.15), 0.048, 1)]
+    return [body.mesh(resolution=50), *tusks, *eyes(body, (0.74, 0.0, 0.40), (0.15, 1.0, 0.15), 0.048, 1)]
 
 
 def duck(rng: np.random.Generator) -> list[Part]:
     """A swimming duck: boat-shaped body, folded wings, flat bill, tail turned up."""
     neck, plump = rng.uniform(0.0, 0.16), rng.uniform(0.92, 1.08)
-    head = np.array([0.50, 0.0, 0.52 + neck])
+    x, z = 0.50, 0.52 + neck
     pieces = [
         cone((-0.28, 0, -0.22), (0.20, 0, -0.20), (0.38 * plump, 0.43 * plump), scale=(1.0, 1.0, 0.95)),
         cone((-0.45, 0, -0.12), (-0.88, 0, 0.16), (0.28, 0.07), scale=(1.0, 1.1, 0.8)),
-        cone((0.34, 0, 0.0), (head[0] - 0.04, 0, head[2] - 0.12), (0.24, 0.18)),
-        cone(tuple(head), None, rng.uniform(0.26, 0.30)),
+        cone((0.34, 0, 0.0), (x - 0.04, 0, z - 0.12), (0.24, 0.18)),
+        cone((x, 0, z), None, rng.uniform(0.26, 0.30)),
         *mirrored(cone((0.12, 0.36 * plump, -0.14), (-0.42, 0.30 * plump, -0.04), (0.20, 0.07), soft=0.03,
                        scale=(1.0, 0.45, 1.0)), 1),
     ]  # fmt: skip
     body = SoftBody(pieces)
     bill = SoftBody(
         [
-            cone(tuple(head + [0.20, 0, -0.06]), tuple(head + [0.46, 0, -0.09]), (0.15, 0.12), scale=(1, 1.0, 0.5)),
+            cone((x + 0.20, 0, z - 0.06), (x + 0.46, 0, z - 0.09), (0.15, 0.12), scale=(1.0, 1.0, 0.5)),
         ]
     )
-    look = eyes(body, (head[0] + 0.06, 0.0, head[2] + 0.05), (0.40, 1.0, 0.20), 0.05, 1)
+    look = eyes(body, (x + 0.06, 0.0, z + 0.05), (0.40, 1.0, 0.20), 0.05, 1)
     return [body.mesh(), bill.mesh(ACCENT, resolution=20), *look]
 
 
@@ -152,12 +164,12 @@ def horse(rng: np.random.Generator) -> list[Part]:
     """A standing horse: long legs, arched neck, mane and tail in the accent material."""
     build, stretch = rng.uniform(0.25, 0.30), rng.uniform(0.95, 1.08)
     lift = rng.uniform(-0.04, 0.10)
-    poll = np.array([0.66, 0.0, 0.66 + lift])
+    poll = (0.66, 0.0, 0.66 + lift)
     floor, leg = -0.86 * stretch, rng.uniform(0.075, 0.095)
     pieces = [
         cone((-0.44, 0, 0.02), (0.28, 0, 0.02), (build, 0.95 * build)),
-        cone((0.32, 0, 0.10), tuple(poll), (0.24, 0.14), scale=(1.0, 0.85, 1.0)),
-        cone(tuple(poll), (0.98, 0, 0.44 + lift), (0.16, 0.10), soft=0.06, scale=(1.0, 0.9, 1.0)),
+        cone((0.32, 0, 0.10), poll, (0.24, 0.14), scale=(1.0, 0.85, 1.0)),
+        cone(poll, (0.98, 0, 0.44 + lift), (0.16, 0.10), soft=0.06, scale=(1.0, 0.9, 1.0)),
         *mirrored(cone((0.62, 0.08, 0.80 + lift), (0.62, 0.09, 0.93 + lift), (0.06, 0.025), soft=0.03), 1),
         *four_legs(0.32, -0.52, 0.14, -0.1, floor, (leg + 0.05, leg)),
         *four_legs(0.34, -0.50, 0.14, floor + 0.04, floor, (leg + 0.02, leg + 0.03)),
@@ -205,6 +217,3 @@ def mirrored_z(piece: Cone) -> list[Cone]:
     other = list(piece)
     other[2], other[5] = -other[2], -other[5]
     return [piece, tuple(other)]
-
-
-__all__ = ["cat", "duck", "elephant", "fish", "horse", "pig", "rabbit"]

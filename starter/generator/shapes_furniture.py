@@ -2,22 +2,25 @@
 
 import numpy as np
 
-from .curves import rounded, spline
-from .geometry import ACCENT, BODY, Part, lathe, place, rotation, rounded_box, tube
-from .shapes_pottery import pick
+from .curves import capped, rounded, spline
+from .geometry import lathe, rounded_box, tube
+from .parts import ACCENT, BODY, Part, place, rotation
+from .variation import pick
 
 
-def leg(foot: tuple[float, float], top: tuple[float, float], height: float, radius: float, style: str) -> Part:
-    """One leg from the floor at `foot` (x, y) up to `height` at `top`: 'round', 'tapered', 'square' or 'turned'."""
+def leg(
+    foot: tuple[float, float], top: tuple[float, float], height: float, radius: float, style: str
+) -> Part:
+    """One leg from the floor at `foot` (x, y) up to `height` at `top`; round, tapered, turned or square."""
     if style == "square":
         middle = (0.5 * (foot[0] + top[0]), 0.5 * (foot[1] + top[1]), 0.5 * height)
         return rounded_box(middle, (radius, radius, 0.5 * height), BODY, bevel=0.02)
     radii = {
         "round": [radius, radius],
-        "tapered": [0.75 * radius, 1.15 * radius],
+        "tapered": [0.8 * radius, 1.15 * radius],
         "turned": [0.8 * radius, 1.3 * radius, 0.85 * radius, 1.3 * radius, 0.9 * radius, 1.2 * radius],
     }[style]
-    return tube([(*foot, radius), (*top, height)], radii, BODY, rows=24, columns=12)
+    return tube([(*foot, radius), (*top, height - 1.2 * radius)], radii, BODY, rows=24, columns=12)
 
 
 def legs(rng: np.random.Generator, half_x: float, half_y: float, height: float, radius: float) -> list[Part]:
@@ -28,9 +31,14 @@ def legs(rng: np.random.Generator, half_x: float, half_y: float, height: float, 
     return [leg((splay * x, splay * y), (x, y), height, radius, style) for x, y in corners]
 
 
-def backrest(rng: np.random.Generator, half: float, y: float, low: float, high: float, slats: int) -> list[Part]:
+def backrest(
+    rng: np.random.Generator, half: float, y: float, low: float, high: float, slats: int
+) -> list[Part]:
     """Two posts with a panel, upright slats or cross rails between them, in the plane y."""
-    posts = [tube([(side * half, y, low - 0.05), (side * half, y + 0.05, high)], 0.06, BODY, rows=8) for side in (-1, 1)]
+    posts = [
+        tube([(side * half, y, low - 0.05), (side * half, y + 0.05, high)], 0.06, BODY, rows=8)
+        for side in (-1, 1)
+    ]
     middle, span = 0.5 * (low + high), 0.5 * (high - low)
     kind = pick(rng, ("panel", "slats", "rails"))
     if kind == "panel":
@@ -50,7 +58,7 @@ def chair(rng: np.random.Generator) -> list[Part]:
     width, depth = rng.uniform(0.40, 0.50), rng.uniform(0.38, 0.46)
     seat, top = rng.uniform(0.68, 0.80), rng.uniform(1.60, 1.75)
     pad = rounded_box((0, 0, seat), (width, depth, 0.07), pick(rng, (BODY, ACCENT)), bevel=0.05)
-    under = legs(rng, width - 0.08, depth - 0.08, seat, rng.uniform(0.055, 0.075))
+    under = legs(rng, width - 0.08, depth - 0.08, seat, rng.uniform(0.06, 0.075))
     parts = [pad, *under, *backrest(rng, width - 0.06, depth - 0.06, seat, top, int(rng.integers(2, 5)))]
     if rng.random() < 0.25:
         for side in (-1, 1):
@@ -103,7 +111,7 @@ def table(rng: np.random.Generator) -> list[Part]:
     if kind == "round":
         return [top, *legs(rng, 0.46, 0.46, height, rng.uniform(0.06, 0.08))]
     foot = spline(np.array(PEDESTAL) * [rng.uniform(0.9, 1.15), height], 48)
-    return [top, lathe(np.concatenate([[[0.0, 0.0]], foot, [[0.0, height]]]), BODY)]
+    return [top, lathe(capped(foot), BODY)]
 
 
 def bench(rng: np.random.Generator) -> list[Part]:
@@ -116,13 +124,12 @@ def bench(rng: np.random.Generator) -> list[Part]:
     ]
     parts = [*planks, *legs(rng, width - 0.10, depth - 0.07, seat, rng.uniform(0.06, 0.08))]
     lean = rotation("x", -rng.uniform(0.05, 0.2))
-    parts += [place(part, (0, depth, seat), turn=lean) for part in backrest(rng, width - 0.06, 0, 0, top - seat, 7)]
+    parts += [
+        place(part, (0, depth, seat), turn=lean) for part in backrest(rng, width - 0.06, 0, 0, top - seat, 7)
+    ]
     if rng.random() < 0.7:
         for side in (-1, 1):
             x, rise = side * (width - 0.06), seat + rng.uniform(0.24, 0.30)
             arm = [(x, depth, rise), (x, -depth, rise), (x, -depth, seat)]
             parts.append(tube(rounded(arm, 0.10), 0.055, BODY, rows=20))
     return parts
-
-
-__all__ = ["bench", "chair", "stool", "table"]

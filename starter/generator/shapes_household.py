@@ -1,47 +1,36 @@
 """Things in the house: candlestick, lamp, box, barrel, bell, ring, ball."""
 
+from itertools import pairwise
+
 import numpy as np
 
-from .curves import rounded, spline
-from .geometry import (
-    ACCENT,
-    BODY,
-    DARK,
-    PLAIN,
-    Part,
-    ellipsoid,
-    extrusion,
-    lathe,
-    loft,
-    place,
-    place_all,
-    rotation,
-    rounded_box,
-    torus,
-    tube,
-    turned_grid,
-)
-from .shapes_pottery import pick, varied
+from .curves import capped, rounded, spline
+from .geometry import ellipsoid, extrusion, lathe, rounded_box, torus, tube, turned_grid, vessel
+from .parts import ACCENT, BODY, DARK, PLAIN, Part, loft, place, place_all, rotation
+from .variation import pick, varied
 
 STEMS = (
-    ((0.44, 0), (0.44, 0.05), (0.20, 0.14), (0.09, 0.3), (0.16, 0.42), (0.09, 0.55), (0.12, 0.75), (0.28, 0.88)),
-    ((0.46, 0), (0.42, 0.06), (0.14, 0.16), (0.10, 0.45), (0.10, 0.70), (0.30, 0.86)),
-    ((0.42, 0), (0.44, 0.06), (0.34, 0.14), (0.12, 0.26), (0.20, 0.50), (0.11, 0.74), (0.26, 0.86)),
+    (
+        (0.44, 0),
+        (0.44, 0.05),
+        (0.2, 0.14),
+        (0.09, 0.3),
+        (0.16, 0.42),
+        (0.09, 0.55),
+        (0.12, 0.75),
+        (0.28, 0.88),
+    ),
+    ((0.46, 0), (0.42, 0.06), (0.14, 0.16), (0.1, 0.45), (0.1, 0.7), (0.3, 0.86)),
+    ((0.42, 0), (0.44, 0.06), (0.34, 0.14), (0.12, 0.26), (0.2, 0.5), (0.11, 0.74), (0.26, 0.86)),
 )
-
-
-def closed_profile(controls, count: int = 48) -> np.ndarray:
-    """A spline profile [count + 2, 2] with a flat bottom and a flat top."""
-    side = spline(controls, count)
-    return np.concatenate([[[0.0, side[0, 1]]], side, [[0.0, side[-1, 1]]]])
 
 
 def candlestick(rng: np.random.Generator) -> list[Part]:
     """A turned foot and stem with a drip pan, a candle and its flame."""
-    controls = varied(rng, pick(rng, STEMS), width=0.08)
+    controls = varied(rng, pick(rng, STEMS), width=0.08) * [1.2, 1.0]
     pan = controls[-1, 1]
-    holder = np.concatenate([spline(controls, 56), [[controls[-1, 0], pan + 0.05], [0.0, pan + 0.05]]])
-    height, thick = rng.uniform(0.40, 0.65), rng.uniform(0.095, 0.125)
+    holder = capped(np.concatenate([spline(controls, 56), [[controls[-1, 0], pan + 0.05]]]))
+    height, thick = rng.uniform(0.32, 0.55), rng.uniform(0.11, 0.14)
     candle = rounded([(0, pan), (thick, pan), (thick, pan + height), (0, pan + height)], 0.04)
     flame = spline([(0, 0), (0.06, 0.06), (0.05, 0.13), (0, 0.24)], 16)
     return [
@@ -61,7 +50,7 @@ LAMP_FEET = (
 
 def lamp(rng: np.random.Generator) -> list[Part]:
     """A table lamp: a turned foot under a wide shade."""
-    foot = lathe(closed_profile(varied(rng, pick(rng, LAMP_FEET), width=0.10, height=0.0)), BODY)
+    foot = lathe(capped(spline(varied(rng, pick(rng, LAMP_FEET), width=0.10, height=0.0), 48)), BODY)
     low, high = rng.uniform(0.82, 0.90), rng.uniform(1.50, 1.65)
     wide = rng.uniform(0.52, 0.66)
     narrow = wide * rng.uniform(0.45, 0.85)
@@ -70,7 +59,7 @@ def lamp(rng: np.random.Generator) -> list[Part]:
     shade = loft(turned_grid(densified(outline, 10), 48), ACCENT, ring=True)
     pole = tube([(0, 0, 0.95), (0, 0, high)], 0.045, PLAIN, rows=6)
     # Arms that carry the shade, so that lamp and shade are one piece.
-    arms = [tube([(-narrow, 0, high - 0.08), (narrow, 0, high - 0.08)], 0.04, PLAIN, rows=4)]
+    arms = [tube([(0.06 - narrow, 0, high - 0.08), (narrow - 0.06, 0, high - 0.08)], 0.04, PLAIN, rows=4)]
     return [foot, shade, pole, *arms, ellipsoid((0, 0, high + 0.05), 0.06, BODY, rows=12)]
 
 
@@ -78,7 +67,7 @@ def densified(outline, steps: int) -> np.ndarray:
     """A polyline with `steps` points added evenly on every stretch, so that vertex paint has room."""
     points = np.asarray(outline, dtype=float)
     along = np.linspace(0.0, 1.0, steps, endpoint=False)[:, None]
-    pieces = [start + along * (stop - start) for start, stop in zip(points[:-1], points[1:], strict=True)]
+    pieces = [start + along * (stop - start) for start, stop in pairwise(points)]
     return np.concatenate([*pieces, points[-1:]])
 
 
@@ -129,7 +118,13 @@ def chest(width: float, depth: float, height: float) -> list[Part]:
         for side in (-1, 1)
     ]
     lock = rounded_box((0, -depth - 0.02, top), (0.09, 0.05, 0.11), DARK)
-    return [rounded_box((0, 0, 0.8 * height), (width, depth, 0.8 * height), BODY, cuts=8), lid, *bands, *straps, lock]
+    return [
+        rounded_box((0, 0, 0.8 * height), (width, depth, 0.8 * height), BODY, cuts=8),
+        lid,
+        *bands,
+        *straps,
+        lock,
+    ]
 
 
 def barrel(rng: np.random.Generator) -> list[Part]:
@@ -138,7 +133,7 @@ def barrel(rng: np.random.Generator) -> list[Part]:
     side = spline([(end, 0), (0.95 * belly, 0.28 * height), (belly, 0.5 * height), (0.95 * belly, 0.72 * height),
                    (end, height)], 40)  # fmt: skip
     head = [[end - 0.06, height], [end - 0.07, height - 0.06], [0.0, height - 0.06]]
-    shell = lathe(np.concatenate([[[0.0, 0.0]], side, head]), BODY)
+    shell = lathe(capped(np.concatenate([side, head])), BODY)
     hoops = []
     for level in (0.06, 0.30, 0.70, 0.94):
         radius = float(np.interp(level * height, side[:, 1], side[:, 0]))
@@ -148,31 +143,31 @@ def barrel(rng: np.random.Generator) -> list[Part]:
 
 
 BELLS = (
-    ((0.70, 0), (0.60, 0.12), (0.47, 0.40), (0.42, 0.80), (0.28, 1.05), (0, 1.12)),
-    ((0.72, 0), (0.66, 0.08), (0.56, 0.40), (0.48, 0.72), (0.26, 0.94), (0, 1.0)),
+    ((0.70, 0), (0.60, 0.12), (0.47, 0.40), (0.42, 0.80), (0.28, 1.05), (0.08, 1.12)),
+    ((0.72, 0), (0.66, 0.08), (0.56, 0.40), (0.48, 0.72), (0.26, 0.94), (0.08, 1.0)),
 )
 
 
 def bell(rng: np.random.Generator) -> list[Part]:
     """A hollow flaring bell with a clapper, hung from a loop or held by a handle."""
     profile = varied(rng, pick(rng, BELLS), width=0.06)
-    profile[-1, 0] = 0.0
-    outer = spline(profile, 40)
-    outer[-1, 0] = 0.0
-    inner = np.maximum(outer * [1.0, 1.0] - [0.075, 0.075], [0.0, -1.0])[::-1]
-    inner[-1, 1] = outer[0, 1]
-    inner = inner[np.argmax(inner[:, 0] > 0) - 1 :]
     top = profile[-1, 1]
-    shell = lathe(np.concatenate([inner, outer]), BODY)
+    # A bell is a vessel upside down.
+    shell = place_all(
+        vessel((profile * [1, -1])[::-1] + [0, top], wall=0.07), (0, 0, top), turn=rotation("x", np.pi)
+    )
     rim = place(torus(profile[0, 0] - 0.03, 0.055, ACCENT, rows=12), (0, 0, 0.02))
-    clapper = [tube([(0, 0, 0.0), (0, 0, 0.5 * top)], 0.05, DARK, rows=4), ellipsoid((0, 0, -0.06), 0.14, DARK)]
+    clapper = [
+        tube([(0, 0, 0.0), (0, 0, 0.5 * top)], 0.05, DARK, rows=4),
+        ellipsoid((0, 0, -0.06), 0.14, DARK),
+    ]
     if rng.random() < 0.5:
         grip = tube([(-0.12, 0, top - 0.05), (-0.15, 0, top + 0.2), (0, 0, top + 0.33), (0.15, 0, top + 0.2),
                      (0.12, 0, top - 0.05)], 0.055, ACCENT)  # fmt: skip
     else:
         handle = spline([(0, -0.1), (0.09, -0.05), (0.075, 0.15), (0.12, 0.42), (0.08, 0.55), (0, 0.58)], 24)
         grip = place(lathe(handle, ACCENT, columns=28), (0, 0, top))
-    return [shell, rim, *clapper, grip]
+    return [*shell, rim, *clapper, grip]
 
 
 def ring(rng: np.random.Generator) -> list[Part]:
@@ -193,6 +188,3 @@ def ball(rng: np.random.Generator) -> list[Part]:
     seam = place(torus(0.79, 0.045, ACCENT, rows=10), scale=(1, 1, rng.uniform(1.0, 2.2)))
     turns = (np.eye(3), rotation("x", np.pi / 2), rotation("y", np.pi / 2))
     return [sphere, *(place(seam, turn=tilt @ turn) for turn in turns[: rng.integers(0, 4)])]
-
-
-__all__ = ["ball", "barrel", "bell", "box", "candlestick", "lamp", "ring"]

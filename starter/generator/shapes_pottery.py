@@ -1,48 +1,26 @@
-"""Vessels turned on a wheel, some with handles and spouts (along x, so that the front view shows the profile).
+"""Vessels turned on a wheel, some with handles and spouts (along x: the front view shows the profile).
 
 Each builder draws proportions from the generator and returns parts; heights run from 0 to about 1.7.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .curves import spline
-from .geometry import (
-    ACCENT,
-    BODY,
-    DARK,
-    PLAIN,
-    Part,
-    Warp,
-    ellipsoid,
-    lathe,
-    place,
-    place_all,
-    radius_at,
-    rotation,
-    tube,
-    vessel,
-)
-
-Profile = Sequence[tuple[float, float]]
-
-
-def varied(rng: np.random.Generator, profile: Profile, *, width: float = 0.10, height: float = 0.08) -> np.ndarray:
-    """The profile [K, 2], made wider or higher as a whole and a little different at every point."""
-    points = np.array(profile, dtype=float)
-    points[:, 0] *= rng.uniform(1 - width, 1 + width) * rng.uniform(0.95, 1.05, len(points))
-    points[:, 1] *= rng.uniform(1 - height, 1 + height)
-    return points
-
-
-def pick(rng: np.random.Generator, options: Sequence):
-    """One of several options, all equally likely."""
-    return options[int(rng.integers(len(options)))]
+from .curves import capped, spline
+from .geometry import Warp, ellipsoid, lathe, radius_at, tube, vessel
+from .parts import ACCENT, BODY, DARK, PLAIN, Part, place, place_all, rotation
+from .variation import Profile, pick, varied
 
 
 def ear(
-    profile: np.ndarray, low: float, high: float, reach: float, thickness: float, side: float, slot: int = BODY
+    profile: np.ndarray,
+    low: float,
+    high: float,
+    reach: float,
+    thickness: float,
+    side: float,
+    slot: int = BODY,
 ) -> Part:
     """A handle from height `low` to `high` on a turned wall, standing out by `reach` at side +1 (+x) or -1."""
     top, bottom = radius_at(profile, high) - 0.02, radius_at(profile, low) - 0.02
@@ -58,7 +36,7 @@ def ear(
     return tube(path, [thickness, 1.1 * thickness, 0.9 * thickness, thickness], slot, flat=1.25)
 
 
-def fluting(rng: np.random.Generator, chance: float = 0.2) -> dict[str, float]:
+def fluting(rng: np.random.Generator, chance: float = 0.2) -> dict[str, Any]:
     """Now and then: ribs around the body."""
     if rng.random() > chance:
         return {}
@@ -80,11 +58,11 @@ def lip(side: float, start: float, amount: float) -> Warp:
 
 
 VASES: tuple[Profile, ...] = (
-    ((0.30, 0), (0.33, 0.1), (0.42, 0.35), (0.60, 0.85), (0.53, 1.15), (0.29, 1.38), (0.25, 1.5), (0.36, 1.7)),
-    ((0.30, 0), (0.32, 0.15), (0.44, 0.6), (0.60, 1.05), (0.52, 1.35), (0.24, 1.5), (0.21, 1.58), (0.28, 1.7)),
+    ((0.3, 0), (0.33, 0.1), (0.42, 0.35), (0.6, 0.85), (0.53, 1.15), (0.29, 1.38), (0.25, 1.5), (0.36, 1.7)),
+    ((0.3, 0), (0.32, 0.15), (0.44, 0.6), (0.6, 1.05), (0.52, 1.35), (0.24, 1.5), (0.21, 1.58), (0.28, 1.7)),
     ((0.36, 0), (0.33, 0.2), (0.28, 0.5), (0.32, 0.9), (0.43, 1.3), (0.62, 1.7)),
-    ((0.32, 0), (0.54, 0.2), (0.64, 0.5), (0.48, 0.85), (0.22, 1.1), (0.19, 1.4), (0.30, 1.7)),
-    ((0.34, 0), (0.58, 0.28), (0.54, 0.6), (0.29, 0.86), (0.40, 1.15), (0.32, 1.4), (0.17, 1.55), (0.22, 1.7)),
+    ((0.32, 0), (0.54, 0.2), (0.64, 0.5), (0.48, 0.85), (0.22, 1.1), (0.19, 1.4), (0.3, 1.7)),
+    ((0.34, 0), (0.58, 0.28), (0.54, 0.6), (0.29, 0.86), (0.4, 1.15), (0.32, 1.4), (0.17, 1.55), (0.22, 1.7)),
 )
 
 
@@ -95,8 +73,8 @@ def vase(rng: np.random.Generator) -> list[Part]:
 
 BOWLS: tuple[Profile, ...] = (
     ((0.32, 0), (0.32, 0.08), (0.55, 0.18), (0.78, 0.42), (0.86, 0.78)),
-    ((0.28, 0), (0.29, 0.10), (0.44, 0.26), (0.66, 0.54), (0.90, 0.80)),
-    ((0.34, 0), (0.33, 0.10), (0.60, 0.20), (0.76, 0.45), (0.78, 0.62), (0.90, 0.76)),
+    ((0.28, 0), (0.29, 0.1), (0.44, 0.26), (0.66, 0.54), (0.9, 0.8)),
+    ((0.34, 0), (0.33, 0.1), (0.6, 0.2), (0.76, 0.45), (0.78, 0.62), (0.9, 0.76)),
 )
 
 
@@ -106,7 +84,7 @@ def bowl(rng: np.random.Generator) -> list[Part]:
 
 
 def plate(rng: np.random.Generator) -> list[Part]:
-    """A dish standing up, leaning back 20 to 30 degrees: its face, the painted side, is seen from the front."""
+    """A dish standing up, leaning back 20 to 30 degrees: its painted face looks to the front."""
     depth = rng.uniform(0.14, 0.22)
     broad = rng.uniform(0.56, 0.64)
     profile = [(0.42, 0.0), (0.45, 0.04), (broad, 0.07), (0.70, 0.55 * depth + 0.03), (0.85, depth)]
@@ -115,8 +93,8 @@ def plate(rng: np.random.Generator) -> list[Part]:
 
 
 CUPS: tuple[Profile, ...] = (
-    ((0.30, 0), (0.30, 0.06), (0.47, 0.2), (0.55, 0.5), (0.60, 0.78)),
-    ((0.28, 0), (0.27, 0.08), (0.50, 0.24), (0.54, 0.45), (0.52, 0.6), (0.64, 0.82)),
+    ((0.3, 0), (0.3, 0.06), (0.47, 0.2), (0.55, 0.5), (0.6, 0.78)),
+    ((0.28, 0), (0.27, 0.08), (0.5, 0.24), (0.54, 0.45), (0.52, 0.6), (0.64, 0.82)),
 )
 
 
@@ -133,9 +111,9 @@ def cup(rng: np.random.Generator) -> list[Part]:
 
 
 MUGS: tuple[Profile, ...] = (
-    ((0.46, 0), (0.50, 0.05), (0.50, 0.6), (0.50, 1.15)),
-    ((0.52, 0), (0.55, 0.06), (0.50, 0.6), (0.45, 1.15)),
-    ((0.42, 0), (0.50, 0.12), (0.55, 0.5), (0.49, 0.85), (0.48, 1.12)),
+    ((0.46, 0), (0.5, 0.05), (0.5, 0.6), (0.5, 1.15)),
+    ((0.52, 0), (0.55, 0.06), (0.5, 0.6), (0.45, 1.15)),
+    ((0.42, 0), (0.5, 0.12), (0.55, 0.5), (0.49, 0.85), (0.48, 1.12)),
 )
 
 
@@ -149,10 +127,10 @@ def mug(rng: np.random.Generator) -> list[Part]:
 
 
 TEAPOTS: tuple[Profile, ...] = (
-    ((0.32, 0), (0.36, 0.05), (0.58, 0.28), (0.62, 0.52), (0.48, 0.80), (0.28, 0.92)),
-    ((0.36, 0), (0.42, 0.05), (0.66, 0.22), (0.68, 0.40), (0.50, 0.62), (0.30, 0.70)),
-    ((0.26, 0), (0.30, 0.06), (0.42, 0.30), (0.54, 0.68), (0.48, 0.92), (0.27, 1.04)),
-    ((0.46, 0), (0.52, 0.06), (0.50, 0.40), (0.44, 0.76), (0.28, 0.86)),
+    ((0.32, 0), (0.36, 0.05), (0.58, 0.28), (0.62, 0.52), (0.48, 0.8), (0.28, 0.92)),
+    ((0.36, 0), (0.42, 0.05), (0.66, 0.22), (0.68, 0.4), (0.5, 0.62), (0.3, 0.7)),
+    ((0.26, 0), (0.3, 0.06), (0.42, 0.3), (0.54, 0.68), (0.48, 0.92), (0.27, 1.04)),
+    ((0.46, 0), (0.52, 0.06), (0.5, 0.4), (0.44, 0.76), (0.28, 0.86)),
 )
 
 
@@ -174,23 +152,27 @@ def spout(rng: np.random.Generator, profile: np.ndarray, top: float) -> list[Par
     bend = rng.uniform(0.45, 0.75)
     middle = (start + bend * (reach - start), 0.0, root + 0.32 * (tip[2] - root))
     pipe = tube([(start, 0.0, root), middle, tuple(tip)], [0.19, 0.13, 0.09, 0.085], BODY, columns=18)
-    return [pipe, ellipsoid(tip + [0.03, 0.0, 0.055], (0.05, 0.05, 0.04), DARK, rows=10)]
+    return [pipe, ellipsoid(tip + np.array([0.03, 0.0, 0.055]), (0.05, 0.05, 0.04), DARK, rows=10)]
 
 
 def lid(rng: np.random.Generator, radius: float, height: float, *, slot: int = BODY) -> list[Part]:
     """A domed lid with a knob on an opening of the given radius."""
     rise = rng.uniform(0.10, 0.20)
     edge = radius + 0.02
-    dome = spline([(edge, -0.02), (edge, 0.03), (0.72 * edge, 0.6 * rise), (0.3 * edge, 0.95 * rise), (0, rise)], 16)
+    dome = spline(
+        [(edge, -0.02), (edge, 0.03), (0.72 * edge, 0.6 * rise), (0.3 * edge, 0.95 * rise), (0, rise)], 16
+    )
     top = height + rise
-    knob = ellipsoid((0.0, 0.0, top + 0.06), (0.085, 0.085, rng.uniform(0.07, 0.10)), pick(rng, (BODY, ACCENT)))
-    return [place(lathe(dome, slot), (0.0, 0.0, height)), knob]
+    knob = ellipsoid(
+        (0.0, 0.0, top + 0.06), (0.085, 0.085, rng.uniform(0.07, 0.10)), pick(rng, (BODY, ACCENT))
+    )
+    return [place(lathe(capped(dome), slot), (0.0, 0.0, height)), knob]
 
 
 PITCHERS: tuple[Profile, ...] = (
-    ((0.34, 0), (0.42, 0.08), (0.56, 0.45), (0.50, 0.85), (0.32, 1.2), (0.30, 1.4), (0.38, 1.65)),
-    ((0.40, 0), (0.46, 0.08), (0.46, 0.5), (0.38, 1.0), (0.33, 1.3), (0.36, 1.6)),
-    ((0.30, 0), (0.34, 0.10), (0.50, 0.6), (0.52, 0.9), (0.34, 1.25), (0.40, 1.5)),
+    ((0.34, 0), (0.42, 0.08), (0.56, 0.45), (0.5, 0.85), (0.32, 1.2), (0.3, 1.4), (0.38, 1.65)),
+    ((0.4, 0), (0.46, 0.08), (0.46, 0.5), (0.38, 1.0), (0.33, 1.3), (0.36, 1.6)),
+    ((0.3, 0), (0.34, 0.1), (0.5, 0.6), (0.52, 0.9), (0.34, 1.25), (0.4, 1.5)),
 )
 
 
@@ -206,7 +188,7 @@ def pitcher(rng: np.random.Generator) -> list[Part]:
 BOTTLES: tuple[Profile, ...] = (
     ((0.34, 0), (0.37, 0.05), (0.37, 0.8), (0.33, 0.98), (0.15, 1.2), (0.13, 1.5), (0.16, 1.56)),
     ((0.36, 0), (0.52, 0.2), (0.58, 0.5), (0.46, 0.82), (0.18, 1.02), (0.14, 1.45), (0.17, 1.52)),
-    ((0.40, 0), (0.44, 0.06), (0.40, 0.5), (0.24, 0.95), (0.14, 1.3), (0.13, 1.52), (0.16, 1.58)),
+    ((0.4, 0), (0.44, 0.06), (0.4, 0.5), (0.24, 0.95), (0.14, 1.3), (0.13, 1.52), (0.16, 1.58)),
 )
 
 
@@ -214,14 +196,16 @@ def bottle(rng: np.random.Generator) -> list[Part]:
     """A narrow-necked bottle with a cork."""
     profile = varied(rng, pick(rng, BOTTLES), width=0.08)
     mouth, top = profile[-1]
-    cork = spline([(0, -0.15), (0.75 * mouth, -0.14), (0.9 * mouth, 0.02), (0.9 * mouth, 0.12), (0, 0.14)], 20)
+    cork = spline(
+        [(0, -0.15), (0.75 * mouth, -0.14), (0.9 * mouth, 0.02), (0.9 * mouth, 0.12), (0, 0.14)], 20
+    )
     return [*vessel(profile, wall=0.05), place(lathe(cork, ACCENT, columns=32), (0.0, 0.0, top))]
 
 
 JARS: tuple[Profile, ...] = (
-    ((0.34, 0), (0.38, 0.06), (0.60, 0.55), (0.58, 0.85), (0.40, 1.05), (0.34, 1.12)),
-    ((0.50, 0), (0.56, 0.06), (0.58, 0.5), (0.54, 0.88), (0.42, 1.02)),
-    ((0.44, 0), (0.60, 0.2), (0.66, 0.5), (0.56, 0.82), (0.42, 0.94)),
+    ((0.34, 0), (0.38, 0.06), (0.6, 0.55), (0.58, 0.85), (0.4, 1.05), (0.34, 1.12)),
+    ((0.5, 0), (0.56, 0.06), (0.58, 0.5), (0.54, 0.88), (0.42, 1.02)),
+    ((0.44, 0), (0.6, 0.2), (0.66, 0.5), (0.56, 0.82), (0.42, 0.94)),
 )
 
 
@@ -235,13 +219,22 @@ def jar(rng: np.random.Generator) -> list[Part]:
     edge = mouth + 0.03
     cap = spline([(edge, -0.06), (1.03 * edge, 0.10), (0.92 * edge, 0.24), (0.4 * edge, 0.30), (0, 0.31)], 20)
     knob = ellipsoid((0.0, 0.0, top + 0.36), (0.09, 0.09, 0.08), ACCENT)
-    return [*parts, place(lathe(cap, BODY), (0.0, 0.0, top)), knob]
+    return [*parts, place(lathe(capped(cap), BODY), (0.0, 0.0, top)), knob]
 
 
 AMPHORAE: tuple[Profile, ...] = (
-    ((0.22, 0), (0.24, 0.06), (0.18, 0.14), (0.48, 0.7), (0.50, 1.0), (0.22, 1.25), (0.20, 1.5), (0.30, 1.7)),
-    ((0.28, 0), (0.28, 0.08), (0.30, 0.16), (0.54, 0.6), (0.50, 0.95), (0.24, 1.2), (0.22, 1.45), (0.34, 1.6)),
-    ((0.14, 0), (0.16, 0.08), (0.26, 0.35), (0.46, 0.85), (0.44, 1.1), (0.18, 1.32), (0.17, 1.55), (0.26, 1.7)),
+    ((0.22, 0), (0.24, 0.06), (0.18, 0.14), (0.48, 0.7), (0.5, 1.0), (0.22, 1.25), (0.2, 1.5), (0.3, 1.7)),
+    ((0.28, 0), (0.28, 0.08), (0.3, 0.16), (0.54, 0.6), (0.5, 0.95), (0.24, 1.2), (0.22, 1.45), (0.34, 1.6)),
+    (
+        (0.14, 0),
+        (0.16, 0.08),
+        (0.26, 0.35),
+        (0.46, 0.85),
+        (0.44, 1.1),
+        (0.18, 1.32),
+        (0.17, 1.55),
+        (0.26, 1.7),
+    ),
 )
 
 
@@ -255,9 +248,27 @@ def amphora(rng: np.random.Generator) -> list[Part]:
 
 
 GOBLETS: tuple[Profile, ...] = (
-    ((0.40, 0), (0.36, 0.06), (0.10, 0.16), (0.08, 0.5), (0.14, 0.62), (0.46, 0.85), (0.52, 1.2), (0.48, 1.5)),
-    ((0.38, 0), (0.34, 0.05), (0.12, 0.14), (0.09, 0.45), (0.12, 0.60), (0.38, 0.78), (0.52, 1.1), (0.62, 1.45)),
-    ((0.42, 0), (0.38, 0.06), (0.10, 0.14), (0.15, 0.38), (0.09, 0.58), (0.44, 0.76), (0.46, 1.1), (0.50, 1.45)),
+    ((0.4, 0), (0.36, 0.06), (0.1, 0.16), (0.08, 0.5), (0.14, 0.62), (0.46, 0.85), (0.52, 1.2), (0.48, 1.5)),
+    (
+        (0.38, 0),
+        (0.34, 0.05),
+        (0.12, 0.14),
+        (0.09, 0.45),
+        (0.12, 0.6),
+        (0.38, 0.78),
+        (0.52, 1.1),
+        (0.62, 1.45),
+    ),
+    (
+        (0.42, 0),
+        (0.38, 0.06),
+        (0.1, 0.14),
+        (0.15, 0.38),
+        (0.09, 0.58),
+        (0.44, 0.76),
+        (0.46, 1.1),
+        (0.5, 1.45),
+    ),
 )
 
 
