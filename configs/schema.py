@@ -112,9 +112,12 @@ class RefineConfig:
     )
     anchor_every: int = setting(2, "Steps between two anchor losses.", at_least=1)
     drift_weight: float = setting(
-        1.0, "Weight of keeping the lifted shape, at the first step; fades to 0 at the last.", at_least=0
+        0.01,
+        "Weight of keeping the lifted shape, at the first step; fades to a fifth at the last.",
+        at_least=0,
     )
-    tv_weight: float = setting(0.3, "Weight of total variation, which smooths the grids.", at_least=0)
+    tv_weight: float = setting(0.05, "Weight of total variation of the shape, which smooths it.", at_least=0)
+    tv_color_weight: float = setting(0.1, "Weight of total variation of the paint.", at_least=0)
     indecision_weight: float = setting(
         0.1, "Weight, at the last step, of cells being either solid or empty; rises from 0.", at_least=0
     )

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -71,6 +71,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
     assert config.image.domain_weight == 2.0 and isinstance(config.image.domain_weight, float)
 
 
+@settings(max_examples=30)
 @given(st.text(alphabet=st.characters(blacklist_categories=["Cs"], blacklist_characters="$"), max_size=30))
 def test_text_is_taken_as_it_stands(text: str) -> None:
     assert load_config("starter", [f"image.view={text}"]).image.view == text
@@ -95,7 +96,9 @@ def test_an_unknown_setting_names_the_nearest(override: str, nearest: str) -> No
 
 def test_an_unknown_setting_in_a_file_names_the_file(tmp_path: Path) -> None:
     path = _write(tmp_path, "mine.yaml", "mesh:\n  targt_faces: 3\n")
-    with pytest.raises(BadInput, match=r"mesh\.targt_faces \(from .*mine\.yaml\); did you mean mesh\.target_faces"):
+    with pytest.raises(
+        BadInput, match=r"mesh\.targt_faces \(from .*mine\.yaml\); did you mean mesh\.target_faces"
+    ):
         load_config(path)
 
 
