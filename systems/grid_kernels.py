@@ -1,0 +1,154 @@
+"""Trilinear interpolation of dense grids, by hand where torch is slow.
+
+A grid is [R, R, R, 4], index order [x, y, z], four channels last (density, red, green, blue), cell centres spread over
+[-1, 1]^3: cell i lies at (2 i + 1) / R - 1. Outside the outermost centres the nearest cell's value holds. On the CPU
+two numba kernels read and scatter the channels of a corner at once (``torch.nn.functional.grid_sample`` walks the
+channels one by one); on other devices ``grid_sample`` itself is used, with the same meaning of coordinates.
+
+The backward pass scatters into a fixed number of private buffers that are summed in a fixed order, so that its result
+does not depend on how many threads run: the same inputs give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+PARTS = 2
+"""Into how many parts work is cut. A constant, not the number of cores: the order of sums must not depend on it."""
+
+_HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
+# Sums may be reordered at compile time, but NaN and infinity keep their meaning.
+_REORDER = {"contract", "reassoc", "nsz"}
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=PARTS - 1, thread_name_prefix="slipcast-grid")
+
+
+def in_parts(work: Callable[[int, int, int], None], count: int) -> None:
+    """Call ``work(part, start, stop)`` for PARTS ranges of ``count`` items, side by side if torch may use two threads.
+
+    The kernels release the interpreter lock; plain threads keep out of the way of OpenMP, whose second pool would spin
+    against torch's.
+    """
+    edges = [count * part // PARTS for part in range(PARTS + 1)]
+    if torch.get_num_threads() == 1 or count < 4096:
+        for part in range(PARTS):
+            work(part, edges[part], edges[part + 1])
+        return
+    pending = [_pool().submit(work, part, edges[part], edges[part + 1]) for part in range(1, PARTS)]
+    work(0, edges[0], edges[1])
+    for future in pending:
+        future.result()
+
+
+@njit(inline="always")
+def _locate(point, resolution):
+    """Lower corner and the eight weights, x slowest. Integers are clamped last, so that a NaN stays inside the grid."""
+    scale = np.float32(resolution)
+    x = (point[0] + _ONE) * _HALF * scale - _HALF
+    y = (point[1] + _ONE) * _HALF * scale - _HALF
+    z = (point[2] + _ONE) * _HALF * scale - _HALF
+    i = max(0, min(int(x), resolution - 2))
+    j = max(0, min(int(y), resolution - 2))
+    k = max(0, min(int(z), resolution - 2))
+    fx = min(max(x - np.float32(i), _ZERO), _ONE)
+    fy = min(max(y - np.float32(j), _ZERO), _ONE)
+    fz = min(max(z - np.float32(k), _ZERO), _ONE)
+    gx, gy, gz = _ONE - fx, _ONE - fy, _ONE - fz
+    low = (gx * gy * gz, gx * gy * fz, gx * fy * gz, gx * fy * fz)
+    high = (fx * gy * gz, fx * gy * fz, fx * fy * gz, fx * fy * fz)
+    return i, j, k, low, high
+
+
+@njit(nogil=True, cache=True, fastmath=_REORDER)
+def _gather(grid, points, out, start, stop):
+    for n in range(start, stop):
+        i, j, k, a, b = _locate(points[n], grid.shape[0])
+        for c in range(4):  # a literal count: the compiler turns the loop into one vector operation
+            out[n, c] = (
+                a[0] * grid[i, j, k, c]
+                + a[1] * grid[i, j, k + 1, c]
+                + a[2] * grid[i, j + 1, k, c]
+                + a[3] * grid[i, j + 1, k + 1, c]
+                + b[0] * grid[i + 1, j, k, c]
+                + b[1] * grid[i + 1, j, k + 1, c]
+                + b[2] * grid[i + 1, j + 1, k, c]
+                + b[3] * grid[i + 1, j + 1, k + 1, c]
+            )
+
+
+@njit(nogil=True, cache=True, fastmath=_REORDER)
+def _scatter(grad, points, upstream, start, stop):
+    for n in range(start, stop):
+        i, j, k, a, b = _locate(points[n], grad.shape[0])
+        for c in range(4):
+            value = upstream[n, c]
+            grad[i, j, k, c] += a[0] * value
+            grad[i, j, k + 1, c] += a[1] * value
+            grad[i, j + 1, k, c] += a[2] * value
+            grad[i, j + 1, k + 1, c] += a[3] * value
+            grad[i + 1, j, k, c] += b[0] * value
+            grad[i + 1, j, k + 1, c] += b[1] * value
+            grad[i + 1, j + 1, k, c] += b[2] * value
+            grad[i + 1, j + 1, k + 1, c] += b[3] * value
+
+
+class _Interpolate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grid: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        points = points.detach().contiguous()
+        ctx.save_for_backward(points)
+        ctx.grid_shape = grid.shape
+        cells, places = grid.detach().contiguous().numpy(), points.numpy()
+        out = np.empty((len(places), 4), cells.dtype)
+        in_parts(lambda _, start, stop: _gather(cells, places, out, start, stop), len(places))
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (points,) = ctx.saved_tensors
+        places, signal = points.numpy(), upstream[0].contiguous().numpy()
+        buffers = np.zeros((PARTS, *ctx.grid_shape), signal.dtype)
+        in_parts(lambda part, start, stop: _scatter(buffers[part], places, signal, start, stop), len(places))
+        total = torch.from_numpy(buffers[0])
+        for other in buffers[1:]:
+            total += torch.from_numpy(other)
+        return total, None
+
+
+def interpolate(grid: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """The grid's values at points, differentiable with respect to the grid only.
+
+    Args:
+        grid: [R, R, R, 4], R >= 2, index order [x, y, z].
+        points: [N, 3] in [-1, 1]^3, of the same dtype.
+    Returns:
+        [N, 4].
+    """
+    if grid.ndim != 4 or grid.shape[3] != 4 or len(set(grid.shape[:3])) != 1 or grid.shape[0] < 2:
+        raise ValueError(f"expected a grid [R, R, R, 4] with R >= 2, not {tuple(grid.shape)}")
+    if points.ndim != 2 or points.shape[1] != 3 or points.dtype != grid.dtype:
+        raise ValueError(
+            f"expected points [N, 3] of {grid.dtype}, not {tuple(points.shape)} of {points.dtype}"
+        )
+    if grid.device.type == "cpu":
+        return _Interpolate.apply(grid, points)  # type: ignore[no-any-return]
+    return interpolate_by_torch(grid, points)
+
+
+def interpolate_by_torch(grid: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """``interpolate`` written with ``grid_sample``: for other devices, and to test the kernels by."""
+    # grid_sample wants [B, C, depth, height, width] and coordinates in the order (width, height, depth).
+    volume = grid.permute(3, 0, 1, 2)[None]
+    places = points.flip(-1)[None, None, None]
+    values = torch.nn.functional.grid_sample(volume, places, padding_mode="border", align_corners=False)
+    return values[0, :, 0, 0].T
