@@ -108,7 +108,7 @@ def pig(rng: np.random.Generator) -> list[Part]:
     curl = np.stack([-0.42 - fat - 0.02 * angle, 0.08 * np.sin(angle), 0.18 + 0.08 * np.cos(angle)], axis=1)
     nostrils = [ellipsoid((1.045, side * 0.06, 0.06), (0.03, 0.035, 0.05), DARK, rows=8) for side in (-1, 1)]
     look = eyes(body, (0.60, 0.0, 0.22), (0.35, 1.0, 0.25), 0.05, 1)
-    return [body.mesh(), *look, *nostrils, tube(curl, [0.06, 0.045], ACCENT, rows=40)]
+    return [body.mesh(), *look, *nostrils, tube(curl, [0.065, 0.055], ACCENT, rows=40)]
 
 
 def elephant(rng: np.random.Generator) -> list[Part]:
@@ -124,13 +124,13 @@ def elephant(rng: np.random.Generator) -> list[Part]:
         *chain(trunk, (0.19, 0.09), soft=0.08),
         *four_legs(0.30, -0.46, 0.23, -0.15, -0.72, (leg + 0.03, leg)),
         *mirrored(cone((0.44, 0.32, 0.26), None, ear, soft=0.04, scale=(0.9, 0.28, 1.15)), 1),
-        *chain([(-0.78, 0, 0.15), (-0.90, 0, -0.05), (-0.92, 0, -0.28)], (0.06, 0.05)),
+        *chain([(-0.78, 0, 0.15), (-0.90, 0, -0.05), (-0.92, 0, -0.28)], (0.07, 0.06)),
     ]
     body = SoftBody(pieces)
     tusks = [
         tube(
             [(0.82, s * 0.14, 0.10), (0.98, s * 0.19, -0.08), (1.14, s * 0.19, -0.02)],
-            [0.065, 0.055, 0.04],
+            [0.075, 0.065, 0.05],
             PLAIN,
         )
         for s in (-1, 1)

@@ -119,7 +119,7 @@ def snowman(rng: np.random.Generator) -> list[Part]:
     for side in (-1, 1):
         parts.append(ellipsoid((side * 0.09, -0.88 * head, top + 0.07), 0.045, DARK, rows=8))
         hand = (side * (middle + 0.40), -0.05, chest + rng.uniform(0.05, 0.30))
-        parts.append(tube([(side * 0.8 * middle, 0, chest + 0.05), hand], [0.05, 0.042], DARK, rows=8))
+        parts.append(tube([(side * 0.8 * middle, 0, chest + 0.05), hand], [0.06, 0.05], DARK, rows=8))
     parts += [ellipsoid((0, -0.98 * middle, chest + dz), 0.045, DARK, rows=8) for dz in (-0.09, 0.09)]
     parts.append(tube([(0, -head + 0.04, top), (0, -head - 0.24, top - 0.03)], [0.065, 0.02], ACCENT, rows=8))
     brim, crown = 1.15 * head, 0.72 * head
