@@ -1,4 +1,4 @@
-"""What the denoisers say, and how it is combined: pure tensors, no 3D, no files of prompts, no command line."""
+"""What the denoisers say, and how it is combined: pure tensors, no 3D, no prompts, no command line."""
 
 from .algebra import Branch, Guidance, PerpendicularTo, Term, Weight
 from .balance import balance, balanced_weights

@@ -2,11 +2,11 @@
 
     eps_hat(x_t, t) = eps_base + sum_i w_i(t) * T_i(eps_pos_i - eps_neg_i)
 
-A *branch* is a noise predictor under a condition.  A *term* is (positive branch, negative branch, weight).
+A *branch* is a noise predictor under a condition. A *term* is (positive branch, negative branch, weight).
 T_i is the identity unless a term names a transform (Perp-Neg).
 
 Convention, stated once and used everywhere: w = 1 with one term around the base returns the positive branch,
-w = 0 returns the base, so w is diffusers' ``guidance_scale``.  Papers that start from the text branch use
+w = 0 returns the base, so w is diffusers' ``guidance_scale``. Papers that start from the text branch use
 s = w - 1 (Ho & Salimans; threestudio's 100 is 101 here).
 
 Time in weights: a weight may be a function of ``t / T`` in [0, 1), the training timestep over the number of
@@ -39,7 +39,7 @@ _ROUNDING = 1e-12  # 1 - 0.3 - 0.7 is not 0 in floating point; a branch must not
 class Branch:
     """A noise predictor under one condition; two branches are equal if they share both objects.
 
-    The name is for people (plots, error sentences).  The condition is None for a predictor that takes no text,
+    The name is for people (plots, error sentences). The condition is None for a predictor that takes no text,
     else a text embedding [1, tokens, width], or [batch, tokens, width] with one text per sample.
     """
 
@@ -159,13 +159,13 @@ class Guidance:
 
     def needed(self, times: Iterable[float], *, drop_base: bool = False) -> tuple[Branch, ...]:
         """The branches that take part at one of these t / T: the others need not be evaluated."""
-        found: list[Branch] = []
-        for t in sorted(set(times)):
-            found += [branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0]
-            found += [
-                b for term in self.terms if term.transform and term.weight_at(t) != 0 for b in term.branches
-            ]
-        return tuple(branch for branch in self.branches if branch in set(found))
+        found: set[Branch] = set()
+        for t in set(times):
+            found.update(branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0)
+            found.update(
+                b for term in self.terms if term.transform and term.weight_at(t) for b in term.branches
+            )
+        return tuple(branch for branch in self.branches if branch in found)
 
     def combine(
         self, eps: Mapping[Branch, Tensor], times: Sequence[float], *, drop_base: bool = False
@@ -182,11 +182,14 @@ class Guidance:
         rows = [self.coefficients(t, drop_base=drop_base) for t in times]
         total = torch.zeros_like(next(iter(eps.values())))
         for branch in rows[0]:
-            total = _add_scaled(total, [row[branch] for row in rows], lambda branch=branch: eps[branch])
+            scales = [row[branch] for row in rows]
+            if any(scales):
+                total = total + _per_sample(scales, total) * eps[branch]
         for term in self.terms:
-            if term.transform:
-                weights = [term.weight_at(t) for t in times]
-                total = _add_scaled(total, weights, lambda term=term: _transformed(term, eps))
+            scales = [term.weight_at(t) for t in times]
+            if term.transform is not None and any(scales):
+                delta = term.transform(eps[term.positive] - eps[term.negative], eps)
+                total = total + _per_sample(scales, total) * delta
         return total
 
 
@@ -194,13 +197,6 @@ def _unique(branches: Iterable[Branch]) -> tuple[Branch, ...]:
     return tuple(dict.fromkeys(branches))
 
 
-def _transformed(term: Term, eps: Mapping[Branch, Tensor]) -> Tensor:
-    delta = eps[term.positive] - eps[term.negative]
-    return term.transform(delta, eps) if term.transform else delta
-
-
-def _add_scaled(total: Tensor, scales: list[float], value: Callable[[], Tensor]) -> Tensor:
-    """total + scales * value(), one scale per sample; ``value`` is not asked for when nothing is to be added."""
-    if not any(scales):
-        return total
-    return total + torch.tensor(scales, dtype=total.dtype, device=total.device).view(-1, 1, 1, 1) * value()
+def _per_sample(scales: list[float], like: Tensor) -> Tensor:
+    """One number per sample, shaped [B, 1, 1, 1] to multiply latents."""
+    return torch.tensor(scales, dtype=like.dtype, device=like.device).view(-1, 1, 1, 1)

@@ -1,12 +1,13 @@
-"""Initial weights for several guidances, from the lengths of what they say (arxiv.org/abs/2312.08195, after Eq. 6).
+"""Initial weights for several guidances, from how long their differences are (arxiv.org/abs/2312.08195).
 
     w_i = rho_i * w_0 * N_ref / N_i,   sum_i rho_i = 1      so that      sum_i w_i N_i = w_0 N_ref
 
-w_0 is the scale that plain CFG would use (7 for Stable Diffusion), rho_i each guidance's share (equal by default).
-The paper's text leaves open whose norm N is.  We take the norm of the DIFFERENCE (``delta``): each guidance then
-moves the prediction as far as its share of plain CFG would.  ``eps`` takes the norm of the predictions, which are
-all about as long, so that the rule hardly does anything.  N is the mean over prompts and timesteps, and then the
-ratio is taken: a ratio of means does not blow up where one difference happens to be small.
+w_0 is the scale that plain CFG would use (7 for Stable Diffusion), rho_i each guidance's share (equal by
+default). The paper's text leaves open whose norm N is. We take the norm of the DIFFERENCE (``delta``): each
+guidance then moves the prediction as far as its share of plain CFG would. ``eps`` takes the norm of the
+predictions, which are all about as long, so that the rule hardly does anything. N is the mean over prompts
+and timesteps, and then the ratio is taken: a ratio of means does not blow up where one difference happens
+to be small.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def balanced_weights(
     Raises:
         ValueError: a norm is not positive, or the shares do not fit the norms and sum to 1.
     """
-    shares = [1 / len(norms)] * len(norms) if shares is None else shares
+    shares = [1 / max(len(norms), 1)] * len(norms) if shares is None else shares
     if len(shares) != len(norms) or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"Expected {len(norms)} shares that sum to 1, got {list(shares)}.")
     if min(norms) <= 0 or reference_norm <= 0:
@@ -51,7 +52,7 @@ def balance(
     shares: Sequence[float] | None = None,
     norm: str = "delta",
 ) -> list[float]:
-    """Measure the norms and return one weight per target, to be used as ``around(base, *zip(targets, weights))``.
+    """Measure the norms and return one weight per target, for ``around(base, *zip(targets, weights))``.
 
     Args:
         base: the prior's null text.
@@ -65,13 +66,12 @@ def balance(
     if norm not in ("delta", "eps"):
         raise ValueError(f"norm is 'delta' or 'eps', not {norm!r}.")
     guided = GuidedNoise(Guidance(base, [Term(b, base, 1.0) for b in (reference, *targets)]))
-    lengths: list[list[float]] = [[] for _ in range(1 + len(targets))]
+    measured = (reference if norm == "delta" else base, *targets)
+    lengths: list[list[float]] = [[] for _ in measured]
     for x_t, t in samples:
         eps = _by_branch(guided, x_t, t)
-        for found, branch in zip(lengths, (reference, *targets), strict=True):
-            what = (
-                eps[branch] - eps[base] if norm == "delta" else eps[base if branch is reference else branch]
-            )
+        for found, branch in zip(lengths, measured, strict=True):
+            what = eps[branch] - eps[base] if norm == "delta" else eps[branch]
             found += what.flatten(1).norm(dim=1).tolist()
     if not lengths[0]:
         raise ValueError("Balancing needs at least one (x_t, t) pair.")

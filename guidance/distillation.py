@@ -1,9 +1,9 @@
 """Score distillation: how a picture should change to look more probable to the guided denoiser.
 
-    grad = w(t) (eps_hat(x_t, t) - eps),   x_t = a z + s eps           (DreamFusion, arxiv.org/abs/2209.14988, Eq. 3)
+    grad = w(t) (eps_hat(x_t, t) - eps),   x_t = a z + s eps         (DreamFusion, arxiv.org/abs/2209.14988)
 
 eps_hat comes from the same callable as in ``sampling``; there is no guidance arithmetic here, and no gradient
-through the denoiser.  Leaving out the base prediction and the noise,
+through the denoiser. Leaving out the base prediction and the noise,
 
     grad = w(t) sum_i w_i T_i(eps_pos_i - eps_neg_i),
 
@@ -98,7 +98,7 @@ def sds_loss(
 def annealed_range(
     progress: float, *, low: tuple[float, float] = (0.02, 0.02), high: tuple[float, float] = (0.98, 0.5)
 ) -> tuple[float, float]:
-    """The range of t / T to draw from at ``progress`` in [0, 1] of the run, each end moving linearly (first, last).
+    """The range of t / T to draw from at ``progress`` in [0, 1] of the run; each end moves from first to last.
 
     Much noise first, for layout; less later, for detail.
     """

@@ -46,7 +46,7 @@ class GuidedNoise:
         return self._combine(x_t, t, drop_base=False)
 
     def delta(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """eps_hat - eps_base, the weighted differences alone [B, C, h, w]; not evaluating a base that cancels."""
+        """eps_hat - eps_base, the weighted differences alone [B, C, h, w]."""
         return self._combine(x_t, t, drop_base=True)
 
     def branches(self, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
@@ -133,6 +133,6 @@ def _refuse_strangers(base: Branch, branch: Branch) -> None:
         )
     if not ours.schedule.matches(theirs.schedule):
         raise BadInput(
-            f"The branches {base.name!r} and {branch.name!r} have different noise schedules ({ours.schedule}; "
-            f"{theirs.schedule}); wrap the predictor of {branch.name!r} in MatchedPredictor to match noise levels."
+            f"The branches {base.name!r} and {branch.name!r} have different noise schedules "
+            f"({ours.schedule}; {theirs.schedule}); wrap the second predictor in MatchedPredictor."
         )

@@ -1,12 +1,12 @@
 """The null-text UNet: a denoiser of one domain that takes no text (arxiv.org/abs/2312.08195, section 3.3).
 
-Every text cross-attention  F' = W softmax(Q K^T / sqrt(d)) V + F  (Eq. 4)  becomes  F' = E + F  (Eq. 5), with one
-vector E [1, 1, C] per block, the same for every position, timestep and sample.  The layer norm in front of it has
-nothing left to do and goes too.  E is what the trained network's cross-attention says on average when it reads
-optimised text features, so the surgery hardly changes the network.
+Every text cross-attention  F' = W softmax(Q K^T / sqrt(d)) V + F  (Eq. 4)  becomes  F' = E + F  (Eq. 5),
+with one vector E [1, 1, C] per block, the same for every position, timestep and sample. The layer norm in
+front of it has nothing left to do and goes too. E is what the trained network's cross-attention says on
+average when it reads optimised text features, so the surgery hardly changes the network.
 
-For Stable Diffusion 1.5: 859,520,964 parameters become 815,533,444, plus 12,480 numbers of E.  (The paper prints
-810M, which does not come out of that architecture.)
+For Stable Diffusion 1.5: 859,520,964 parameters become 815,533,444, plus 12,480 numbers of E. (The paper
+prints 810M, which does not come out of that architecture.)
 
 diffusers is imported where it is needed: this module, and the package, load without it.
 """
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from ..configs.errors import SlipcastError
 
-WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
-_FORMAT = "slipcast null-text UNet"
+# Not diffusers' own file name: its loader would fill the absent attentions with random numbers, with a mere log.
+WEIGHTS_NAME = "null_text_unet.safetensors"
 
 
 class NullTextAttention(nn.Module):
@@ -108,7 +108,7 @@ def make_null_text(unet: Any, features: Mapping[str, Tensor], *, train_embedding
 
 
 def save_null_text(unet: Any, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write config.json and safetensors, as diffusers lays out a UNet folder.
+    """Write config.json and one safetensors file, as diffusers lays out a UNet folder.
 
     Args:
         unet: a null-text network.
@@ -125,10 +125,8 @@ def save_null_text(unet: Any, folder: Path, *, dtype: torch.dtype = torch.float3
         )
     unet.save_config(folder)
     trained = any(name.endswith("attn2.E") for name, _ in unet.named_parameters())
-    state = {name: value.to("cpu", dtype).contiguous() for name, value in unet.state_dict().items()}
-    save_file(
-        state, Path(folder) / WEIGHTS_NAME, {"format": "pt", "kind": _FORMAT, "train_embedding": str(trained)}
-    )
+    state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in unet.state_dict().items()}
+    save_file(state, Path(folder) / WEIGHTS_NAME, {"format": "pt", "train_embedding": str(trained)})
 
 
 def load_null_text(
@@ -137,36 +135,27 @@ def load_null_text(
     """Read what ``save_null_text`` wrote: every E and every weight must be there, and nothing else.
 
     Raises:
-        SlipcastError: the folder is incomplete, unreadable, or holds an ordinary UNet.
+        SlipcastError: the folder is incomplete or unreadable.
     """
-    from diffusers import UNet2DConditionModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from safetensors import SafetensorError, safe_open
 
-    path = Path(folder) / WEIGHTS_NAME
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            kind = file.metadata() or {}
+        with safe_open(Path(folder) / WEIGHTS_NAME, framework="pt", device="cpu") as file:
+            train_embedding = (file.metadata() or {}).get("train_embedding") == "True"
             state = {name: file.get_tensor(name).to(device, dtype) for name in file.keys()}  # noqa: SIM118
+        config: Any = UNet2DConditionModel.load_config(folder)
         with torch.device("meta"):
-            unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder))
-        if kind.get("kind") != _FORMAT:
-            raise SlipcastError(
-                f"{path} is not a null-text UNet; make one with make_null_text and save_null_text."
-            )
-        unet = _gut(unet, train_embedding=kind.get("train_embedding") == "True")
+            unet: Any = UNet2DConditionModel.from_config(config)
+            empty = {name: torch.empty(1, 1, b.attn2.out_dim) for name, b in _text_blocks(unet).items()}
+        unet = make_null_text(unet, empty, train_embedding=train_embedding)
         unet.load_state_dict(state, strict=True, assign=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise SlipcastError(
             f"{folder} is not a complete null-text UNet ({reason}); make it again."
         ) from error
     return unet.eval()
-
-
-def _gut(unet: Any, *, train_embedding: bool) -> Any:
-    """The null-text structure of ``unet`` with E still to be filled."""
-    empty = {name: torch.empty(1, 1, block.attn2.out_dim) for name, block in _text_blocks(unet).items()}
-    return make_null_text(unet, empty, train_embedding=train_embedding)
 
 
 def _text_blocks(unet: nn.Module) -> dict[str, Any]:

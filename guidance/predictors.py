@@ -1,6 +1,7 @@
 """What a denoiser looks like from outside: conditions in, eps out.
 
-Parameterisation (eps, v, x0, flow), dtype and memory layout are the predictor's own affair and end at its edge.
+Parameterisation (eps, v, x0, flow), dtype and memory layout are the predictor's own affair and end at its
+edge.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class NoisePredictor(Protocol):
     """Says which noise it sees in x_t under each of several conditions.
 
     ``latent_space`` names the autoencoder whose latents it was trained on; predictors are combined only if
-    they share it and the schedule.  ``name`` is for error sentences.
+    they share it and the schedule. ``name`` is for error sentences.
     """
 
     @property
@@ -47,7 +48,7 @@ class UNetPredictor:
     """A diffusers ``UNet2DConditionModel``: all conditions of one call go through it in ONE forward.
 
     The network may be bf16 or fp16 and channels_last; what comes out is float32 (float64 for float64 latents:
-    only the conversion to eps is done in it).  A null-text network takes the condition None, and only that.
+    only the conversion to eps is done in it). A null-text network takes the condition None, and only that.
 
     Args:
         unet: the network, on its device, in evaluation mode.
@@ -122,8 +123,8 @@ class UNetPredictor:
 class GaussianPredictor:
     """The exact denoiser of Gaussian data, for tests, examples and plots: no network, no training.
 
-    Data x0 ~ N(mean, variance I) is x_t ~ N(a mean, (a^2 variance + s^2) I) under noise, and the best guess of
-    the noise is eps = s (x_t - a mean) / (a^2 variance + s^2).
+    Data x0 ~ N(mean, variance I) is x_t ~ N(a mean, (a^2 variance + s^2) I) under noise, and the best guess
+    of the noise is eps = s (x_t - a mean) / (a^2 variance + s^2).
 
     A condition is the mean itself, [1, C, h, w] or [B, C, h, w]; None means ``mean``.
     """
@@ -145,8 +146,8 @@ class GaussianPredictor:
 class MatchedPredictor:
     """Lets a predictor join others of a different noise schedule, by matching the noise variance.
 
-    At t of ``schedule`` the inner predictor is asked at the timestep of its own schedule whose variance is nearest
-    (arxiv.org/abs/2503.20240 does the same).  Latent spaces must still agree.
+    At t of ``schedule`` the inner predictor is asked at the timestep of its own schedule whose variance is
+    nearest (arxiv.org/abs/2503.20240 does the same). Latent spaces must still agree.
     """
 
     inner: NoisePredictor

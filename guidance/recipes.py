@@ -1,7 +1,7 @@
 """The guidance methods of the literature, each a base and a list of terms.
 
-Weights follow ``algebra``: w = 1 returns the positive branch, w = 0 the base.  Seven of the nine recipes are one
-picture, arrows from one base to several targets: ``around``.
+Weights follow ``algebra``: w = 1 returns the positive branch, w = 0 the base. Seven of the nine recipes are
+one picture, arrows from one base to several targets: ``around``.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def composable(
 def in_domain(base: Branch, domain: Weighted, controls: Sequence[Weighted] = ()) -> Guidance:
     """Multi-guidance of concept-centric personalisation (arxiv.org/abs/2312.08195, Eq. 6), K controls.
 
-    (1 - w_g - sum w_c) eps_sd(0) + w_g eps_d + sum_c w_c eps_k(c): the frozen prior's null text is the base, the
-    null-text domain model and the controls are the targets.
+    (1 - w_g - sum w_c) eps_sd(0) + w_g eps_d + sum_c w_c eps_k(c): the frozen prior's null text is the
+    base, the null-text domain model and the controls are the targets.
     """
     return around(base, domain, *controls)
 
 
 def rectified(prior_unconditional: Branch, custom: Branch, weight: Weight) -> Guidance:
-    """A personalised model guided from the ORIGINAL model's null text (arxiv.org/abs/2312.08195, section 4.5).
+    """A personalised model guided from the ORIGINAL null text (arxiv.org/abs/2312.08195, section 4.5).
 
     eps_sd(0) + w (eps_m(c) - eps_sd(0)): fine-tuning moved eps_m(0), which CFG would use.
     """
@@ -73,7 +73,7 @@ def class_and_domain(
     class_weight: Weight,
     domain_weight: Weight,
 ) -> Guidance:
-    """Domain guidance split in its two axes; with equal weights the differences telescope to ``domain_guidance``.
+    """Domain guidance split in its two axes; equal weights telescope to ``domain_guidance``.
 
     eps_pre(0) + w_c (eps_ft(c) - eps_ft(0)) + w_d (eps_ft(0) - eps_pre(0))
     """
@@ -83,14 +83,17 @@ def class_and_domain(
 
 
 def autoguidance(bad: Branch, good: Branch, weight: Weight) -> Guidance:
-    """A model guided by a worse version of itself (arxiv.org/abs/2406.02507): eps_bad + w (eps_good - eps_bad)."""
+    """A model guided by a worse version of itself (arxiv.org/abs/2406.02507).
+
+    eps_bad + w (eps_good - eps_bad)
+    """
     return around(bad, (good, weight))
 
 
 def perp_neg(
     unconditional: Branch, positive: Branch, negatives: Sequence[Weighted], weight: Weight
 ) -> Guidance:
-    """Perp-Neg (arxiv.org/abs/2304.04968): negatives push only across the positive direction d = eps(c) - eps(0).
+    """Perp-Neg (arxiv.org/abs/2304.04968): negatives push only across d = eps(c) - eps(0).
 
     eps(0) + w d - w sum_i w_i perp_d(eps(n_i) - eps(0))
     """
@@ -118,8 +121,8 @@ RECIPES: dict[str, Callable[..., Guidance]] = {
 def interval(weight: Weight, t_min: float = 0.0, t_max: float = 1.0) -> Callable[[float], float]:
     """A weight that is 0 outside t_min <= t / T <= t_max (guidance interval, arxiv.org/abs/2404.07724).
 
-    Outside it the branch is not even evaluated.  Domain guidance switched off near pure noise (t_max 0.5) keeps
-    the shapes that the domain has never seen.
+    Outside it the branch is not even evaluated. Domain guidance switched off near pure noise (t_max 0.5)
+    keeps the shapes that the domain has never seen.
     """
     if not 0 <= t_min <= t_max <= 1:
         raise ValueError(f"A guidance interval needs 0 <= t_min <= t_max <= 1, not {t_min} and {t_max}.")

@@ -34,12 +34,12 @@ def sample(
 ) -> Tensor:
     """Run a diffusers scheduler from noise to clean latents.
 
-    The scheduler is copied and told that its model predicts eps.  Everything runs in float64 where the device has
-    it: near pure noise x0 = (x_t - s eps) / a is a difference of nearly equal numbers, and float32 would lose what
-    a v-predicting network knows there.
+    The scheduler is copied and told that its model predicts eps. Everything runs in float64 where the
+    device has it: near pure noise x0 = (x_t - s eps) / a is a difference of nearly equal numbers, and
+    float32 would lose what a v-predicting network knows there.
 
     Args:
-        noise_fn: (x_t, t) -> eps_hat.  If it has a ``schedule``, the scheduler's must be the same.
+        noise_fn: (x_t, t) -> eps_hat. If it has a ``schedule``, the scheduler's must be the same.
         scheduler: DDIM, DPM-Solver++, UniPC, Euler, ...; left as it is.
         latents: unit normal noise [B, C, h, w].
         steps: sampling steps.

@@ -6,7 +6,7 @@ Notation, as in DDPM (arxiv.org/abs/2006.11239), for t = 0 .. T - 1:
 
     epsilon          eps
     sample           x0
-    v_prediction     v = a eps - s x0           (arxiv.org/abs/2202.00512, Appendix D)
+    v_prediction     v = a eps - s x0           (progressive distillation, arxiv.org/abs/2202.00512)
     flow_prediction  u = eps - x0               (rectified flow; same noise level, other scaling of x_t)
 
 Everything downstream of a predictor speaks eps.
@@ -26,8 +26,8 @@ from ..configs.errors import BadInput
 class NoiseSchedule:
     """alpha_bar of every training timestep, and the conversions that depend on it only.
 
-    ``t`` is [B], integer timesteps in [0, T).  Fractional timesteps (some samplers use them) are read between
-    the two neighbours, linear in s / a as diffusers' samplers do it.  Results keep the dtype of the tensors
+    ``t`` is [B], integer timesteps in [0, T). Fractional timesteps (some samplers use them) are read between
+    the two neighbours, linear in s / a as diffusers' samplers do it. Results keep the dtype of the tensors
     given; a and s are float32, as in diffusers, so that both sides round alike.
 
     Args:
@@ -38,11 +38,10 @@ class NoiseSchedule:
 
     def __init__(self, alphas_cumprod: Tensor) -> None:
         table = torch.as_tensor(alphas_cumprod, dtype=torch.float32).detach()
-        if table.ndim != 1 or len(table) == 0 or not bool(((table > 0) & (table < 1)).all()):
-            raise ValueError(
-                "A noise schedule is a list alphas_cumprod [T] of numbers strictly between 0 and 1; "
-                f"got shape {tuple(table.shape)}, range {table.min().item():.3g} to {table.max().item():.3g}."
-            )
+        if table.ndim != 1 or table.numel() == 0:
+            raise ValueError(f"alphas_cumprod is a list [T], not of shape {tuple(table.shape)}.")
+        if not bool(((table > 0) & (table < 1)).all()):
+            raise ValueError("alphas_cumprod must lie strictly between 0 (pure noise) and 1 (no noise).")
         if bool((table.diff() > 0).any()):
             raise ValueError("alphas_cumprod must not increase: noise grows with the timestep.")
         self.alphas_cumprod = table

@@ -1,0 +1,166 @@
+"""Score distillation against denoisers whose gradient is known in closed form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from slipcast.guidance import (
+    Branch,
+    GaussianPredictor,
+    Guidance,
+    GuidedNoise,
+    annealed_range,
+    around,
+    draw_timesteps,
+    sds_gradient,
+    sds_loss,
+)
+
+T = torch.tensor([20, 500, 980])
+
+
+def pair(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    z, noise = torch.randn(2, 3, 2, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return z, noise
+
+
+def alone(predictor: GaussianPredictor) -> GuidedNoise:
+    return GuidedNoise(Guidance(Branch("data", predictor)))
+
+
+def test_gradient_equals_the_closed_form_of_gaussian_data(schedule) -> None:
+    z, noise = pair()
+    mean, variance = 0.4, 0.3
+    alpha_bar = schedule.alphas_cumprod[T].double().view(-1, 1, 1, 1)
+    a, s = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+    total = a**2 * variance + s**2
+    # eps_hat - eps = s (a (z - mean) + s eps) / total - eps = (s a (z - mean) - a^2 variance eps) / total
+    closed_form = s * (s * a * (z - mean) - a**2 * variance * noise) / total
+    found = sds_gradient(alone(GaussianPredictor(mean, variance, schedule)), z, T, noise)
+    torch.testing.assert_close(found, closed_form, atol=1e-6, rtol=1e-5)
+
+
+def test_certain_data_pulls_straight_at_the_mean_whatever_the_noise(schedule) -> None:
+    z, noise = pair()
+    a, _ = schedule.signal_and_noise(T, z)
+    found = sds_gradient(alone(GaussianPredictor(0.4, 0.0, schedule)), z, T, noise)
+    torch.testing.assert_close(found, a * (z - 0.4), atol=1e-6, rtol=1e-5)
+
+
+def test_guided_gradient_is_the_guided_gaussian(schedule) -> None:
+    z, noise = pair()
+    null, text = (Branch(str(m), GaussianPredictor(m, 0.3, schedule)) for m in (0.1, 0.3))
+    guided = GuidedNoise(around(null, (text, 5.0)))
+    far = alone(GaussianPredictor(0.1 + 5 * 0.2, 0.3, schedule))
+    torch.testing.assert_close(sds_gradient(guided, z, T, noise), sds_gradient(far, z, T, noise))
+
+
+def test_descent_finds_the_mean(schedule) -> None:
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(1, 2, 4, 4, generator=generator)
+    noise_fn = alone(GaussianPredictor(mean, 0.05, schedule))
+    z = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    optimizer = torch.optim.SGD([z], lr=0.1)
+    for i in range(300):
+        t = draw_timesteps(1, annealed_range(i / 300), schedule, generator)
+        optimizer.zero_grad()
+        sds_loss(noise_fn, z, t, torch.randn(z.shape, generator=generator)).backward()
+        optimizer.step()
+    assert (z - mean).abs().mean().item() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("weighting", "w"),
+    [
+        ("sigma", lambda ab: (1 - ab) ** 0.5),
+        ("one_minus_alpha_bar", lambda ab: 1 - ab),
+        ("uniform", lambda ab: 1 + 0 * ab),
+    ],
+)
+def test_weightings(schedule, weighting, w) -> None:
+    z, noise = pair()
+    noise_fn = alone(GaussianPredictor(0.4, 0.3, schedule))
+    unweighted = noise_fn(schedule.add_noise(z, noise, T), T) - noise
+    weight = w(schedule.alphas_cumprod[T].double()).view(-1, 1, 1, 1)
+    found = sds_gradient(noise_fn, z, T, noise, weighting=weighting)
+    torch.testing.assert_close(found, weight * unweighted, atol=1e-6, rtol=1e-5)
+
+
+def test_each_sample_has_its_own_timestep(schedule) -> None:
+    z, noise = pair()
+    guided = GuidedNoise(
+        around(
+            Branch("null", GaussianPredictor(0.1, 0.3, schedule)),
+            (Branch("text", GaussianPredictor(0.5, 0.2, schedule)), lambda t: 10 * t),
+        )
+    )
+    together = sds_gradient(guided, z, T, noise)
+    for i in range(3):
+        one = slice(i, i + 1)
+        torch.testing.assert_close(together[one], sds_gradient(guided, z[one], T[one], noise[one]))
+
+
+def test_gradient_of_the_loss_is_the_gradient(schedule) -> None:
+    z, noise = pair()
+    z.requires_grad_()
+    noise_fn = alone(GaussianPredictor(0.4, 0.3, schedule))
+    choices: list[dict[str, Any]] = [{}, {"weighting": "uniform", "clamp": 0.1}, {"drop_base": True}]
+    for options in choices:
+        z.grad = None
+        sds_loss(noise_fn, z, T, noise, **options).backward()
+        grad = sds_gradient(noise_fn, z, T, noise, **options)
+        assert not grad.requires_grad
+        torch.testing.assert_close(z.grad, grad)
+
+
+def test_no_gradient_passes_through_the_denoiser(schedule) -> None:
+    z, noise = pair()
+    mean = torch.zeros(1, 2, 4, 4, dtype=torch.float64, requires_grad=True)
+    noise_fn = alone(GaussianPredictor(mean, 0.3, schedule))
+    sds_loss(noise_fn, z.requires_grad_(), T, noise).backward()
+    assert mean.grad is None
+
+
+def test_dropping_the_base_leaves_the_classifier_score(schedule) -> None:
+    z, noise = pair()
+    null, text = (GaussianPredictor(m, 0.3, schedule) for m in (0.1, 0.3))
+    guided = GuidedNoise(around(Branch("null", null), (Branch("text", text), 5.0)))
+    x_t = schedule.add_noise(z, noise, T)
+    delta = text.predict(x_t, T, [None])[0] - null.predict(x_t, T, [None])[0]
+    found = sds_gradient(guided, z, T, noise, weighting="uniform", drop_base=True)
+    torch.testing.assert_close(found, 5 * delta)
+
+
+def test_clamp_cuts_large_entries(schedule) -> None:
+    z, noise = pair()
+    noise_fn = alone(GaussianPredictor(0.4, 0.3, schedule))
+    free = sds_gradient(noise_fn, z, T, noise)
+    cut = sds_gradient(noise_fn, z, T, noise, clamp=0.2)
+    assert free.abs().max() > 0.2
+    assert torch.equal(cut, free.clamp(-0.2, 0.2))
+
+
+def test_annealed_range_and_drawn_timesteps(schedule) -> None:
+    assert annealed_range(0.0, low=(0.4, 0.2), high=(0.85, 0.5)) == pytest.approx((0.4, 0.85))
+    assert annealed_range(0.5, low=(0.4, 0.2), high=(0.85, 0.5)) == pytest.approx((0.3, 0.675))
+    assert annealed_range(1.0, low=(0.4, 0.2), high=(0.85, 0.5)) == pytest.approx((0.2, 0.5))
+    drawn = draw_timesteps(5000, (0.2, 0.3), schedule, torch.Generator().manual_seed(0))
+    assert (drawn.min().item(), drawn.max().item()) == (200, 300)
+    full = draw_timesteps(20000, (0.0, 1.0), schedule, torch.Generator().manual_seed(0))
+    assert (full.min().item(), full.max().item()) == (0, 999)
+
+
+def test_nonsense_is_refused(schedule) -> None:
+    z, noise = pair()
+    noise_fn = alone(GaussianPredictor(0.4, 0.3, schedule))
+    with pytest.raises(ValueError, match="not 'snr'"):
+        sds_gradient(noise_fn, z, T, noise, weighting="snr")
+    with pytest.raises(ValueError, match="clamp must be positive"):
+        sds_gradient(noise_fn, z, T, noise, clamp=0.0)
+    with pytest.raises(ValueError, match="progress"):
+        annealed_range(1.5)
+    with pytest.raises(ValueError, match="low <= high"):
+        annealed_range(0.0, low=(0.9, 0.9), high=(0.5, 0.5))

@@ -1,0 +1,110 @@
+"""Every recipe against the closed form of its paper, on random tensors."""
+
+from __future__ import annotations
+
+import torch
+
+from slipcast.guidance import RECIPES, GuidedNoise
+
+X_T = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+T = torch.tensor([10, 800])
+
+
+def evaluate(guidance) -> torch.Tensor:
+    return GuidedNoise(guidance)(X_T, T)
+
+
+def said(branch) -> torch.Tensor:
+    return branch.predictor.eps.expand_as(X_T)
+
+
+def test_every_recipe_is_checked_here() -> None:
+    checked = {name.removeprefix("test_recipe_") for name in globals() if name.startswith("test_recipe_")}
+    assert checked == set(RECIPES)
+
+
+def test_recipe_cfg(branches) -> None:
+    null, text = branches(2)
+    # Ho & Salimans, Eq. 6, start from the text and write (1 + s): s = w - 1.
+    expected = (1 + 6.5) * said(text) - 6.5 * said(null)
+    torch.testing.assert_close(evaluate(RECIPES["cfg"](null, text, 7.5)), expected)
+
+
+def test_recipe_negative_prompt(branches) -> None:
+    negative, text = branches(2)
+    expected = said(negative) + 5 * (said(text) - said(negative))
+    torch.testing.assert_close(evaluate(RECIPES["negative_prompt"](negative, text, 5.0)), expected)
+
+
+def test_recipe_composable(branches) -> None:
+    null, a, b, no = branches(4)
+    guidance = RECIPES["composable"](null, [(a, 3.0), (b, lambda t: 2.0)], [(no, 1.5)])
+    expected = (
+        said(null) + 3 * (said(a) - said(null)) + 2 * (said(b) - said(null)) - 1.5 * (said(no) - said(null))
+    )
+    torch.testing.assert_close(evaluate(guidance), expected)
+
+
+def test_recipe_in_domain(branches) -> None:
+    prior_null, domain, control, other = branches(4)
+    w_g, w_c, w_o = 2.5, 4.0, 1.5
+    guidance = RECIPES["in_domain"](prior_null, (domain, w_g), [(control, w_c), (other, w_o)])
+    expected = (
+        (1 - w_g - w_c - w_o) * said(prior_null)
+        + w_g * said(domain)
+        + w_c * said(control)
+        + w_o * said(other)
+    )
+    torch.testing.assert_close(evaluate(guidance), expected)
+    unconditional = RECIPES["in_domain"](prior_null, (domain, w_g))
+    torch.testing.assert_close(evaluate(unconditional), (1 - w_g) * said(prior_null) + w_g * said(domain))
+
+
+def test_recipe_rectified(branches) -> None:
+    prior_null, custom = branches(2)
+    expected = said(prior_null) + 3 * (said(custom) - said(prior_null))
+    torch.testing.assert_close(evaluate(RECIPES["rectified"](prior_null, custom, 3.0)), expected)
+
+
+def test_recipe_domain_guidance(branches) -> None:
+    pretrained, finetuned = branches(2)
+    # The paper starts from the fine-tuned branch and writes (w - 1).
+    expected = said(finetuned) + (1.5 - 1) * (said(finetuned) - said(pretrained))
+    torch.testing.assert_close(evaluate(RECIPES["domain_guidance"](pretrained, finetuned, 1.5)), expected)
+
+
+def test_recipe_class_and_domain(branches) -> None:
+    finetuned, finetuned_null, pretrained = branches(3)
+    guidance = RECIPES["class_and_domain"](finetuned, finetuned_null, pretrained, 4.0, 1.5)
+    expected = said(pretrained) + 4 * (said(finetuned) - said(finetuned_null))
+    expected = expected + 1.5 * (said(finetuned_null) - said(pretrained))
+    torch.testing.assert_close(evaluate(guidance), expected)
+
+
+def test_equal_class_and_domain_weights_telescope_to_domain_guidance(branches) -> None:
+    finetuned, finetuned_null, pretrained = branches(3)
+    split = RECIPES["class_and_domain"](finetuned, finetuned_null, pretrained, 1.7, 1.7)
+    whole = RECIPES["domain_guidance"](pretrained, finetuned, 1.7)
+    torch.testing.assert_close(evaluate(split), evaluate(whole))
+    # The branch in the middle cancels, and is not even asked.
+    assert finetuned_null not in split.needed([0.5])
+
+
+def test_recipe_autoguidance(branches) -> None:
+    bad, good = branches(2)
+    expected = said(good) + (2 - 1) * (said(good) - said(bad))
+    torch.testing.assert_close(evaluate(RECIPES["autoguidance"](bad, good, 2.0)), expected)
+
+
+def test_recipe_perp_neg(branches) -> None:
+    null, positive, no_1, no_2 = branches(4)
+    guidance = RECIPES["perp_neg"](null, positive, [(no_1, 0.5), (no_2, lambda t: 1.0)], 7.0)
+    direction = (said(positive) - said(null)).flatten(1)
+
+    def across(branch) -> torch.Tensor:
+        delta = (said(branch) - said(null)).flatten(1)
+        cosine = (delta * direction).sum(1, keepdim=True) / direction.norm(dim=1, keepdim=True)
+        return (delta - cosine * direction / direction.norm(dim=1, keepdim=True)).view_as(X_T)
+
+    expected = said(null) + 7 * (said(positive) - said(null) - 0.5 * across(no_1) - 1.0 * across(no_2))
+    torch.testing.assert_close(evaluate(guidance), expected)
