@@ -112,14 +112,14 @@ class RefineConfig:
     )
     anchor_every: int = setting(2, "Steps between two anchor losses.", at_least=1)
     drift_weight: float = setting(
-        0.01,
+        0.03,
         "Weight of keeping the lifted shape, at the first step; fades to a fifth at the last.",
         at_least=0,
     )
     tv_weight: float = setting(0.05, "Weight of total variation of the shape, which smooths it.", at_least=0)
     tv_color_weight: float = setting(0.1, "Weight of total variation of the paint.", at_least=0)
     indecision_weight: float = setting(
-        0.1, "Weight, at the last step, of cells being either solid or empty; rises from 0.", at_least=0
+        0.3, "Weight, at the last step, of cells being either solid or empty; rises from 0.", at_least=0
     )
     grad_clamp: float = setting(
         2.0, "Largest size of one entry of the distilled latent gradient; 0 cuts nothing.", at_least=0

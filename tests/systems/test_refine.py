@@ -12,7 +12,7 @@ from slipcast.configs.schema import RefineConfig
 from slipcast.guidance.schedules import NoiseSchedule
 from slipcast.systems.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.fields import FrozenGrid, VoxelField, cell_centres
-from slipcast.systems.refine import refine_field
+from slipcast.systems.refine import NoiseFor, refine_field
 from slipcast.systems.refine_checkpoint import CHECKPOINT_FILE
 from slipcast.systems.refine_views import GROUNDS, draw_views, step_generator
 from slipcast.systems.types import SubjectImage
@@ -49,6 +49,9 @@ class PaintedOneColour:
         clean = (0.3**2 * a * x_t + s**2 * self.mean) / (a**2 * 0.3**2 + s**2)
         return SCHEDULE.eps_from_x0(x_t, clean, t)
 
+    def delta(self, x_t, t):
+        raise AssertionError("plain score distillation never asks for the guidance alone")
+
 
 def to_latents(pictures):
     return (pictures - 0.5) * 3
@@ -68,7 +71,9 @@ def picture_of(field, size=32):
     return SubjectImage((rgb / opacity.clamp_min(1e-3)[..., None]).clamp(0, 1).numpy(), opacity.numpy())
 
 
-def refine(config, *, init=None, reference=None, seed=0, noise_fn_for=PaintedOneColour, **options):
+def refine(
+    config, *, init=None, reference=None, seed=0, noise_fn_for: NoiseFor = PaintedOneColour, **options
+):
     init = init or grey_ball()
     reference = reference or picture_of(init)
     return refine_field(
