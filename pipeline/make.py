@@ -66,6 +66,8 @@ def make(
     first, last = selected(stages, from_stage, until_stage)
     console = console or Quiet()
     models = (open_models or _real_models)(config)
+    # All at once and first, so that a missing model is told before any work is done.
+    known = models.identities(sorted({role for stage in stages[first : last + 1] for role in stage.roles}))
     made: list[str] = []
     with open_run(Path(out), prompt, seed) as run:
         run.describe(config=asdict(config), versions=versions())
@@ -75,7 +77,7 @@ def make(
             if index < first:
                 records[stage.name] = run.as_it_is(stage)
                 continue
-            identities = models.identities(stage.roles)
+            identities = {role: known[role] for role in stage.roles}
             key = stage_key(stage, prompt, seed, config, records, identities)
             record = None if forced.wants(stage) else run.finished(stage, key)
             if record is None:

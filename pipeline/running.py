@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..configs.errors import SlipcastError
-from .atomic import explain_os_errors
+from .atomic import explain_os_errors, fingerprint
 from .measure import Measured
 from .progress import Reporter
 from .runs import RunFolder, StageRecord
@@ -76,9 +76,13 @@ def _mark_failed(run: RunFolder, stage: Stage, key: str, failure: SlipcastError)
 def _check_facts(stage: Stage, facts: Mapping[str, Any]) -> None:
     for name, value in facts.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise SlipcastError(
-                f"stage {stage.name} measured {name} = {value}, which is no number; its result is unusable"
-            )
+            raise SlipcastError(f"stage {stage.name} measured {name} = {value}, so its result is unusable")
+    try:
+        fingerprint(facts)
+    except (TypeError, ValueError) as error:
+        raise SlipcastError(
+            f"stage {stage.name} returned facts that cannot be written as JSON ({error})"
+        ) from error
 
 
 class Forced:

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,6 +69,7 @@ class Stage:
             runs; or the function itself.
         needs: earlier stages whose files it reads.
         roles: models that it uses.
+        reads: settings of other stages that it looks at, as dotted names.
         version: raised when the same settings would make something else.
     """
 
@@ -76,6 +78,7 @@ class Stage:
     function: str | StageFunction
     needs: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
     version: int = 1
 
     def load(self) -> StageFunction:
@@ -86,18 +89,33 @@ class Stage:
         return getattr(importlib.import_module(module, __package__), name)
 
     def settings(self, config: MakeConfig) -> dict[str, Any]:
-        """The stage's own settings that change what it makes."""
+        """The settings that change what the stage makes: its own, less book-keeping, and those it ``reads``."""
         own = getattr(config, self.name)
         book_keeping = {item.name for item in fields(own) if not item.metadata.get("affects_result", True)}
-        return {name: value for name, value in asdict(own).items() if name not in book_keeping}
+        chosen = {name: value for name, value in asdict(own).items() if name not in book_keeping}
+        return chosen | {name: attrgetter(name)(config) for name in self.reads}
 
 
 STAGES: tuple[Stage, ...] = (
     Stage("image", "10-image", ".image_stage:run", roles=("base", "domain")),
     Stage("lift", "20-lift", ".lift_stage:run", needs=("image",), roles=("lift_model",)),
-    Stage("refine", "30-refine", ".refine_stage:run", needs=("image", "lift"), roles=("base", "domain")),
-    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("image", "refine")),
-    Stage("export", "50-export", ".export_stage:run", needs=("image", "refine", "mesh")),
+    Stage(
+        "refine",
+        "30-refine",
+        ".refine_stage:run",
+        needs=("image", "lift"),
+        roles=("base", "domain"),
+        reads=("image.elevation_deg",),
+    ),
+    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",)),
+    # The models' licences go into the exported files.
+    Stage(
+        "export",
+        "50-export",
+        ".export_stage:run",
+        needs=("image", "mesh"),
+        roles=("base", "domain", "lift_model"),
+    ),
 )
 
 

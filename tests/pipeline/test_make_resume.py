@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from fakes.pipeline_stages import PROMPT, Workshop, files_of
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.schema import ImageConfig, MakeConfig, MeshConfig, RefineConfig
 from slipcast.pipeline import runs
+from slipcast.pipeline import stages as stages_module
 from slipcast.pipeline.make import stage_key
 from slipcast.pipeline.progress import Quiet
 from slipcast.pipeline.runs import open_run
-from slipcast.pipeline.stages import STAGES, StageContext
+from slipcast.pipeline.stages import STAGES, Stage, StageContext
 
 ALL = ["image", "lift", "refine", "mesh", "export"]
 
@@ -94,7 +97,44 @@ def test_changed_weights_run_again_the_stages_that_use_them(workshop: Workshop) 
     workshop.models.revision = "2"
     workshop.make()
     # The fakes write the same files with other weights, so the stages without a model stand.
-    assert workshop.ran == ["image", "lift", "refine"]
+    assert workshop.ran == ["image", "lift", "refine", "export"]
+
+
+def test_a_setting_read_from_another_stage_counts(workshop: Workshop) -> None:
+    """Refinement puts its reference camera at the picture's elevation, which the picture itself may not show."""
+    stage, config = workshop.stage("refine"), MakeConfig()
+    raised = MakeConfig(image=ImageConfig(elevation_deg=30.0))
+    assert stage.settings(config) != stage.settings(raised)
+
+
+def test_a_missing_model_is_told_before_any_work_is_done(workshop: Workshop) -> None:
+    def refuse(roles: Sequence[str]) -> dict:
+        asked.append(tuple(roles))
+        raise BadInput("no such model")
+
+    asked: list[tuple[str, ...]] = []
+    workshop.models.identities = refuse  # type: ignore[method-assign]
+    with pytest.raises(BadInput, match="no such model"):
+        workshop.make()
+    assert workshop.ran == [] and not workshop.out.exists()
+    assert asked == [("base", "domain", "lift_model")]
+
+
+PACKAGE = Path(stages_module.__file__).parent
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
+    """Read from the source: whatever a stage looks at must be in its key, or a change would not run it again."""
+    assert isinstance(stage.function, str)
+    path = PACKAGE / f"{stage.function.split(':')[0].lstrip('.')}.py"
+    source = path.read_text(encoding="utf-8")
+    inputs = set(re.findall(r"ctx\.inputs\[\"(\w+)\"\]", source))
+    settings = set(re.findall(r"ctx\.config\.(\w+(?:\.\w+)?)", source))
+    models = set(re.findall(r"ctx\.models\.(\w+)", source)) - {"identities"}
+    assert inputs == set(stage.needs)
+    assert {name for name in settings if name.split(".")[0] != stage.name} == set(stage.reads)
+    assert {"lift_model" if name == "lift" else name for name in models} <= set(stage.roles)
 
 
 def test_a_raised_stage_version_runs_it_again(workshop: Workshop) -> None:
@@ -369,6 +409,9 @@ def test_a_failing_stage_is_named_with_its_reason(workshop: Workshop) -> None:
 def test_a_fact_that_is_no_number_fails_the_stage(workshop: Workshop) -> None:
     broken = replace(workshop.stage("image"), function=lambda ctx: {"loss": float("nan")})
     with pytest.raises(SlipcastError, match="stage image measured loss = nan"):
+        workshop.make(stages=(broken,))
+    broken = replace(broken, function=lambda ctx: {"losses": [1.0, float("inf")]})
+    with pytest.raises(SlipcastError, match="stage image returned facts that cannot be written as JSON"):
         workshop.make(stages=(broken,))
 
 
