@@ -14,6 +14,8 @@ from .mesh_checks import euler_number, face_components, face_volumes, is_outward
 MAX_FACES = 60_000
 _TAUBIN_LAMBDA, _TAUBIN_MU = 0.5, -0.53
 _VOLUME_TOLERANCE = 0.02
+# (multiple of the target, fast-simplification's aggressiveness): lower is slower and keeps more detail.
+_ATTEMPTS = ((1.0, 5.0), (1.0, 7.0), (1.6, 5.0), (2.5, 5.0))
 
 
 def keep_large_components(
@@ -43,28 +45,31 @@ def smooth(vertices: np.ndarray, faces: np.ndarray, iterations: int) -> np.ndarr
 
 
 def decimate(vertices: np.ndarray, faces: np.ndarray, target_faces: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quadric decimation to about ``target_faces`` that keeps the mesh closed, its genus and (2 %) its volume.
+    """Quadric decimation to about ``target_faces`` that keeps the mesh closed, outward and (2 %) its volume.
 
-    fast-simplification may pinch thin parts into edges with four faces. Each result is therefore checked, and gentler
-    settings and higher targets are tried in turn; if none passes, the input comes back, which is closed.
+    fast-simplification may pinch thin parts into edges with four faces or close a narrow handle. Each result is
+    therefore checked, and other settings and higher targets are tried. The first one of the same genus wins, else the
+    first closed one; if there is none, the input comes back.
     """
     if len(faces) <= target_faces:
         return vertices, faces
-    genus_mark, volume = euler_number(faces), signed_volume(vertices, faces)
-    for factor in (1.0, 1.3, 1.8, 2.5, 4.0):
+    euler, volume = euler_number(faces), signed_volume(vertices, faces)
+    closed = None
+    for factor, aggressiveness in _ATTEMPTS:
         count = int(target_faces * factor)
         if count >= len(faces) or count > max(MAX_FACES, target_faces):
             break
-        for aggressiveness in (5.0, 3.0, 7.0):
-            points, triangles = fast_simplification.simplify(
-                vertices.astype(np.float32), faces.astype(np.int32), target_count=count, agg=aggressiveness
-            )
-            points, triangles = _compact(np.asarray(points, np.float64), np.asarray(triangles, np.int64))
-            same_shape = abs(signed_volume(points, triangles) - volume) <= _VOLUME_TOLERANCE * abs(volume)
-            if is_watertight(triangles) and euler_number(triangles) == genus_mark and same_shape:
-                if is_outward(points, triangles):
-                    return points, triangles
-    return vertices, faces
+        points, triangles = fast_simplification.simplify(
+            vertices.astype(np.float32), faces.astype(np.int32), target_count=count, agg=aggressiveness
+        )
+        points, triangles = _compact(np.asarray(points, np.float64), np.asarray(triangles, np.int64))
+        same_volume = abs(signed_volume(points, triangles) - volume) <= _VOLUME_TOLERANCE * abs(volume)
+        if not (same_volume and is_watertight(triangles) and is_outward(points, triangles)):
+            continue
+        if euler_number(triangles) == euler:
+            return points, triangles
+        closed = closed or (points, triangles)
+    return closed or (vertices, faces)
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
