@@ -38,7 +38,7 @@ from .generator.objects import PORCELAIN, make_object
 from .generator.renderer import light_object, render_rgba
 from .generator.volume import solid_occupancy, surface_samples
 
-SPLITS = ("prior", "domain")
+SPLITS = ("prior", "domain", "judge")
 SHARD_OBJECTS = 64
 NOUNS = tuple(FAMILIES)
 MATERIAL_NAMES = (*MATERIALS, PORCELAIN)
@@ -69,7 +69,10 @@ def draw_views(rng: np.random.Generator, views: int) -> tuple[np.ndarray, np.nda
 
 def _object_arrays(recipe: Recipe, index: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([recipe.seed, SPLITS.index(recipe.split), index])
-    obj = make_object(rng, domain=recipe.split == "domain")
+    if recipe.split == "judge":
+        obj = make_object(rng, domain=bool(rng.random() < 0.5), noun=NOUNS[int(rng.integers(len(NOUNS)))])
+    else:
+        obj = make_object(rng, domain=recipe.split == "domain")
     azimuth, elevation = draw_views(rng, recipe.views)
     lighting = light_object(obj)
     pictures = [
@@ -145,7 +148,7 @@ def build_shards(
 ) -> Iterator[int]:
     """Make what is missing of a data set; yields the number of finished objects, at first and after every shard.
 
-    Args: split: 'prior' or 'domain'; count: objects; views: pictures of each; workers: processes (1: this one).
+    Args: split: 'prior', 'domain', or 'judge' (every noun in either look, for metrics only); count: objects; views: pictures of each; workers: processes (1: this one).
     Raises: BadInput when the folder holds another recipe. A generator: exhaust it.
     """
     if split not in SPLITS:

@@ -1,0 +1,119 @@
+"""Whole assets: the judge on eight rendered views, before and after refinement, and the mesh's own checks.
+
+    python -m benchmarks.assets [--nouns 20] [--seeds 0 1] [--out benchmarks/results] [--runs runs-benchmark]
+
+Runs ``slipcast make`` in this process (finished runs are kept, so an interrupted benchmark goes on). "Before" meshes the
+lifted field with the same settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from slipcast.configs.loading import load_config
+from slipcast.pipeline.make import make
+from slipcast.pipeline.models import STARTER, open_models
+from slipcast.pipeline.preview import render_mesh, ring_cameras
+from slipcast.starter.judge import Judge
+from slipcast.systems.cameras import orbit_camera
+from slipcast.systems.fields import FrozenGrid
+from slipcast.systems.mesh_checks import report as mesh_report
+from slipcast.systems.mesh_checks import silhouette_iou
+from slipcast.systems.surface import extract_surface
+from slipcast.systems.texture import bake, unwrap
+from slipcast.systems.types import Mesh, SubjectImage
+
+from .machine import report
+from .prompts import HELD_OUT, NOUNS, prompt
+
+GROUND = (0.55, 0.55, 0.55)
+VIEWS = 8
+
+
+def main() -> None:
+    """Make, judge, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--nouns", type=int, default=len(NOUNS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--runs", type=Path, default=Path("runs-benchmark"))
+    given, overrides = parser.parse_known_args()
+    config = load_config("starter", overrides)
+    store, judge = open_models(config), Judge.from_pretrained(STARTER / "judge").eval()
+    rows, sheets = [], []
+    for noun in NOUNS[: given.nouns]:
+        for seed in given.seeds:
+            start = time.perf_counter()
+            result = make(prompt(noun), config, out=given.runs, seed=seed, open_models=lambda _: store)
+            row, strip = examine(result.run, noun, judge, config)
+            rows.append(row | {"seed": seed, "seconds": round(time.perf_counter() - start, 1)})
+            sheets.append(strip)
+            print(rows[-1], flush=True)
+    given.out.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(sheets, 0)).save(given.out / "assets.png")
+    report("assets", {"summary": summary(rows), "rows": rows}, given.out)
+
+
+def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """Figures of one finished run, and a strip: picture, lifted views, refined views."""
+    subject = SubjectImage.load(run / "10-image/image.png")
+    refined = Mesh.load(run / "40-mesh/mesh.safetensors")
+    field = FrozenGrid.load(run / "20-lift/field.safetensors")
+    lifted = unwrap(
+        extract_surface(field, resolution=config.mesh.resolution, target_faces=config.mesh.target_faces)
+    )
+    lifted = bake(lifted, field, size=512)
+    front = orbit_camera(0.0, np.radians(config.image.elevation_deg))
+    _, alpha = render_mesh(refined, front, subject.alpha.shape[0], GROUND)
+    row = {
+        "noun": noun,
+        "held_out": noun in HELD_OUT,
+        "lifted": judged(judge, lifted, noun),
+        "refined": judged(judge, refined, noun),
+        "front_iou": round(silhouette_iou(alpha, subject.alpha), 3),
+        "mesh": mesh_report(refined).as_dict(),
+    }
+    strip = [subject.over(GROUND), *views(lifted)[::2], *views(refined)[::2]]
+    return row, (np.concatenate(strip, 1) * 255).astype(np.uint8)
+
+
+def views(mesh: Mesh) -> list[np.ndarray]:
+    """Eight views round the mesh, [128, 128, 3] in [0, 1], the front first."""
+    return [render_mesh(mesh, camera, 128, GROUND, shading="none")[0] for camera in ring_cameras(VIEWS)]
+
+
+def judged(judge: Judge, mesh: Mesh, noun: str) -> dict[str, float]:
+    """Share of the eight views with the right noun, and share in the domain."""
+    pictures = torch.from_numpy(np.stack(views(mesh))).permute(0, 3, 1, 2).float()
+    verdict = judge.judge(pictures)
+    return {
+        "noun": float(np.mean([judge.nouns[index] == noun for index in verdict.noun])),
+        "in_domain": float((verdict.in_domain > 0.5).mean()),
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over all assets."""
+    told: dict[str, Any] = {}
+    for when in ("lifted", "refined"):
+        for what in ("noun", "in_domain"):
+            told[f"{when}_{what}"] = round(float(np.mean([row[when][what] for row in rows])), 3)
+    told["front_iou"] = round(float(np.mean([row["front_iou"] for row in rows])), 3)
+    told["watertight"] = sum(row["mesh"]["watertight"] for row in rows)
+    told["assets"] = len(rows)
+    told["most_faces"] = max(row["mesh"]["faces"] for row in rows)
+    told["most_components"] = max(row["mesh"]["components"] for row in rows)
+    return told
+
+
+if __name__ == "__main__":
+    main()

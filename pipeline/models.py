@@ -1,0 +1,86 @@
+"""The models of a run, by role: looked up by alias or folder, named for the manifest, loaded when first used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..configs.errors import BadInput
+from ..configs.schema import MakeConfig
+
+if TYPE_CHECKING:
+    from ..systems.base import Base
+    from ..systems.domain import Domain
+    from ..systems.lift import LiftNetwork
+
+STARTER = Path(__file__).resolve().parent.parent / "starter" / "weights"
+_FOLDERS = {"base": "prior", "domain": "domain", "lift_model": "lift"}
+_MARKERS = {"base": "model_index.json", "domain": "domain.json", "lift_model": "config.json"}
+
+
+@dataclass(frozen=True)
+class ModelStore:
+    """``base``, ``domain`` and ``lift`` of one configuration."""
+
+    config: MakeConfig
+
+    def folder(self, role: str) -> Path:
+        """Where a role's model lies: the alias ``starter``, or a folder. BadInput when it is not there."""
+        wanted = getattr(self.config, role)
+        path = STARTER / _FOLDERS[role] if wanted == "starter" else Path(wanted).expanduser()
+        if not (path / _MARKERS[role]).is_file():
+            where = (
+                "the starter models are not installed"
+                if wanted == "starter"
+                else f"{wanted!r} is no model folder"
+            )
+            raise BadInput(f"{role} expects 'starter' or a folder with {_MARKERS[role]}; {where} ({path})")
+        return path
+
+    def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """{role: {id, revision, licence}}; the revision is a hash of the weights, so that a swapped file is noticed."""
+        from ..systems.base import weights_identity
+
+        told = {}
+        for role in roles:
+            folder = self.folder(role)
+            card = folder / "domain.json"
+            licence = "Apache-2.0" if getattr(self.config, role) == "starter" else "unknown"
+            if card.is_file():
+                licence = json.loads(card.read_text()).get("licence", licence)
+            told[role] = {
+                "id": getattr(self.config, role),
+                "revision": weights_identity(folder),
+                "licence": licence,
+            }
+        return told
+
+    @cached_property
+    def base(self) -> Base:
+        """The frozen prior."""
+        from ..systems.base import load_base
+
+        return load_base(self.folder("base"), name=self.config.base)
+
+    @cached_property
+    def domain(self) -> Domain:
+        """The null-text domain of that base."""
+        from ..systems.domain import load_domain
+
+        return load_domain(self.folder("domain"), self.base)
+
+    @cached_property
+    def lift(self) -> LiftNetwork:
+        """The image-to-3D network."""
+        from ..systems.lift import load_lift
+
+        return load_lift(self.folder("lift_model"))
+
+
+def open_models(config: MakeConfig) -> ModelStore:
+    """The models of a config; nothing is loaded yet."""
+    return ModelStore(config)

@@ -1,0 +1,49 @@
+"""Stage 30-refine: the field is repainted by score distillation of the same guided denoiser that drew the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..guidance.evaluation import GuidedNoise
+from ..systems.cameras import orbit_camera
+from ..systems.fields import FrozenGrid
+from ..systems.in_domain import Weights, in_domain_noise
+from ..systems.refine import refine_field
+from ..systems.types import SubjectImage
+from .stages import StageContext
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write field.safetensors; checkpoints in the same folder let a stopped run go on bit for bit."""
+    config, base, domain = ctx.config.refine, ctx.models.base, ctx.models.domain
+    weights = Weights(config.domain_weight, config.text_weight, config.domain_until)
+
+    def noise_for(views: Sequence[str], grounds: Sequence[str]) -> GuidedNoise:
+        prompts = [
+            f"{ctx.prompt}, {view}, {ground} background" for view, ground in zip(views, grounds, strict=True)
+        ]
+        return in_domain_noise(base, domain, prompts, weights)
+
+    advance = ctx.progress.task("refining", config.steps)
+    seen, last = 0, dict[str, float]()
+
+    def report(done: int, total: int, losses: dict[str, float]) -> None:
+        nonlocal seen, last
+        advance(done - seen)  # a resumed run begins with one long stride
+        seen, last = done, losses
+
+    field = refine_field(
+        FrozenGrid.load(ctx.inputs["lift"] / "field.safetensors"),
+        noise_fn_for=noise_for,
+        encode=base.encode,
+        reference=SubjectImage.load(ctx.inputs["image"] / "image.png"),
+        reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
+        config=config,
+        seed=ctx.seed,
+        progress=report,
+        checkpoint_folder=ctx.folder,
+    )
+    field.save(ctx.folder / "field.safetensors")
+    return {"losses": {name: round(value, 6) for name, value in last.items()}}

@@ -1,0 +1,89 @@
+"""Training pictures: rendered objects over varied plain backgrounds, with captions in the generator's words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from .dataset import load_shards
+from .generator.captions import BACKGROUNDS, random_caption
+
+CAPTION_DROPOUT = 0.10
+
+
+class Pictures:
+    """Random access to rendered pictures: composites and captions are drawn afresh each time.
+
+    Backgrounds vary because score distillation renders over many: a model that has seen one ground only would let the
+    object melt into it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        keys = ("rgba", "azimuth_rad", "elevation_rad", "object", "noun", "material")
+        self.arrays, self.info = load_shards(folder, keys)
+        self.rgba: np.ndarray = self.arrays["rgba"]
+
+    def __reduce__(self) -> tuple[type[Pictures], tuple[Path]]:
+        """Workers open the shards themselves: pictures are not sent between processes."""
+        return Pictures, (self.folder,)
+
+    def __len__(self) -> int:
+        return len(self.rgba)
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        """rgb [B, 3, S, S] float32 in [-1, 1] and one caption each (empty for ``CAPTION_DROPOUT`` of them)."""
+        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+        rows = np.sort(rng.integers(0, len(self), batch))
+        grounds, slopes = random_backgrounds(rng, batch)
+        pictures = composite(np.stack([self.rgba[row] for row in rows]), grounds, slopes)
+        captions = [self.caption(int(row), ground, rng) for row, ground in zip(rows, grounds, strict=True)]
+        return torch.from_numpy(pictures), captions
+
+    def draw_pictures(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Pictures alone, for domains: no caption is even looked up by the training."""
+        return self.draw(batch, generator)[0]
+
+    def caption(self, row: int, ground: np.ndarray, rng: np.random.Generator) -> str:
+        """A wording for one picture over one ground [3] in [0, 255]."""
+        if rng.random() < CAPTION_DROPOUT:
+            return ""
+        owner = int(self.arrays["object"][row])
+        return random_caption(
+            rng,
+            self.info["nouns"][int(self.arrays["noun"][owner])],
+            self.info["materials"][int(self.arrays["material"][owner])],
+            float(np.degrees(self.arrays["azimuth_rad"][row])),
+            float(np.degrees(self.arrays["elevation_rad"][row])),
+            ground,
+        )
+
+
+def random_backgrounds(rng: np.random.Generator, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Plain or gently graded grounds: colour [B, 3] in [0, 255] at mid height, change towards top and bottom [B]."""
+    named = np.array(list(BACKGROUNDS.values()), np.float32)[rng.integers(len(BACKGROUNDS), size=batch)]
+    plain = named + rng.normal(0, 5, (batch, 3))
+    colours = np.where(rng.random((batch, 1)) < 0.75, plain, rng.uniform(10, 250, (batch, 3)))
+    slopes = np.where(rng.random(batch) < 0.3, rng.normal(0, 12, batch), 0.0)
+    return colours.clip(0, 255).astype(np.float32), slopes.astype(np.float32)
+
+
+@numba.njit(cache=True)
+def composite(rgba: np.ndarray, grounds: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """uint8 RGBA [B, S, S, 4] over grounds [B, 3] in [0, 255] with slopes [B]: float32 [B, 3, S, S] in [-1, 1]."""
+    batch, size = rgba.shape[0], rgba.shape[1]
+    out = np.empty((batch, 3, size, size), np.float32)
+    for b in range(batch):
+        for y in range(size):
+            shade = slopes[b] * (2 * y / (size - 1) - 1)
+            for x in range(size):
+                alpha = rgba[b, y, x, 3] / np.float32(255)
+                for c in range(3):
+                    ground = min(max(grounds[b, c] + shade, 0.0), 255.0)
+                    value = rgba[b, y, x, c] * alpha + ground * (1 - alpha)
+                    out[b, c, y, x] = value / np.float32(127.5) - 1
+    return out

@@ -1,0 +1,163 @@
+"""The recipe of the starter models: data, codec, prior, domain, image-to-3D, judge. Every step resumes.
+
+``slipcast starter build --preset cpu`` makes everything from nothing; what is finished is kept, so that more minutes
+later go on training from the last checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..configs.errors import BadInput
+from ..systems.training import Budget
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+SHARES = {"codec": 0.05, "prior": 0.55, "domain": 0.1, "lift": 0.24, "judge": 0.06}
+"""How the training minutes are split; making the data comes on top (about 12 minutes on two cores)."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One set of shards."""
+
+    split: str
+    objects: int
+    views: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of data and networks, and the common part of all budgets."""
+
+    minutes: float
+    sets: dict[str, DataSet]
+    widths: tuple[int, ...]
+    budget: Budget
+
+
+_SETS = {
+    "prior": DataSet("prior", 5120, 8, 0),
+    "domain": DataSet("domain", 1280, 8, 0),
+    "judge": DataSet("judge", 1536, 6, 1001),
+    "test": DataSet("judge", 320, 4, 2002),
+}
+PRESETS = {
+    "cpu": Preset(90.0, _SETS, (96, 192), Budget(batch=32, workers=2, learning_rate=1e-3)),
+    "gpu": Preset(
+        25.0,
+        _SETS | {"prior": DataSet("prior", 10240, 8, 0), "domain": DataSet("domain", 2560, 8, 0)},
+        (160, 320),
+        Budget(batch=256, workers=1, learning_rate=1e-3, device="cuda"),
+    ),
+}
+
+
+def build(preset: str = "cpu", *, minutes: float | None = None, out: Path | None = None) -> Path:
+    """Make data and models under ``out`` (default: ./starter-build) and return the folder of the weights.
+
+    The weights in use are those inside the package; copy ``out/weights`` over them, or name its folders in a config.
+
+    Raises:
+        BadInput: an unknown preset, or the gpu preset without CUDA.
+    """
+    if preset not in PRESETS:
+        raise BadInput(f"the preset is one of {', '.join(PRESETS)}, not {preset!r}")
+    chosen = PRESETS[preset]
+    if chosen.budget.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise BadInput("the gpu preset needs a CUDA GPU and a CUDA build of torch; use --preset cpu here")
+    out = (out or Path("starter-build")).resolve()
+    total = minutes if minutes is not None else chosen.minutes
+    for name, data in chosen.sets.items():
+        make_data(out / "data" / name, data, workers=2)
+    reports: dict[str, Any] = {}
+    for step in SHARES:
+        reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
+        (out / "report.json").write_text(json.dumps(reports, indent=2))
+    return out / "weights"
+
+
+def make_data(folder: Path, data: DataSet, *, workers: int) -> None:
+    """Make what is missing of one data set, with a progress bar."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from .dataset import build_shards
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(f"objects: {folder.name}", total=data.objects)
+        for done in build_shards(
+            folder, split=data.split, count=data.objects, views=data.views, seed=data.seed, workers=workers
+        ):
+            progress.update(task, completed=done)
+
+
+def _codec(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
+    from .train_codec import train_codec
+
+    folders = (out / "data/prior", out / "data/domain")
+    psnr = train_codec(
+        folders, out / "train/codec", out / "codec", replace(budget, batch=max(16, budget.batch // 2))
+    )
+    return {"psnr_db": psnr}
+
+
+def _prior(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
+    from .train_prior import train_prior
+
+    train_prior(
+        out / "data/prior", out / "codec", out / "train/prior", out / "weights/prior", budget, preset.widths
+    )
+    return _last(out / "train/prior")
+
+
+def _domain(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
+    from ..systems.base import load_base
+    from ..systems.domain_training import DomainRecipe, train_domain
+    from .batches import Pictures
+
+    base = load_base(out / "weights/prior", name="starter")
+    recipe = DomainRecipe(name="blue and white porcelain", prompt="a blue and white porcelain")
+    calmer = replace(budget, learning_rate=0.4 * budget.learning_rate)
+    work = out / "train/domain"
+    return train_domain(base, Pictures(out / "data/domain"), recipe, work, out / "weights/domain", calmer)[
+        "training"
+    ]
+
+
+def _lift(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
+    from .generator.families import POTTERY
+    from .train_lift import evaluate_lift, train_lift
+
+    folders = (out / "data/prior", out / "data/domain")
+    network = train_lift(
+        folders, out / "train/lift", out / "weights/lift", replace(budget, batch=max(16, budget.batch // 4))
+    )
+    return _last(out / "train/lift") | {"iou": evaluate_lift(network, out / "data/test", POTTERY)}
+
+
+def _judge(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
+    from .judge import evaluate_judge, train_judge
+
+    judge = train_judge(out / "data/judge", out / "codec", out / "train/judge", out / "weights/judge", budget)
+    return _last(out / "train/judge") | {"accuracy": evaluate_judge(judge, out / "data/test")}
+
+
+STEPS = {"codec": _codec, "prior": _prior, "domain": _domain, "lift": _lift, "judge": _judge}
+
+
+def _last(work: Path) -> dict[str, Any]:
+    return json.loads((work / "log.jsonl").read_text().splitlines()[-1])
+
+
+def install(weights: Path) -> None:
+    """Put built weights where the package looks for them (a source checkout)."""
+    for folder in sorted(weights.iterdir()):
+        shutil.copytree(folder, WEIGHTS / folder.name, dirs_exist_ok=True)

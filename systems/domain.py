@@ -1,0 +1,64 @@
+"""A domain: a folder with domain.json and a null-text UNet, seen as one more noise predictor beside its base."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..configs.errors import BadInput
+from ..guidance.null_text import load_null_text
+from ..guidance.predictors import UNetPredictor
+from .base import Base, fastest_dtype, weights_identity
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A loaded domain of one base; it shares the base's latent space and noise schedule."""
+
+    name: str
+    card: dict[str, Any]
+    unet: Any
+    base: Base
+    identity: str
+
+    @cached_property
+    def predictor(self) -> UNetPredictor:
+        """The null-text UNet as an eps predictor; its condition is None."""
+        return UNetPredictor(
+            self.unet,
+            schedule=self.base.predictor.schedule,
+            prediction_type=self.base.pipeline.scheduler.config.prediction_type,
+            latent_space=self.base.name,
+            name=self.name,
+        )
+
+
+def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
+    """Read a domain's folder for its base.
+
+    Raises: BadInput when the folder is no domain, or one of another base.
+    """
+    from diffusers.models.attention_processor import AttnProcessor
+
+    card_path = folder / "domain.json"
+    try:
+        card = json.loads(card_path.read_text())
+        name = card["name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{folder} is not a domain: {card_path.name} is missing or unreadable ({error})"
+        ) from error
+    if card.get("base_identity") not in (None, base.identity):
+        raise BadInput(
+            f"the domain {name!r} was trained on the base {card.get('base')!r} (other weights than those of {base.name!r}); "
+            "choose that base, or train the domain anew"
+        )
+    unet = load_null_text(folder, dtype=fastest_dtype(device), device=device).requires_grad_(False)
+    if device == "cpu":
+        unet.set_attn_processor(AttnProcessor())
+    return Domain(name, card, unet.to(memory_format=torch.channels_last), base, weights_identity(folder))

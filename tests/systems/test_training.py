@@ -1,0 +1,108 @@
+"""The trainer on a problem whose answer is known; resuming; several workers."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from slipcast.configs.errors import SlipcastError
+from slipcast.systems.training import Budget, train
+
+TRUTH = 0.2 * torch.randn(24, 20, generator=torch.Generator().manual_seed(7))
+
+
+@dataclass
+class Regression:
+    """Learn a matrix; ``slow`` keeps the steps few."""
+
+    width: int = 20
+    bad: bool = False
+
+    def modules(self):
+        torch.manual_seed(0)
+        return {"net": nn.Linear(self.width, 24)}
+
+    def open(self, modules, device):
+        self.net = modules["net"]
+
+    def loss(self, batch, generator):
+        x = torch.randn(batch, self.width, generator=generator)
+        error = self.net(x.bfloat16()).float() - x @ TRUTH[:, : self.width].T
+        return error.square().mean() * (float("nan") if self.bad else 1.0)
+
+
+def budget(steps: int, **changes) -> Budget:
+    return Budget(**{"steps": steps, "workers": 1, "learning_rate": 0.02, "warmup_steps": 5, **changes})
+
+
+@pytest.mark.parametrize("muon", [True, False])
+def test_it_learns(tmp_path, muon):
+    net = train(Regression(), tmp_path, budget(300, muon=muon), label="test")["net"].requires_grad_(False)
+    assert net.weight.dtype == torch.float32
+    assert float((net.weight - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
+
+
+@dataclass
+class Convolution(Regression):
+    """Learn a convolution: channels_last kernels are where shared weights could part."""
+
+    def modules(self):
+        torch.manual_seed(0)
+        return {"net": nn.Conv2d(20, 24, 3, bias=False), "more": nn.Conv2d(20, 24, 1, bias=False)}
+
+    def open(self, modules, device):
+        self.parts = modules
+
+    def loss(self, batch, generator):
+        x = torch.randn(batch, 20, 6, 6, generator=generator).bfloat16()
+        made = self.parts["net"](x) + self.parts["more"](x)[:, :, 1:-1, 1:-1]
+        wanted = torch.nn.functional.conv2d(x.float()[:, :, 1:-1, 1:-1], TRUTH[..., None, None])
+        return (made.float() - wanted).square().mean()
+
+
+def test_two_workers_train_one_network(tmp_path):
+    """What both workers' losses say must hold for the weights that are saved."""
+    modules = train(Convolution(), tmp_path, budget(300, workers=2), label="test")
+    task = Convolution()
+    task.parts = {name: module.bfloat16() for name, module in modules.items()}
+    assert task.loss(64, torch.Generator().manual_seed(9)).item() < 0.05 * float(TRUTH.square().sum(1).mean())
+
+
+def test_a_task_that_moves_parameters_is_refused(tmp_path):
+    class Moves(Convolution):
+        def open(self, modules, device):
+            self.parts = {
+                name: module.to(memory_format=torch.contiguous_format) for name, module in modules.items()
+            }
+
+    with pytest.raises(ValueError, match="moved parameters"):
+        train(Moves(), tmp_path, budget(5), label="test")
+
+
+def weights(folder, steps, **changes):
+    return train(Regression(), folder, budget(steps, **changes), label="test")["net"].weight.detach()
+
+
+def test_a_finished_training_is_not_repeated(tmp_path):
+    assert torch.equal(weights(tmp_path, 20), weights(tmp_path, 20))
+
+
+def test_a_longer_training_goes_on(tmp_path):
+    first, more = weights(tmp_path, 60), weights(tmp_path, 200)
+    assert (more - TRUTH).square().mean() < 0.5 * (first - TRUTH).square().mean()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    class Other(Regression):
+        def modules(self):
+            return {"other": nn.Linear(20, 24)}
+
+    train(Regression(), tmp_path, budget(5), label="test")
+    with pytest.raises(SlipcastError, match="another network"):
+        train(Other(), tmp_path, budget(10), label="test")
+
+
+def test_nan_stops_with_the_step(tmp_path):
+    with pytest.raises(SlipcastError, match="nan at step 0"):
+        train(Regression(bad=True), tmp_path, budget(5), label="test")
