@@ -2,8 +2,8 @@
 
     python -m benchmarks.assets [--nouns 20] [--seeds 0 1] [--out benchmarks/results] [--runs runs-benchmark]
 
-Runs ``slipcast make`` in this process (finished runs are kept, so an interrupted benchmark goes on). "Before" meshes the
-lifted field with the same settings.
+Runs ``slipcast make`` in this process (finished runs are kept, so an interrupted benchmark goes on). "Before" meshes
+the lifted field with the same settings.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.lift [--objects 320] [--data DIR] [--out benchmarks/results]
 
-Objects are made by the starter's generator from a seed of their own (2002); IoU at occupancy one half on a 64^3 grid, from
-the near-canonical picture of each object, averaged per noun first.
+Objects are made by the starter's generator from a seed of their own (2002); IoU at occupancy one half on a 64^3 grid,
+from the near-canonical picture of each object, averaged per noun first.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Guidance:
     @property
     def branches(self) -> tuple[Branch, ...]:
         """Every unique branch, the base first."""
-        return _unique([self.base, *(branch for term in self.terms for branch in term.branches)])
+        return tuple(dict.fromkeys([self.base, *(b for term in self.terms for b in term.branches)]))
 
     def coefficients(self, t: float, *, drop_base: bool = False) -> dict[Branch, float]:
         """The number in front of each unique branch at t / T = ``t``; they sum to 1.
@@ -162,9 +162,8 @@ class Guidance:
         found: set[Branch] = set()
         for t in set(times):
             found.update(branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0)
-            found.update(
-                b for term in self.terms if term.transform and term.weight_at(t) for b in term.branches
-            )
+            transformed = [term for term in self.terms if term.transform and term.weight_at(t) != 0]
+            found.update(branch for term in transformed for branch in term.branches)
         return tuple(branch for branch in self.branches if branch in found)
 
     def combine(
@@ -191,10 +190,6 @@ class Guidance:
                 delta = term.transform(eps[term.positive] - eps[term.negative], eps)
                 total = total + _per_sample(scales, total) * delta
         return total
-
-
-def _unique(branches: Iterable[Branch]) -> tuple[Branch, ...]:
-    return tuple(dict.fromkeys(branches))
 
 
 def _per_sample(scales: list[float], like: Tensor) -> Tensor:

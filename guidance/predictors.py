@@ -72,45 +72,39 @@ class UNetPredictor:
         Raises:
             ValueError: None for a network that reads text, or a text for a null-text network.
         """
-        eps: list[Tensor | None] = [None] * len(conditions)
-        for places in self._places_by_length(conditions):
-            texts = [conditions[i] for i in places]
-            for i, one in zip(places, self._forward(x_t, t, texts), strict=True):
-                eps[i] = one
-        return [one for one in eps if one is not None]
+        places_by_length: dict[int, list[int]] = {}
+        for place, text in enumerate(conditions):
+            self._refuse_wrong_kind(text)
+            places_by_length.setdefault(0 if text is None else text.shape[1], []).append(place)
+        eps: dict[int, Tensor] = {}
+        for places in places_by_length.values():
+            eps.update(zip(places, self._forward(x_t, t, [conditions[i] for i in places]), strict=True))
+        return [eps[place] for place in range(len(conditions))]
 
-    def _places_by_length(self, conditions: Sequence[Tensor | None]) -> list[list[int]]:
-        """Positions of the conditions that have the same number of tokens."""
-        by_length: dict[int, list[int]] = {}
-        for i, text in enumerate(conditions):
-            if (text is not None) != self.takes_text:
-                has = (
-                    "reads text but was given no condition"
-                    if self.takes_text
-                    else "takes no text but was given one"
-                )
-                raise ValueError(f"The predictor {self.name!r} {has}.")
-            by_length.setdefault(0 if text is None else text.shape[1], []).append(i)
-        return list(by_length.values())
+    def _refuse_wrong_kind(self, text: Tensor | None) -> None:
+        if text is None and self.takes_text:
+            raise ValueError(f"The predictor {self.name!r} reads text but was given no condition.")
+        if text is not None and not self.takes_text:
+            raise ValueError(f"The predictor {self.name!r} takes no text but was given one.")
 
     def _forward(self, x_t: Tensor, t: Tensor, texts: list[Tensor | None]) -> tuple[Tensor, ...]:
-        count, wide = len(texts), x_t.to(torch.promote_types(x_t.dtype, torch.float32))
-        x_in, t_in = wide, t
+        count, x_t = len(texts), x_t.to(torch.promote_types(x_t.dtype, torch.float32))
+        x_in, t_in = x_t, t
         if self.prediction_type == "flow_prediction":
-            x_in, t_in = self.schedule.flow_coordinates(wide, t)
+            x_in, t_in = self.schedule.flow_coordinates(x_t, t)
         output = self.unet(
-            self._to_network(x_in).repeat(count, 1, 1, 1),
-            t_in.to(self.unet.device).repeat(count),
+            self._to_network(x_in.repeat(count, 1, 1, 1)),
+            t_in.repeat(count).to(self.unet.device),
             encoder_hidden_states=self._stack(texts, len(x_t)),
             return_dict=False,
-        )[0].to(wide)
+        )[0].to(x_t)
         to_eps = TO_EPS[self.prediction_type]
-        return tuple(to_eps(self.schedule, wide, one, t) for one in output.chunk(count))
+        return tuple(to_eps(self.schedule, x_t, one, t) for one in output.chunk(count))
 
     def _to_network(self, x: Tensor) -> Tensor:
-        weight = self.unet.conv_in.weight
-        layout = torch.channels_last
-        layout = layout if weight.is_contiguous(memory_format=layout) else torch.contiguous_format
+        """x on the network's device, in its dtype and memory layout."""
+        channels_last = self.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         return x.to(self.unet.device, self.unet.dtype).contiguous(memory_format=layout)
 
     def _stack(self, texts: list[Tensor | None], batch: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""GLB files: the one place where glTF's axes appear. (x, y, z) with +Z up becomes (x, z, -y) with +Y up and +Z to the front.
+"""GLB files, the one place where glTF's axes appear: (x, y, z) with +Z up becomes (x, z, -y), +Y up and front +Z.
 
 The object's frame is kept otherwise: no shift, no scale, one unit is one metre.
 """
@@ -64,7 +64,9 @@ def read_glb(path: Path) -> tuple[Mesh, dict[str, Any]]:
         raise SlipcastError(f"{path} holds no triangle mesh; export it again")
     visual = body.visual
     textured = isinstance(visual, TextureVisuals) and visual.uv is not None
-    image = visual.material.baseColorTexture if textured and isinstance(visual.material, PBRMaterial) else None
+    image = (
+        visual.material.baseColorTexture if textured and isinstance(visual.material, PBRMaterial) else None
+    )
     mesh = Mesh(
         vertices=(body.vertices @ _TO_GLTF).astype(np.float32),
         faces=np.asarray(body.faces, np.int32),

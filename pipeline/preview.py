@@ -154,7 +154,9 @@ def _render(
     picture[:] = background
     picture[covered] = color.clip(0, 1)
     grid = (size, supersample, size, supersample)
-    return picture.reshape(*grid, 3).mean(axis=(1, 3)), covered.reshape(grid).mean(axis=(1, 3), dtype=np.float32)
+    return picture.reshape(*grid, 3).mean(axis=(1, 3)), covered.reshape(grid).mean(
+        axis=(1, 3), dtype=np.float32
+    )
 
 
 def _soft_light(normals: np.ndarray, camera: Camera) -> np.ndarray:
@@ -181,7 +183,9 @@ def _gif(pictures: list[np.ndarray], seconds: float) -> bytes:
     buffer = io.BytesIO()
     # Whole hundredths, the unit of the format.
     duration = max(20, round(100 * seconds / len(pictures)) * 10)
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0, optimize=False)
+    frames[0].save(
+        buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0, optimize=False
+    )
     return buffer.getvalue()
 
 
@@ -189,4 +193,6 @@ def _mp4(pictures: list[np.ndarray], fps: float) -> bytes:
     try:
         return iio.imwrite("<bytes>", np.stack(pictures), extension=".mp4", plugin="FFMPEG", fps=fps)
     except ImportError as error:
-        raise SlipcastError("writing MP4 needs imageio-ffmpeg; pip install imageio-ffmpeg, or ask for .gif") from error
+        raise SlipcastError(
+            "writing MP4 needs imageio-ffmpeg; pip install imageio-ffmpeg, or ask for .gif"
+        ) from error

@@ -1,4 +1,4 @@
-"""Reading a texture at UV coordinates without sparkle: shrink it to the picture's resolution, then look up bilinearly."""
+"""Reading a texture at UV coordinates without sparkle: shrunk to the picture's resolution, looked up bilinearly."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..systems.types import Mesh
 def shrink_to_footprint(mesh: Mesh, pixels: np.ndarray) -> np.ndarray:
     """The mesh's texture averaged down by a power of two so that a texel is about as large as a pixel.
 
-    A mip-map of one level for the whole mesh, enough since the object is far away compared to its size. pixels [V, 2] is
-    where the vertices appear. The texture must be filled between the charts, or seams would show.
+    A mip-map of one level for the whole mesh, enough since the object is far away compared to its size.
+    pixels [V, 2] is where the vertices appear. The texture must be filled between the charts, or seams would show.
     """
     if mesh.uv is None or mesh.texture is None:
         raise ValueError("shrink_to_footprint needs a mesh with uv and texture")
@@ -26,13 +26,18 @@ def shrink_to_footprint(mesh: Mesh, pixels: np.ndarray) -> np.ndarray:
     for _ in range(max(0, round(0.5 * math.log2(max(ratio, 1))))):
         if texture.shape[0] % 2 or texture.shape[1] % 2 or min(texture.shape[:2]) <= 16:
             break
-        total = texture[::2, ::2].astype(np.uint16) + texture[1::2, ::2] + texture[::2, 1::2] + texture[1::2, 1::2]
+        total = (
+            texture[::2, ::2].astype(np.uint16)
+            + texture[1::2, ::2]
+            + texture[::2, 1::2]
+            + texture[1::2, 1::2]
+        )
         texture = ((total + 2) // 4).astype(np.uint8)
     return np.ascontiguousarray(texture)
 
 
 def sample_texture(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Bilinear lookup: texture [H, W, 3] uint8 (row 0 at the top), uv [N, 2] with v upwards -> [N, 3] float32 in [0, 1].
+    """Bilinear lookup: texture [H, W, 3] uint8, row 0 at the top, uv [N, 2], v upwards -> [N, 3] float32 in [0, 1].
 
     Coordinates outside [0, 1] take the border's colour.
     """

@@ -148,7 +148,8 @@ def build_shards(
 ) -> Iterator[int]:
     """Make what is missing of a data set; yields the number of finished objects, at first and after every shard.
 
-    Args: split: 'prior', 'domain', or 'judge' (every noun in either look, for metrics only); count: objects; views: pictures of each; workers: processes (1: this one).
+    Args: split: 'prior', 'domain', or 'judge' (every noun in either look, for metrics only);
+        count: objects; views: pictures of each; workers: processes (1: this one).
     Raises: BadInput when the folder holds another recipe. A generator: exhaust it.
     """
     if split not in SPLITS:

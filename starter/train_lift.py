@@ -43,7 +43,7 @@ class Solids:
         return Solids, (self.folders,)
 
     def example(self, part: int, row: int, points: np.ndarray) -> tuple[np.ndarray, ...]:
-        """rgba [S, S, 4] uint8, occupancy [R, R, R] uint8, cell indices [P] int64 and albedo [P, 3] of surface points."""
+        """rgba [S, S, 4], occupancy [R, R, R], both uint8; cell indices [P] and albedo [P, 3] of surface points."""
         arrays, _ = self.parts[part]
         owner, azimuth = int(arrays["object"][row]), float(arrays["azimuth_rad"][row])
         solid = np.unpackbits(arrays["occupancy"][owner]).reshape(RESOLUTION, RESOLUTION, RESOLUTION)
@@ -88,8 +88,8 @@ def turn_grid(solid: np.ndarray, cosine: float, sine: float) -> np.ndarray:
         x = (i + 0.5) * 2 / size - 1
         for j in range(size):
             y = (j + 0.5) * 2 / size - 1
-            a = int(math.floor((cosine * x - sine * y + 1) * size / 2))
-            b = int(math.floor((sine * x + cosine * y + 1) * size / 2))
+            a = math.floor((cosine * x - sine * y + 1) * size / 2)
+            b = math.floor((sine * x + cosine * y + 1) * size / 2)
             if 0 <= a < size and 0 <= b < size:
                 out[i, j] = solid[a, b]
     return out

@@ -70,7 +70,7 @@ class Base:
         return self.pipeline.text_encoder(words.input_ids.to(self.pipeline.text_encoder.device))[0].float()
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures [B, 3, S, S] in [0, 1]; gradients flow through it. The mode, where the codec is random."""
+        """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; the mode, where the codec is random."""
         vae = self.pipeline.vae
         encoded = vae.encode(pictures.to(vae.dtype) * 2 - 1)
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents

@@ -55,8 +55,8 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
         ) from error
     if card.get("base_identity") not in (None, base.identity):
         raise BadInput(
-            f"the domain {name!r} was trained on the base {card.get('base')!r} (other weights than those of {base.name!r}); "
-            "choose that base, or train the domain anew"
+            f"the domain {name!r} was trained on other weights than those of the base {base.name!r}; "
+            f"choose its base {card.get('base')!r} or train the domain anew"
         )
     unet = load_null_text(folder, dtype=fastest_dtype(device), device=device).requires_grad_(False)
     if device == "cpu":

@@ -1,4 +1,4 @@
-"""The guided denoiser that the picture and the 3-D refinement share: prior, domain and prompt in one sum (paper 1, Eq. 6)."""
+"""The guided denoiser that picture and refinement share: prior, domain and prompt in one sum (paper 1, Eq. 6)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The starter's image-to-3D network: one picture -> occupancy and colour of a 64^3 grid, in a single forward pass.
 
-A 2-D UNet whose output channels are the depth slices of the volume: slice j of pixel column (x, z) is the cell (x, j, z)
-of a grid that stands upright and faces the picture. All convolutions stay two-dimensional and cheap, and fine parts
-(legs, handles, spouts) reach the volume through the skip connections at full picture resolution.
+A 2-D UNet whose output channels are the depth slices of the volume: slice j of pixel column (x, z) is the cell
+(x, j, z) of a grid that stands upright and faces the picture. All convolutions stay two-dimensional and cheap, and fine
+parts (legs, handles, spouts) reach the volume through the skip connections at full picture resolution.
 
 Frame: the volume is turned with the picture, so that its front (-Y) is what the picture shows; +Z is up whatever the
 camera's elevation, which the network learns to undo.
@@ -10,6 +10,7 @@ camera's elevation, which the network learns to undo.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from .types import SubjectImage
 
 
 class LiftNetwork(ModelMixin, ConfigMixin):
-    """Pictures [B, 4, 128, 128] (straight RGB, alpha; in [0, 1]) -> logits [B, R, R, R], rgb [B, R, R, R, 3] (x, y, z)."""
+    """Pictures [B, 4, S, S] (straight RGB, alpha; in [0, 1]) -> logits [B, R, R, R], rgb [B, R, R, R, 3] (x, y, z)."""
 
     @register_to_config
     def __init__(
@@ -37,7 +38,7 @@ class LiftNetwork(ModelMixin, ConfigMixin):
         self.enter = nn.Conv2d(4 * (size // resolution) ** 2 + 2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Residual(w, w) for w in widths[:-1])
         self.shrink = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths)
         )
         self.middle = nn.ModuleList(
             [Residual(widths[-1], widths[-1]), Attention(widths[-1]), Residual(widths[-1], widths[-1])]

@@ -1,6 +1,6 @@
-"""Facts about a mesh or a picture that anyone can check: closed, how many pieces, which genus, how well two outlines agree.
+"""Facts about a mesh or a picture that anyone can check: closed, how many pieces, which genus, do two outlines agree.
 
-Vertices that a UV seam has doubled are merged by position first, so an unwrapped mesh gets the same answers as the bare one.
+Vertices that a UV seam has doubled are merged by position first: an unwrapped mesh gets the answers of the bare one.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def is_outward(vertices: np.ndarray, faces: np.ndarray) -> bool:
 def silhouette_iou(alpha_a: np.ndarray, alpha_b: np.ndarray, level: float = 0.5) -> float:
     """Intersection over union of two coverages [H, W] cut at ``level``; 1 if both are empty."""
     if alpha_a.shape != alpha_b.shape:
-        raise ValueError(f"silhouette_iou compares pictures of one size, not {alpha_a.shape} and {alpha_b.shape}")
+        raise ValueError(
+            f"silhouette_iou compares pictures of one size, not {alpha_a.shape} and {alpha_b.shape}"
+        )
     a, b = alpha_a > level, alpha_b > level
     union = np.count_nonzero(a | b)
     return 1.0 if union == 0 else np.count_nonzero(a & b) / union

@@ -1,4 +1,4 @@
-"""From a raw iso-surface to a mesh worth exporting: no crumbs, no voxel steps, few faces, smooth normals; closed all the way.
+"""From a raw iso-surface to a mesh worth exporting: no crumbs, no voxel steps, few faces, smooth normals, closed.
 
 Works on plain arrays: vertices [V, 3] float, faces [F, 3] integers, counter-clockwise seen from outside.
 """

@@ -19,8 +19,8 @@ def rasterize(
 
     Args:
         pixels: where each vertex appears, [V, 2] pixel coordinates.
-        depth: distance along the view axis, [V]; triangles with a vertex at depth <= 0 are left out. All ones for a flat
-            drawing such as a UV atlas.
+        depth: distance along the view axis, [V]; triangles with a vertex at depth <= 0 are left out. All ones for a
+            flat drawing such as a UV atlas.
         faces: [F, 3] vertex indices, either winding.
 
     Returns:

@@ -93,7 +93,12 @@ def sample_density(field: RadianceField, resolution: int, chunk: int = 262_144) 
         for start in range(0, len(out), chunk):
             index = torch.arange(start, min(start + chunk, len(out)))
             points = torch.stack(
-                [axis[index // resolution**2], axis[index // resolution % resolution], axis[index % resolution]], 1
+                [
+                    axis[index // resolution**2],
+                    axis[index // resolution % resolution],
+                    axis[index % resolution],
+                ],
+                1,
             )
             out[index] = field(points)[0].float()
     density = out.numpy().reshape(resolution, resolution, resolution)
@@ -164,7 +169,7 @@ def _no_surface(threshold: float, highest: float) -> str:
 
 
 def _marching_cubes(solid: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """PyMCubes at 1/2 inside a shell of air, so that a surface which meets the box is closed there; faces look outward."""
+    """PyMCubes at 1/2 inside a shell of air, which closes a surface that meets the box; faces look outward."""
     padded = np.pad(solid.astype(np.float64), _PAD)
     # A node exactly on the level would make triangles of no area, several vertices in one place.
     padded[np.abs(padded - 0.5) < 1e-6] = 0.5 - 1e-6

@@ -31,7 +31,9 @@ def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
     packing.padding = _GUTTER_TEXELS
     atlas.generate(pack_options=packing)
     if atlas.atlas_count != 1:
-        raise SlipcastError(f"the mesh needs {atlas.atlas_count} texture pages instead of one; lower target_faces")
+        raise SlipcastError(
+            f"the mesh needs {atlas.atlas_count} texture pages instead of one; lower target_faces"
+        )
     source, faces, uv = atlas[0]
     return Mesh(
         vertices=mesh.vertices[source],
@@ -58,7 +60,9 @@ def bake(
     if mesh.uv is None:
         raise ValueError("bake needs a mesh with uv; call unwrap first")
     if size < 16 or supersample < 1:
-        raise BadInput(f"the texture needs at least 16 texels and supersample 1, not {size} and {supersample}")
+        raise BadInput(
+            f"the texture needs at least 16 texels and supersample 1, not {size} and {supersample}"
+        )
     fine = size * supersample
     texels = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1).astype(np.float64) * fine
     face, weights = rasterize(texels, np.ones(len(texels)), mesh.faces, fine, fine)

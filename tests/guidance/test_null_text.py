@@ -81,7 +81,8 @@ def test_parameter_count_of_stable_diffusion_1_5() -> None:
     with torch.device("meta"):
         full = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
         blocks = [n for n, _ in full.named_modules() if n.endswith("transformer_blocks.0")]
-        features = {n: torch.empty(1, 1, full.get_submodule(f"{n}.norm1").weight.numel()) for n in blocks}
+        weights = dict(full.named_parameters())
+        features = {n: torch.empty(1, 1, weights[f"{n}.norm1.weight"].numel()) for n in blocks}
     assert sorted(E.numel() for E in features.values()) == [320] * 5 + [640] * 5 + [1280] * 6
     assert sum(p.numel() for p in full.parameters()) == 859_520_964
     null_text = make_null_text(full, features)

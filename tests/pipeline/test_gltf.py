@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pygltflib
 import pytest
+
 from slipcast.configs.errors import SlipcastError
 from slipcast.pipeline.gltf import read_glb, read_json, write_glb
 from slipcast.systems.types import Mesh
@@ -134,12 +135,16 @@ def _validator() -> str:
         module = str(Path(place) / "gltf-validator")
         if _node("require(process.argv[1])", module) is not None:
             return module
-    pytest.skip("npm's gltf-validator is not installed (npm install gltf-validator, or set SLIPCAST_GLTF_VALIDATOR)")
+    pytest.skip(
+        "npm's gltf-validator is not installed (npm install gltf-validator, or set SLIPCAST_GLTF_VALIDATOR)"
+    )
 
 
 def _npm_root(*scope: str) -> str:
     try:
-        return subprocess.run(["npm", "root", *scope], capture_output=True, text=True, timeout=60).stdout.strip()
+        return subprocess.run(
+            ["npm", "root", *scope], capture_output=True, text=True, timeout=60
+        ).stdout.strip()
     except OSError:
         return ""
 

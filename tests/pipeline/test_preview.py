@@ -10,6 +10,7 @@ import pytest
 import torch
 from fakes.solid_fields import SPHERE_RADIUS, SolidField, sphere, torus
 from PIL import Image, ImageSequence
+
 from slipcast.configs.errors import BadInput
 from slipcast.pipeline.preview import preview_sheet, render_mesh, render_views, ring_cameras, write_turntable
 from slipcast.pipeline.texture_lookup import sample_texture, shrink_to_footprint
@@ -53,7 +54,8 @@ def where(picture: np.ndarray, color: tuple[float, float, float]) -> np.ndarray:
 
 def test_each_camera_sees_the_marker_of_its_side(ball: Mesh) -> None:
     front, right, back, left = (
-        render_mesh(ball, orbit_camera(math.radians(a), 0.0), 96, shading="none")[0] for a in (0, 90, 180, 270)
+        render_mesh(ball, orbit_camera(math.radians(a), 0.0), 96, shading="none")[0]
+        for a in (0, 90, 180, 270)
     )
     np.testing.assert_allclose(where(front, RED), [0.5, 0.5], atol=0.02)
     np.testing.assert_allclose(where(right, GREEN), [0.5, 0.5], atol=0.02)
@@ -102,7 +104,9 @@ def test_background_alpha_and_plain_colours(ball: Mesh) -> None:
     picture, alpha = render_mesh(bright, orbit_camera(0.0, 0.0), 48, (0.0, 0.0, 1.0), shading="none")
     assert picture.dtype == alpha.dtype == np.float32
     np.testing.assert_allclose(picture[0, 0], (0, 0, 1))
-    expected = alpha[..., None] * np.array([200, 100, 50]) / 255 + (1 - alpha[..., None]) * np.array([0, 0, 1])
+    expected = alpha[..., None] * np.array([200, 100, 50]) / 255 + (1 - alpha[..., None]) * np.array(
+        [0, 0, 1]
+    )
     np.testing.assert_allclose(picture, expected, atol=1e-5)
 
 

@@ -10,6 +10,7 @@ import torch
 from fakes.solid_fields import SPHERE_RADIUS, SPHERE_VOLUME, TORUS_VOLUME, SolidField, sphere, torus
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.systems.mesh_checks import euler_number, is_watertight, report, silhouette_iou
 from slipcast.systems.mesh_cleaning import MAX_FACES, decimate, keep_large_components, vertex_normals
@@ -35,7 +36,9 @@ def test_the_surface_is_where_the_density_is_the_threshold(threshold: float) -> 
 
 
 def test_torus_keeps_its_hole_when_decimated() -> None:
-    facts = report(extract_surface(SolidField(torus, softness=0.03), resolution=64, threshold=100.0, target_faces=1500))
+    facts = report(
+        extract_surface(SolidField(torus, softness=0.03), resolution=64, threshold=100.0, target_faces=1500)
+    )
     assert facts.euler_number == 0 and facts.components == 1
     assert facts.watertight and facts.outward
     assert facts.faces <= 1500
@@ -50,7 +53,9 @@ def test_hard_voxels_leave_no_steps() -> None:
 
 
 def test_normals_are_the_spheres() -> None:
-    mesh = extract_surface(SolidField(sphere, softness=0.05), resolution=64, threshold=100.0, target_faces=3000)
+    mesh = extract_surface(
+        SolidField(sphere, softness=0.05), resolution=64, threshold=100.0, target_faces=3000
+    )
     truth = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
     np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1, atol=1e-5)
     assert (mesh.normals * truth).sum(1).min() > 0.99

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fakes.solid_fields import SolidField, position_color, torus
+
 from slipcast.configs.errors import BadInput
 from slipcast.systems.mesh_checks import report, uv_layers
 from slipcast.systems.rasterize import EMPTY, interpolate, rasterize
@@ -37,7 +38,12 @@ def test_the_atlas_is_inside_the_picture_and_charts_do_not_overlap(unwrapped: Me
 
 def test_overlapping_charts_are_counted() -> None:
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 0.01], [0.01, 1], [1, 1]], np.float32)
-    mesh = Mesh(np.zeros((6, 3), np.float32), np.array([[0, 1, 2], [3, 5, 4]]), np.zeros((6, 3), np.float32), uv=corners)
+    mesh = Mesh(
+        np.zeros((6, 3), np.float32),
+        np.array([[0, 1, 2], [3, 5, 4]]),
+        np.zeros((6, 3), np.float32),
+        uv=corners,
+    )
     assert uv_layers(mesh, 32).max() == 1
     assert uv_layers(mesh.with_(uv=corners * 0.5, faces=np.array([[0, 1, 2], [0, 3, 2]])), 32).max() == 2
 
