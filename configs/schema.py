@@ -59,7 +59,7 @@ class ImageConfig:
     )
     view: str = setting("front view", "View words added to the prompt.")
     background: str = setting(
-        "plain grey background", "Background words added to the prompt; empty adds none."
+        "orange background", "Background words added to the prompt; empty adds none."
     )
     elevation_deg: float = setting(
         15.0, "Camera elevation of the picture above the horizon, in degrees.", at_least=-89, at_most=89

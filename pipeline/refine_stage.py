@@ -11,6 +11,8 @@ from ..systems.cameras import orbit_camera
 from ..systems.fields import FrozenGrid
 from ..systems.in_domain import Weights, in_domain_noise
 from ..systems.refine import refine_field
+from ..systems.refine_checkpoint import CHECKPOINT_FILE
+from ..systems.refine_views import ground_word
 from ..systems.types import SubjectImage
 from .stages import StageContext
 
@@ -20,10 +22,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
     config, base, domain = ctx.config.refine, ctx.models.base, ctx.models.domain
     weights = Weights(config.domain_weight, config.text_weight, config.domain_until)
 
-    def noise_for(views: Sequence[str], grounds: Sequence[str]) -> GuidedNoise:
-        prompts = [
-            f"{ctx.prompt}, {view}, {ground} background" for view, ground in zip(views, grounds, strict=True)
-        ]
+    def noise_for(views: Sequence[str], grounds: Sequence[tuple[float, float, float]]) -> GuidedNoise:
+        seen = zip(views, map(ground_word, grounds), strict=True)
+        prompts = [f"{ctx.prompt}, {view}, {ground} background" for view, ground in seen]
         return in_domain_noise(base, domain, prompts, weights)
 
     advance = ctx.progress.task("refining", config.steps)
@@ -46,4 +47,5 @@ def run(ctx: StageContext) -> dict[str, Any]:
         checkpoint_folder=ctx.folder,
     )
     field.save(ctx.folder / "field.safetensors")
+    (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return {"losses": {name: round(value, 6) for name, value in last.items()}}

@@ -21,6 +21,12 @@ GROUNDS: tuple[tuple[float, float, float], ...] = (
     (0.89, 0.56, 0.24),
 )
 """Grounds drawn from, sRGB. None is near white: before one, white glaze can be traded for holes at no cost."""
+_GROUND_WORDS = ("grey", "dark grey", "brown", "green", "teal", "red", "purple", "orange")
+
+
+def ground_word(ground: tuple[float, float, float]) -> str:
+    """What a prompt calls one of ``GROUNDS``."""
+    return _GROUND_WORDS[GROUNDS.index(ground)]
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -132,7 +132,10 @@ def test_the_version_is_the_packages() -> None:
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    """Under a second from a cold process; the best of two, since the first may have to compile bytecode."""
+    """Under a second of a cold process's time on the CPU, which on an idle machine is what the clock shows.
+
+    The best of two, since the first may have to compile bytecode.
+    """
     code = (
         "import sys; from slipcast.pipeline.cli import app\n"
         "try:\n    app(['--help'], prog_name='slipcast')\n"
@@ -142,9 +145,12 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     seconds = []
     for _ in range(2):
-        start = time.perf_counter()
+        before = os.times()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - start)
+        after = os.times()
+        seconds.append(
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
     assert "make" in done.stdout and "doctor" in done.stdout
     assert done.stdout.splitlines()[-1] == "heavy: []"
     assert min(seconds) < 1.0
