@@ -9,7 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from hypothesis import HealthCheck, settings  # noqa: E402 - after the environment is set
+from hypothesis import HealthCheck, settings
 
 # The same examples every time, and no verdict by the clock: a busy machine is no bug.
 settings.register_profile(
