@@ -8,6 +8,7 @@ from __future__ import annotations
 import fast_simplification
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags_array
+from scipy.spatial import cKDTree
 
 from .mesh_checks import euler_number, face_components, face_volumes, is_outward, is_watertight, signed_volume
 
@@ -89,6 +90,22 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     # A vertex whose faces cancel out has no normal; glTF demands unit length, so it gets "up".
     normals[np.linalg.norm(normals, axis=1) < 0.5] = (0.0, 0.0, 1.0)
     return normals.astype(np.float32)
+
+
+def normals_from(
+    fine_vertices: np.ndarray, fine_normals: np.ndarray, vertices: np.ndarray, normals: np.ndarray
+) -> np.ndarray:
+    """Normals [V, 3] for a decimated mesh out of the mesh that it came from: smoother, since its slivers have no say.
+
+    The mean of the four nearest fine normals by inverse distance; those that look away from the vertex's own normal
+    belong to the other side of a thin wall and do not count.
+    """
+    distance, index = cKDTree(fine_vertices).query(vertices, k=4)
+    near = fine_normals[index]
+    weight = (np.einsum("vkc,vc->vk", near, normals) > 0) / (distance + 1e-6)
+    total = np.einsum("vk,vkc->vc", weight, near)
+    agree = np.linalg.norm(total, axis=1, keepdims=True) > 1e-3 * weight.sum(axis=1, keepdims=True)
+    return np.where(agree, _unit(total), normals).astype(np.float32)
 
 
 def _neighbour_mean(count: int, faces: np.ndarray) -> csr_matrix:

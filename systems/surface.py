@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from ..configs.errors import BadInput, SlipcastError
-from .mesh_cleaning import MAX_FACES, decimate, keep_large_components, smooth, vertex_normals
+from .mesh_cleaning import MAX_FACES, decimate, keep_large_components, normals_from, smooth, vertex_normals
 from .types import Mesh, RadianceField
 
 _BLUR_VOXELS = 0.7
@@ -53,34 +53,33 @@ def extract_surface(
     density = sample_density(field, resolution, chunk)
     level = _density_threshold(threshold, density)
     solid = gaussian_filter(np.minimum(density / (2 * level), 1), _BLUR_VOXELS, mode="nearest")
-    vertices, faces = _closed_surface(solid, 2 / (resolution - 1), keep_components, target_faces)
-    if len(faces) == 0:
+    mesh = _closed_surface(solid, 2 / (resolution - 1), keep_components, target_faces)
+    if mesh is None:
         raise SlipcastError(_no_surface(level, float(density.max())))
-    return Mesh(
-        vertices=vertices.astype(np.float32),
-        faces=faces.astype(np.int32),
-        normals=vertex_normals(vertices, faces),
-    )
+    return mesh
 
 
 def _closed_surface(
     solid: np.ndarray, spacing: float, keep_components: float, target_faces: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Marching cubes, crumbs removed, smoothed, decimated; no faces if nothing reaches the level.
+) -> Mesh | None:
+    """Marching cubes, crumbs removed, smoothed, decimated; None if nothing reaches the level.
 
     A sponge of noise has too many holes for any decimation: its grid is blurred and halved until the mesh is small.
     """
     while True:
         vertices, faces = _marching_cubes(solid, spacing)
         if len(faces) == 0:
-            return vertices, faces
+            return None
         vertices, faces = keep_large_components(vertices, faces, keep_components)
         coarsest = len(solid) <= _COARSEST
         if len(faces) <= _SPONGE_FACES or coarsest:
-            vertices = smooth(vertices, faces, _TAUBIN_ITERATIONS)
-            vertices, faces = decimate(vertices, faces, target_faces)
-            if len(faces) <= max(MAX_FACES, target_faces) or coarsest:
-                return vertices, faces
+            fine = smooth(vertices, faces, _TAUBIN_ITERATIONS)
+            vertices, few = decimate(fine, faces, target_faces)
+            if len(few) <= max(MAX_FACES, target_faces) or coarsest:
+                normals = vertex_normals(vertices, few)
+                if few is not faces:
+                    normals = normals_from(fine, vertex_normals(fine, faces), vertices, normals)
+                return Mesh(vertices.astype(np.float32), few.astype(np.int32), normals)
         solid = gaussian_filter(solid, 1.0, mode="nearest")[::2, ::2, ::2]
         spacing *= 2
 
