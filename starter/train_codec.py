@@ -21,14 +21,11 @@ class CodecTask:
     """Reconstruction of pictures of the prior's and the domain's shards; see ``training.Task``."""
 
     shards: tuple[Path, ...]
+    fitted: Path
 
     def modules(self) -> dict[str, nn.Module]:
-        """A codec whose projection is already fitted; only the decoder is trained."""
-        torch.manual_seed(0)
-        codec = PatchCodec()
-        generator = torch.Generator().manual_seed(1)
-        each = FIT_PICTURES // len(self.shards)
-        codec.fit(torch.cat([Pictures(folder).draw(each, generator)[0] for folder in self.shards]))
+        """The fitted codec; only its decoder is trained."""
+        codec = PatchCodec.from_pretrained(self.fitted)
         self.projection = {name: buffer.clone() for name, buffer in codec.named_buffers()}
         return {"codec": codec}
 
@@ -51,17 +48,30 @@ class CodecTask:
         return ((decoded - pictures).square() + 1e-4).sqrt().mean()
 
 
+def fit_codec(shards: tuple[Path, ...], out: Path) -> None:
+    """Write a codec whose projection is fitted and whose correction is still nothing."""
+    torch.manual_seed(0)
+    codec, generator = PatchCodec(), torch.Generator().manual_seed(1)
+    each = FIT_PICTURES // len(shards)
+    codec.fit(torch.cat([Pictures(folder).draw_pictures(each, generator) for folder in shards]))
+    codec.save_pretrained(out)
+
+
 def train_codec(shards: tuple[Path, ...], work: Path, out: Path, budget: Budget) -> float:
-    """Train and write the codec; returns its PSNR in dB on pictures that it was not fitted to."""
-    task = CodecTask(shards)
+    """Fit, train and write the codec; returns its PSNR in dB on backgrounds that it was not trained on.
+
+    A codec that is there already keeps its projection: everything else lives in the latents that it defines.
+    """
+    if not (out / "config.json").exists():
+        fit_codec(shards, out)
+    task = CodecTask(shards, out)
     codec = train(task, work, budget, label="codec")["codec"]
     assert isinstance(codec, PatchCodec)
     for name, buffer in task.projection.items():
         getattr(codec, name).copy_(buffer)
     codec.save_pretrained(out)
-    pictures = torch.cat(
-        [Pictures(folder).draw(64, torch.Generator().manual_seed(2))[0] for folder in shards]
-    )
+    generator = torch.Generator().manual_seed(2)
+    pictures = torch.cat([Pictures(folder).draw_pictures(64, generator) for folder in shards])
     with torch.no_grad():
         error = (codec(pictures).clamp(-1, 1) - pictures).square().mean()
     return float(10 * torch.log10(4 / error))

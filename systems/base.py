@@ -5,10 +5,12 @@ The starter's prior and Stable Diffusion 1.5 go through the same lines: a folder
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,51 +109,66 @@ def load_base(folder: Path | str, *, name: str | None = None, device: str = "cpu
 
     Raises: BadInput when there is no such model; SlipcastError when its files are unreadable.
     """
-    from diffusers import StableDiffusionPipeline
-    from diffusers.models.attention_processor import AttnProcessor
-    from diffusers.utils import logging
-
-    from . import patch_codec  # noqa: F401  diffusers loads parts from modules that are imported already, no others
-
     where = Path(folder)
     if where.exists() and not (where / "model_index.json").is_file():
         raise BadInput(
             f"{where} is not a diffusers model: it has no model_index.json; give a folder that save_pretrained wrote"
         )
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    with quiet_libraries():
+        from diffusers.models.attention_processor import AttnProcessor
+
+        pipeline = _read_pipeline(folder)
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+            part.requires_grad_(False).eval()
+        if device == "cpu":
+            pipeline.unet.set_attn_processor(AttnProcessor())
+        pipeline.unet.to(device=device, dtype=fastest_dtype(device), memory_format=torch.channels_last)
+        pipeline.vae.to(device)
+        pipeline.text_encoder.to(device)
+    return Base(name or str(folder), pipeline, weights_identity(where) if where.exists() else str(folder))
+
+
+def _read_pipeline(folder: Path | str) -> Any:
+    from diffusers import StableDiffusionPipeline
+
+    from . import patch_codec  # noqa: F401  diffusers loads parts from modules that are imported already, no others
+
     try:
-        pipeline: Any = StableDiffusionPipeline.from_pretrained(
-            str(folder), safety_checker=None, torch_dtype=torch.float32
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            str(folder), safety_checker=None, dtype=torch.float32
         )
-    except (OSError, ValueError, RuntimeError, EOFError) as error:
+    except Exception as error:  # each library has its own kinds; what is not about reading is raised as it is
+        foreign = type(error).__module__.startswith(("safetensors", "huggingface_hub"))
+        if not foreign and not isinstance(error, OSError | ValueError | RuntimeError | EOFError):
+            raise
         reason = " ".join(str(error).split())[:200]
-        if where.exists():
+        if Path(folder).exists():
             raise SlipcastError(
-                f"the model in {where} cannot be read ({reason}); copy or build it again"
+                f"the model in {folder} cannot be read ({reason}); copy or build it again"
             ) from error
         raise BadInput(
             f"no base called {folder} is here and none could be downloaded ({reason}); give a folder"
         ) from error
-    except Exception as error:  # safetensors' errors derive from Exception alone
-        if type(error).__module__.startswith("safetensors"):
-            raise SlipcastError(
-                f"the weights in {where} are damaged ({error}); copy or build them again"
-            ) from error
-        raise
-    finally:
-        logging.set_verbosity(level)
     pipeline.set_progress_bar_config(disable=True)
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-        part.requires_grad_(False).eval()
-    dtype = fastest_dtype(device)
-    if device == "cpu":
-        pipeline.unet.set_attn_processor(AttnProcessor())
-    pipeline.unet.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-    pipeline.vae.to(device)
-    pipeline.text_encoder.to(device)
-    return Base(name or str(folder), pipeline, weights_identity(where) if where.exists() else str(folder))
+    return pipeline
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Errors only from diffusers and transformers: their notes on torchvision and dtypes are about others' settings."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    levels = [library.get_verbosity() for library in (diffusers_logging, transformers_logging)]
+    try:
+        for library in (diffusers_logging, transformers_logging):
+            library.set_verbosity_error()
+            library.disable_progress_bar()
+        yield
+    finally:
+        for library, level in zip((diffusers_logging, transformers_logging), levels, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()
 
 
 def fastest_dtype(device: str = "cpu") -> torch.dtype:

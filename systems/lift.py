@@ -31,7 +31,7 @@ class LiftNetwork(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, resolution: int = 64, widths: tuple[int, ...] = (64, 128, 256, 256), size: int = 128
+        self, resolution: int = 64, widths: tuple[int, ...] = (48, 96, 192, 256), size: int = 128
     ) -> None:
         super().__init__()
         self.resolution = resolution
