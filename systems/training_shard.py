@@ -165,7 +165,7 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
     return {
         f"{prefix}.{name}": parameter
         for prefix, module in modules.items()
-        for name, parameter in module.namedparameters_of()
+        for name, parameter in module.named_parameters()
         if parameter.requires_grad
     }
 
