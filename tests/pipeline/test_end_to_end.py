@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.gltf import read_glb
 from slipcast.pipeline.make import make

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+
 from slipcast.guidance.predictors import GaussianPredictor
 from slipcast.guidance.schedules import NoiseSchedule
 from slipcast.systems.in_domain import DOMAIN, TEXT, Weights, evidence, in_domain_noise
@@ -46,7 +47,9 @@ class GaussianDomain:
 
 
 def models():
-    domain = GaussianPredictor(torch.tensor(1.0), torch.tensor(1.0), schedule=SCHEDULE, latent_space="gaussian")
+    domain = GaussianPredictor(
+        torch.tensor(1.0), torch.tensor(1.0), schedule=SCHEDULE, latent_space="gaussian"
+    )
     return GaussianBase(), GaussianDomain(domain)
 
 
@@ -93,7 +96,9 @@ def test_evidence_prefers_what_was_asked_for():
     guided = in_domain_noise(base, domain, ["3"], Weights(1.0, 1.0))
     generator = torch.Generator().manual_seed(1)
     draws = torch.randn(2, 3, 16, 16, generator=generator)
-    latents = draws + torch.tensor([3.0, 1.0]).view(-1, 1, 1, 1)  # one as the text says, one as the domain says
+    latents = draws + torch.tensor([3.0, 1.0]).view(
+        -1, 1, 1, 1
+    )  # one as the text says, one as the domain says
     gains = evidence(guided, latents, torch.Generator().manual_seed(2))
     assert gains[TEXT][0] > gains[TEXT][1]
     assert gains[DOMAIN][1] > gains[DOMAIN][0]

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.guidance.algebra import Branch
 from slipcast.guidance.evaluation import GuidedNoise
@@ -28,11 +29,15 @@ def test_cfg_equals_diffusers_on_the_starter(base):
     pipeline = load_base(STARTER / "prior", name="starter").pipeline
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.to(torch.float64)
-    noise = torch.randn(1, *base.latent_shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    noise = torch.randn(
+        1, *base.latent_shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     theirs = pipeline(
         PROMPT, num_inference_steps=6, guidance_scale=4.0, latents=noise.clone(), output_type="latent"
     ).images
-    words = pipeline.tokenizer(["", PROMPT], padding="max_length", truncation=True, return_tensors="pt").input_ids
+    words = pipeline.tokenizer(
+        ["", PROMPT], padding="max_length", truncation=True, return_tensors="pt"
+    ).input_ids
     null, text = pipeline.text_encoder(words)[0].split(1)
     from slipcast.guidance.predictors import UNetPredictor
 

@@ -29,7 +29,9 @@ def test_sphere_has_its_volume_and_faces_outward(threshold: float | str) -> None
 def test_the_surface_is_where_the_density_is_the_threshold(threshold: float) -> None:
     # Linear in the radius: density 80 at the centre, 0 at 0.8, so the threshold alone decides the radius.
     mesh = extract_surface(
-        lambda p: ((0.8 - p.norm(dim=1)).clamp_min(0) * 100, p), resolution=64, threshold=threshold
+        lambda points: ((0.8 - points.norm(dim=1)).clamp_min(0) * 100, points),
+        resolution=64,
+        threshold=threshold,
     )
     radii = np.linalg.norm(mesh.vertices, axis=1)
     assert radii.mean() == pytest.approx(0.8 - threshold / 100, abs=0.006)
@@ -89,7 +91,10 @@ def test_auto_threshold_shows_the_fields_own_outline_through_fog() -> None:
         def agreement(threshold: float, seen: np.ndarray = seen) -> float:
             shown = [1 - np.exp(-seen.sum(axis) * 2 / 63) for axis in range(3)]
             return np.mean(
-                [silhouette_iou(s, (seen > threshold).any(k) * 1.0) for k, s in enumerate(shown)]
+                [
+                    silhouette_iou(s, np.asarray(seen > threshold).any(axis=k).astype(float))
+                    for k, s in enumerate(shown)
+                ]
             ).item()
 
         assert agreement(level) > 0.96
