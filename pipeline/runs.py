@@ -170,18 +170,12 @@ class RunFolder:
     def _settle(self, stage: Stage) -> None:
         """Rename a partial folder that holds its record; also mends a run that died between two of these steps."""
         partial, final = self.partial(stage), self.folder(stage)
-        old = self.path / f"{stage.folder}.old"
         if (partial / RECORD).is_file():
-            if old.exists():
-                shutil.rmtree(old)
             if final.exists():
-                final.rename(old)
+                shutil.rmtree(final)  # an older result; the new one is complete, so nothing is lost half-way
             partial.rename(final)
             sync_folder(self.path)
-        if final.exists():
-            (final / _KEY).unlink(missing_ok=True)
-            if old.exists():
-                shutil.rmtree(old)
+        (final / _KEY).unlink(missing_ok=True)
 
     def _files(self, stage: Stage) -> dict[str, str]:
         return sha256_of_folder(self.folder(stage), leave_out=_NOT_OUTPUTS)
