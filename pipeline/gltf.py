@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import trimesh
 from PIL import Image
+from trimesh.exchange.gltf import export_glb
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
@@ -38,7 +39,7 @@ def write_glb(mesh: Mesh, path: Path, *, name: str, extras: dict[str, Any] | Non
     Raises:
         SlipcastError: the file cannot be written.
     """
-    data = _finish(_scene(mesh, name).export(file_type="glb", include_normals=True), extras or {})
+    data = _finish(export_glb(_scene(mesh, name), include_normals=True), extras or {})
     path = Path(path)
     with explain_os_errors(path, "writing the GLB"):
         write_bytes(path, data)
@@ -62,16 +63,15 @@ def read_glb(path: Path) -> tuple[Mesh, dict[str, Any]]:
         raise SlipcastError(f"{path} is not a readable GLB file ({error}); export it again") from error
     if not isinstance(body, trimesh.Trimesh):
         raise SlipcastError(f"{path} holds no triangle mesh; export it again")
-    visual = body.visual
-    textured = isinstance(visual, TextureVisuals) and visual.uv is not None
-    image = (
-        visual.material.baseColorTexture if textured and isinstance(visual.material, PBRMaterial) else None
-    )
+    visual: Any = body.visual
+    uv = visual.uv if isinstance(visual, TextureVisuals) else None
+    material = None if uv is None else visual.material
+    image = material.baseColorTexture if isinstance(material, PBRMaterial) else None
     mesh = Mesh(
         vertices=(body.vertices @ _TO_GLTF).astype(np.float32),
         faces=np.asarray(body.faces, np.int32),
         normals=(body.vertex_normals @ _TO_GLTF).astype(np.float32),
-        uv=np.asarray(visual.uv, np.float32) if textured else None,
+        uv=None if uv is None else np.asarray(uv, np.float32),
         texture=None if image is None else np.asarray(image.convert("RGB")),
     )
     return mesh, extras

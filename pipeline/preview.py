@@ -145,7 +145,7 @@ def _render(
     face, weights = rasterize(placed[0], placed[1], mesh.faces, fine, fine)
     covered = face != EMPTY
     if mesh.uv is None or texture is None:
-        color = np.broadcast_to(np.asarray(CLAY, np.float32), (np.count_nonzero(covered), 3))
+        color = np.broadcast_to(np.asarray(CLAY, np.float32), (int(covered.sum()), 3))
     else:
         color = sample_texture(texture, interpolate(mesh.uv, mesh.faces, face, weights))
     if shading == "soft":

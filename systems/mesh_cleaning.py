@@ -8,7 +8,7 @@ from __future__ import annotations
 import fast_simplification
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags_array
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .mesh_checks import euler_number, face_components, face_volumes, is_outward, is_watertight, signed_volume
 
@@ -60,10 +60,10 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, target_faces: int) -> tupl
         count = int(target_faces * factor)
         if count >= len(faces) or count > max(MAX_FACES, target_faces):
             break
-        points, triangles = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), target_count=count, agg=aggressiveness
+        reduced = fast_simplification.simplify(
+            vertices.astype(np.float64), faces.astype(np.int32), target_count=count, agg=aggressiveness
         )
-        points, triangles = _compact(np.asarray(points, np.float64), np.asarray(triangles, np.int64))
+        points, triangles = _compact(reduced[0], reduced[1].astype(np.int64))
         same_volume = abs(signed_volume(points, triangles) - volume) <= _VOLUME_TOLERANCE * abs(volume)
         if not (same_volume and is_watertight(triangles) and is_outward(points, triangles)):
             continue
@@ -100,7 +100,7 @@ def normals_from(
     The mean of the four nearest fine normals by inverse distance; those that look away from the vertex's own normal
     belong to the other side of a thin wall and do not count.
     """
-    distance, index = cKDTree(fine_vertices).query(vertices, k=4)
+    distance, index = KDTree(fine_vertices).query(vertices, k=4)
     near = fine_normals[index]
     weight = (np.einsum("vkc,vc->vk", near, normals) > 0) / (distance + 1e-6)
     total = np.einsum("vk,vkc->vc", weight, near)

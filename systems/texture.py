@@ -111,7 +111,8 @@ def surface_colors(
 def fill_outside(image: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """Every texel outside ``covered`` [H, W] gets the colour of the nearest one inside; image [H, W, 3]."""
     nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    return image[tuple(nearest)]
+    rows, columns = np.asarray(nearest)
+    return image[rows, columns]
 
 
 def _composite(density: torch.Tensor, rgb: torch.Tensor, step: float) -> torch.Tensor:
