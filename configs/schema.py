@@ -58,9 +58,7 @@ class ImageConfig:
         at_most=1,
     )
     view: str = setting("front view", "View words added to the prompt.")
-    background: str = setting(
-        "orange background", "Background words added to the prompt; empty adds none."
-    )
+    background: str = setting("orange background", "Background words added to the prompt; empty adds none.")
     elevation_deg: float = setting(
         15.0, "Camera elevation of the picture above the horizon, in degrees.", at_least=-89, at_most=89
     )

@@ -24,6 +24,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     advance()
     mesh = bake(mesh, field, size=settings.texture_size)
     mesh.save(ctx.folder / "mesh.safetensors")
-    Image.fromarray(mesh.texture).save(ctx.folder / "texture.png")
+    if mesh.texture is not None:
+        Image.fromarray(mesh.texture).save(ctx.folder / "texture.png")
     advance()
     return report(mesh).as_dict()

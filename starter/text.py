@@ -38,6 +38,7 @@ def make_text_encoder(
     tokenizer: PreTrainedTokenizerFast, *, width: int = 256, layers: int = 3
 ) -> CLIPTextModel:
     """A CLIP text transformer sized for a few hundred words; trained jointly with the prior."""
+    vocabulary = tokenizer.get_vocab()
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -46,8 +47,8 @@ def make_text_encoder(
         num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=MAX_TOKENS,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=vocabulary[PAD],
+        bos_token_id=vocabulary[BOS],
+        eos_token_id=vocabulary[EOS],
     )
     return CLIPTextModel(config)

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..guidance.algebra import Branch
 from ..guidance.evaluation import GuidedNoise
+from ..guidance.predictors import NoisePredictor
 from ..guidance.recipes import in_domain, interval
-from .base import Base
-from .domain import Domain
 
 UNCONDITIONAL, DOMAIN, TEXT = "unconditional", "domain", "text"
+
+
+class Speaks(Protocol):
+    """What is needed of a domain (``domain.Domain``)."""
+
+    @property
+    def predictor(self) -> NoisePredictor:
+        """Its eps."""
+        ...
+
+
+class ReadsText(Speaks, Protocol):
+    """What is needed of a base (``base.Base``)."""
+
+    def encode_text(self, prompts: list[str], /) -> Tensor:
+        """Text features [B, T, C]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,7 +43,7 @@ class Weights:
     domain_until: float = 1.0
 
 
-def in_domain_noise(base: Base, domain: Domain, prompts: Sequence[str], weights: Weights) -> GuidedNoise:
+def in_domain_noise(base: ReadsText, domain: Speaks, prompts: Sequence[str], weights: Weights) -> GuidedNoise:
     """eps(null) + w_g (eps_domain - eps(null)) + w_c (eps(prompt) - eps(null)).
 
     Args:

@@ -34,7 +34,7 @@ class LiftNetwork(ModelMixin, ConfigMixin):
         self, resolution: int = 64, widths: tuple[int, ...] = (48, 96, 192, 256), size: int = 128
     ) -> None:
         super().__init__()
-        self.resolution = resolution
+        self.resolution, self.size = resolution, size
         self.enter = nn.Conv2d(4 * (size // resolution) ** 2 + 2, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Residual(w, w) for w in widths[:-1])
         self.shrink = nn.ModuleList(
@@ -134,7 +134,7 @@ def lift_picture(network: LiftNetwork, subject: SubjectImage, resolution: int) -
     """The radiance field of a square cut-out picture in the common framing, ``resolution`` cells along each edge."""
     rgba = np.concatenate([subject.rgb, subject.alpha[..., None]], -1).astype(np.float32)
     picture = torch.from_numpy(rgba).permute(2, 0, 1)[None]
-    size = network.config.size
+    size = network.size
     if picture.shape[-2:] != (size, size):
         picture = F.interpolate(picture, (size, size), mode="area")
     logits, rgb = network(picture.to(network.dtype))

@@ -57,7 +57,7 @@ def plain_ground(picture: np.ndarray) -> np.ndarray:
 
 
 def _without_crumbs(solid: np.ndarray) -> np.ndarray:
-    labels, count = ndimage.label(solid, structure=np.ones((3, 3)))
+    labels, count = _connected(solid, np.ones((3, 3)))
     if count <= 1:
         return solid
     sizes = ndimage.sum(solid, labels, range(1, count + 1))
@@ -66,17 +66,25 @@ def _without_crumbs(solid: np.ndarray) -> np.ndarray:
 
 def _without_pinholes(solid: np.ndarray) -> np.ndarray:
     """Fill holes too small to be a handle's eye; larger ones show the ground and stay."""
-    labels, count = ndimage.label(~solid)
+    labels, count = _connected(~solid)
     if count == 0:
         return solid
     sizes = ndimage.sum(~solid, labels, range(1, count + 1))
     return solid | np.isin(labels, 1 + np.flatnonzero(sizes < 0.0008 * solid.size))
 
 
+def _connected(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+    labels = np.zeros(mask.shape, np.int32)
+    count = ndimage.label(mask, structure=structure, output=labels)
+    assert isinstance(count, int)
+    return labels, count
+
+
 def _bleed(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours outside and at the rim taken from the nearest pixel well inside: no ground colour leaks into edges."""
-    inside = ndimage.binary_erosion(alpha > 0.9, iterations=1)
+    inside = np.asarray(ndimage.binary_erosion(alpha > 0.9, iterations=1))
     if not inside.any():
         return picture
-    _, (rows, columns) = ndimage.distance_transform_edt(~inside, return_indices=True)
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(nearest)
     return picture[rows, columns]

@@ -11,6 +11,8 @@ It speaks the interface of a diffusers VAE (``encode(x).latents``, ``decode(z).s
 
 from __future__ import annotations
 
+from typing import Any, overload
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTinyOutput
@@ -48,8 +50,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
             nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)) for _ in range(layers)
         )
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        for parameter in self.leave.parameters():
+            nn.init.zeros_(parameter)
 
     @torch.no_grad()
     def fit(self, pictures: torch.Tensor) -> None:
@@ -75,14 +77,12 @@ class PatchCodec(ModelMixin, ConfigMixin):
         self.components.copy_(components)
         self.scale.copy_(scale)
 
-    def encode(
-        self, x: torch.Tensor, return_dict: bool = True
-    ) -> AutoencoderTinyOutput | tuple[torch.Tensor]:
+    def encode(self, x: torch.Tensor) -> AutoencoderTinyOutput:
         """Latents of pictures [B, 3, H, W] in [-1, 1]; linear in the picture."""
         projection = (self.components / self.scale[:, None]).to(x.dtype)
         shift = -(projection.float() @ self.mean.float()).to(x.dtype)
         latents = F.conv2d(F.pixel_unshuffle(x, self.patch), projection[:, :, None, None], shift)
-        return AutoencoderTinyOutput(latents=latents) if return_dict else (latents,)
+        return AutoencoderTinyOutput(latents=latents)
 
     def decode_linear(self, latents: torch.Tensor) -> torch.Tensor:
         """The least-squares picture of the latents, before the correction."""
@@ -90,9 +90,13 @@ class PatchCodec(ModelMixin, ConfigMixin):
         flat = F.conv2d(latents, matrix[:, :, None, None], self.mean.to(latents.dtype))
         return F.pixel_shuffle(flat, self.patch)
 
-    def decode(
-        self, latents: torch.Tensor, return_dict: bool = True, generator: torch.Generator | None = None
-    ) -> DecoderOutput | tuple[torch.Tensor]:
+    @overload
+    def decode(self, latents: torch.Tensor) -> DecoderOutput: ...
+
+    @overload
+    def decode(self, latents: torch.Tensor, return_dict: bool, **ignored: Any) -> Any: ...
+
+    def decode(self, latents: torch.Tensor, return_dict: bool = True, **ignored: Any) -> Any:
         """Pictures of latents [B, k, h, w]: the linear inverse plus the learned correction; nothing is random here."""
         hidden = self.enter(latents)
         for layer in self.mix:
@@ -102,5 +106,4 @@ class PatchCodec(ModelMixin, ConfigMixin):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Round trip, [B, 3, H, W] -> [B, 3, H, W]."""
-        latents = self.encode(x, return_dict=False)[0]
-        return self.decode(latents, return_dict=False)[0]
+        return self.decode(self.encode(x).latents).sample

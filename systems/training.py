@@ -31,7 +31,7 @@ __all__ = ["Budget", "Task", "train"]
 class Task(Protocol):
     """What is trained: picklable, opens its data in ``open`` (once in every worker)."""
 
-    def modules(self) -> dict[str, nn.Module]:
+    def modules(self) -> Mapping[str, nn.Module]:
         """The networks, freshly and deterministically initialised."""
         ...
 
@@ -47,7 +47,7 @@ class Task(Protocol):
 def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, nn.Module]:
     """Train until the minutes are spent, going on from an earlier checkpoint; the averaged modules, float32."""
     folder.mkdir(parents=True, exist_ok=True)
-    modules = task.modules()
+    modules = dict(task.modules())
     earlier = load_checkpoint(folder)
     masters = masters_of(modules)
     if earlier and set(masters) != {name[7:] for name in earlier if name.startswith("master/")}:
@@ -62,7 +62,7 @@ def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, 
         )
     for module in modules.values():
         # Before sharing: a later change of layout would silently give every worker weights of its own.
-        module.to(budget.device, torch.bfloat16, memory_format=torch.channels_last)
+        module.to(device=budget.device, dtype=torch.bfloat16, memory_format=torch.channels_last)
         if workers > 1:
             module.share_memory()
     size = sum(p.numel() for p in parameters_of(modules).values())
@@ -106,7 +106,7 @@ def _work(
             f"{type(task).__name__}.open moved parameters, which workers share; leave their layout alone"
         )
     shard = Shard(rank, modules, shared, folder, budget)
-    total = budget.minutes * 60 if budget.steps is None else budget.steps
+    total = budget.minutes * 60 if budget.steps is None else float(budget.steps)
     parent, workers = os.getppid(), max(1, budget.workers)
     columns = (
         TextColumn("{task.description}"),
@@ -116,7 +116,7 @@ def _work(
     )
     smooth, last_saved, unit = None, float(shared.clock[1]), 1 if budget.steps is None else 0
     with Progress(*columns, disable=rank > 0) as bar, (folder / "log.jsonl").open("a") as log:
-        line = bar.add_task(label, total=total, completed=float(shared.clock[unit]), note="")
+        line = bar.add_task(label, total=total, note="")
         while float(shared.clock[unit]) < total:
             started, step = time.perf_counter(), int(shared.clock[0])
             value = shard.move(task.loss, step, float(shared.clock[unit]) / total)

@@ -126,8 +126,7 @@ class Shard:
         self.shared.barrier.wait()
         clip = min(1.0, 1.0 / (math.sqrt(float(self.shared.norms.sum())) + 1e-6))
         rate = self.budget.learning_rate * _rate(step, spent, self.budget.warmup_steps)
-        for master in self.masters.values():
-            master.grad.mul_(clip)
+        torch._foreach_mul_([g for master in self.masters.values() if (g := master.grad) is not None], clip)
         for optimiser, _ in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate

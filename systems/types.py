@@ -86,4 +86,6 @@ class Mesh:
         try:
             return cls(**load_file(path))
         except (OSError, ValueError, TypeError) as error:
-            raise SlipcastError(f"{path} is not a readable slipcast mesh ({error}); run the mesh stage again") from error
+            raise SlipcastError(
+                f"{path} is not a readable slipcast mesh ({error}); run the mesh stage again"
+            ) from error

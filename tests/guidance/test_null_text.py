@@ -53,6 +53,8 @@ def test_E_is_the_mean_of_what_cross_attention_says(tiny_unet, features) -> None
     tiny_unet(latents(), T, encoder_hidden_states=text().expand(3, -1, -1))
     hook.remove()
     assert len(features) == 4
+    # The network is left as it was: nothing goes on listening.
+    assert not any(module._forward_hooks for module in tiny_unet.modules())
     torch.testing.assert_close(features[name], said[0].mean((0, 1))[None, None])
 
 

@@ -123,6 +123,16 @@ def test_a_start_is_noised_and_restored(name) -> None:
     assert max(seen) < 350
 
 
+def test_a_start_among_repeated_timesteps_begins_at_the_right_one() -> None:
+    # Karras' spacing rounds many noise levels to the same late timestep; the place cannot be told from it.
+    guided = GuidedNoise(Guidance(Branch("data", gaussian(variance=1e-6))))
+    karras = scheduler("DPMSolverMultistepScheduler", use_karras_sigmas=True)
+    start = torch.full((4, 1, 4, 4), MEAN)
+    for strength in (0.05, 0.06, 0.07, 0.08):
+        found = sample(guided, karras, noise(), steps=100, start=start, strength=strength)
+        torch.testing.assert_close(found, start, atol=0.03, rtol=0)
+
+
 def test_callback_counts_the_steps() -> None:
     seen: list[tuple[int, int]] = []
     guided = GuidedNoise(Guidance(Branch("data", gaussian())))

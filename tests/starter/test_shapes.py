@@ -99,7 +99,9 @@ def test_same_seed_same_object_and_other_seed_other_object(objects, noun):
     assert first.shape != second.shape or np.abs(first - second).max() > 0.01
 
 
-@pytest.mark.parametrize("noun", ["teapot", "pig", "elephant", "horse", "duck", "fish", "car", "boat", "bench"])
+@pytest.mark.parametrize(
+    "noun", ["teapot", "pig", "elephant", "horse", "duck", "fish", "car", "boat", "bench"]
+)
 def test_long_things_show_their_broadside_to_the_front(objects, noun):
     for seed in SEEDS:
         extent = np.ptp(points_of(objects[noun, seed]), axis=0)

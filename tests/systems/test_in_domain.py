@@ -47,9 +47,7 @@ class GaussianDomain:
 
 
 def models():
-    domain = GaussianPredictor(
-        torch.tensor(1.0), torch.tensor(1.0), schedule=SCHEDULE, latent_space="gaussian"
-    )
+    domain = GaussianPredictor(1.0, 1.0, schedule=SCHEDULE, latent_space="gaussian")
     return GaussianBase(), GaussianDomain(domain)
 
 

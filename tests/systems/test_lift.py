@@ -29,7 +29,7 @@ def small() -> LiftNetwork:
 
 def test_top_right_of_the_picture_is_plus_x_plus_z_and_near_slices_are_the_front():
     network = small()
-    network.leave = Marked(depth=2, row=0, column=15, resolution=16)
+    network.leave = torch.nn.Sequential(Marked(depth=2, row=0, column=15, resolution=16))
     logits, _ = network(torch.zeros(1, 4, 32, 32))
     assert logits.shape == (1, 16, 16, 16)
     # x = 15 (right), y = 2 (near the front, -Y), z = 15 (top row)

@@ -39,8 +39,8 @@ def budget(steps: int, **changes) -> Budget:
 @pytest.mark.parametrize("muon", [True, False])
 def test_it_learns(tmp_path, muon):
     net = train(Regression(), tmp_path, budget(300, muon=muon), label="test")["net"].requires_grad_(False)
-    assert net.weight.dtype == torch.float32
-    assert float((net.weight - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
+    assert net.get_parameter("weight").dtype == torch.float32
+    assert float((net.get_parameter("weight") - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
 
 
 @dataclass
@@ -81,7 +81,11 @@ def test_a_task_that_moves_parameters_is_refused(tmp_path):
 
 
 def weights(folder, steps, **changes):
-    return train(Regression(), folder, budget(steps, **changes), label="test")["net"].weight.detach()
+    return (
+        train(Regression(), folder, budget(steps, **changes), label="test")["net"]
+        .get_parameter("weight")
+        .detach()
+    )
 
 
 def test_a_finished_training_is_not_repeated(tmp_path):
