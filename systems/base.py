@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +30,14 @@ class Base:
     Attributes:
         name: how the user calls it; also the name of its latent space.
         pipeline: the diffusers pipeline that holds its parts.
+        predictor: its frozen UNet as an eps predictor.
         identity: sha256 of its weights' files, for run manifests.
     """
 
     name: str
     pipeline: Any
+    predictor: UNetPredictor
     identity: str
-
-    @cached_property
-    def predictor(self) -> UNetPredictor:
-        """The frozen UNet as an eps predictor."""
-        return UNetPredictor(
-            self.pipeline.unet,
-            schedule=from_diffusers(self.pipeline.scheduler),
-            prediction_type=self.pipeline.scheduler.config.prediction_type,
-            latent_space=self.name,
-            name=self.name,
-        )
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -125,7 +115,15 @@ def load_base(folder: Path | str, *, name: str | None = None, device: str = "cpu
         pipeline.unet.to(device=device, dtype=fastest_dtype(device), memory_format=torch.channels_last)
         pipeline.vae.to(device)
         pipeline.text_encoder.to(device)
-    return Base(name or str(folder), pipeline, weights_identity(where) if where.exists() else str(folder))
+    name = name or str(folder)
+    predictor = UNetPredictor(
+        pipeline.unet,
+        schedule=from_diffusers(pipeline.scheduler),
+        prediction_type=pipeline.scheduler.config.prediction_type,
+        latent_space=name,
+        name=name,
+    )
+    return Base(name, pipeline, predictor, weights_identity(where) if where.exists() else str(folder))
 
 
 def _read_pipeline(folder: Path | str) -> Any:

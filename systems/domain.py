@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,13 @@ from .base import Base, fastest_dtype, weights_identity
 
 @dataclass(frozen=True)
 class Domain:
-    """A loaded domain of one base; it shares the base's latent space and noise schedule."""
+    """A loaded domain; its predictor (condition None) shares the base's latent space and noise schedule."""
 
     name: str
     card: dict[str, Any]
     unet: Any
-    base: Base
+    predictor: UNetPredictor
     identity: str
-
-    @cached_property
-    def predictor(self) -> UNetPredictor:
-        """The null-text UNet as an eps predictor; its condition is None."""
-        return UNetPredictor(
-            self.unet,
-            schedule=self.base.predictor.schedule,
-            prediction_type=self.base.pipeline.scheduler.config.prediction_type,
-            latent_space=self.base.name,
-            name=self.name,
-        )
 
 
 def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
@@ -61,4 +49,12 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
     unet = load_null_text(folder, dtype=fastest_dtype(device), device=device).requires_grad_(False)
     if device == "cpu":
         unet.set_attn_processor(AttnProcessor())
-    return Domain(name, card, unet.to(memory_format=torch.channels_last), base, weights_identity(folder))
+    unet = unet.to(memory_format=torch.channels_last)
+    predictor = UNetPredictor(
+        unet,
+        schedule=base.predictor.schedule,
+        prediction_type=base.predictor.prediction_type,
+        latent_space=base.name,
+        name=name,
+    )
+    return Domain(name, card, unet, predictor, weights_identity(folder))

@@ -85,6 +85,8 @@ def _bleed(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     inside = np.asarray(ndimage.binary_erosion(alpha > 0.9, iterations=1))
     if not inside.any():
         return picture
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    nearest = ndimage.distance_transform_edt(
+        np.logical_not(inside), return_distances=False, return_indices=True
+    )
     rows, columns = np.asarray(nearest)
     return picture[rows, columns]

@@ -62,7 +62,8 @@ def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, 
         )
     for module in modules.values():
         # Before sharing: a later change of layout would silently give every worker weights of its own.
-        module.to(device=budget.device, dtype=torch.bfloat16, memory_format=torch.channels_last)
+        module.to(budget.device, torch.bfloat16)
+        module.to(memory_format=torch.channels_last)
         if workers > 1:
             module.share_memory()
     size = sum(p.numel() for p in parameters_of(modules).values())
