@@ -135,6 +135,8 @@ def test_the_sheet_shows_the_subject_and_eight_views(ball: Mesh, tmp_path: Path)
     views = [sheet[64 * r : 64 * r + 64, 64 * c : 64 * c + 64] for r in (0, 1) for c in (2, 3, 4, 5)]
     reds = [((v[..., 0] > 150) & (v[..., 1] < 60)).sum() for v in views]
     assert reds[0] == max(reds) and reds[4] == 0 and reds[1] > 0 and reds[7] > 0
+    greens = [((v[..., 1] > 150) & (v[..., 0] < 60)).sum() for v in views]
+    assert greens[2] == max(greens) > 0 and greens[6] == 0  # the third view is from +X
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "preview.png")), sheet)
 
 
