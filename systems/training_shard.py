@@ -161,6 +161,7 @@ def load_checkpoint(folder: Path) -> dict[str, Tensor]:
 
 
 def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    """All trainable parameters by ``module.parameter``."""
     return {
         f"{prefix}.{name}": parameter
         for prefix, module in modules.items()
@@ -170,6 +171,7 @@ def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
 
 
 def masters_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Float32 copies of them, kernels as matrices."""
     return {name: _as_matrix(p.detach().float()) for name, p in parameters_of(modules).items()}
 
 
