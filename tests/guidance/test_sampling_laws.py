@@ -80,10 +80,10 @@ def test_other_schedulers_arrive_at_the_same_place(name, tolerance) -> None:
 def test_random_sampling_has_the_right_mean_and_variance() -> None:
     guided = GuidedNoise(Guidance(Branch("data", gaussian())))
     seeded = torch.Generator().manual_seed(5)
-    found = sample(guided, scheduler("DDPMScheduler"), noise(1000), steps=250, generator=seeded)
+    found = sample(guided, scheduler("DDPMScheduler"), noise(1000), steps=500, generator=seeded)
     assert found.mean().item() == pytest.approx(MEAN, abs=0.02)
-    # 250 ancestral steps lose a few percent of the variance; ten times fewer would lose half of it.
-    assert found.var().item() == pytest.approx(VARIANCE, rel=0.1)
+    # Ancestral steps of finite length lose variance: measured 29 % at 25 steps, 9 % at 250, 4 % at 500.
+    assert found.var().item() == pytest.approx(VARIANCE, rel=0.06)
 
 
 def test_guidance_of_gaussians_moves_the_mean() -> None:
