@@ -13,7 +13,8 @@ from ..configs.errors import SlipcastError
 from .types import SubjectImage
 
 _BORDER = 0.05
-_CLEAR, _SOLID = 0.07, 0.16
+_CLEAR = 0.07  # distance in RGB below which a pixel is ground: codec noise on a plain ground stays under it
+_SOLID = (0.14, 0.45)  # distance from which a pixel is all subject: 0.6 of the subject's own, within these
 _SMALLEST_PART = 0.03
 
 
@@ -24,7 +25,9 @@ def cut_out(picture: np.ndarray) -> SubjectImage:
     """
     distance = np.linalg.norm(picture - plain_ground(picture), axis=-1)
     distance = ndimage.gaussian_filter(distance, 0.5)
-    alpha = np.clip((distance - _CLEAR) / (_SOLID - _CLEAR), 0, 1)
+    apart = distance[distance > 2 * _CLEAR]
+    full = np.clip(0.6 * np.median(apart), *_SOLID) if apart.size else _SOLID[0]
+    alpha = np.clip((distance - _CLEAR) / (full - _CLEAR), 0, 1)
     solid = _without_crumbs(alpha > 0.5)
     if not solid.any():
         raise SlipcastError(
