@@ -7,12 +7,14 @@ For 20 nouns x 2 seeds (held-out nouns included), each method draws ONE picture 
     prior alone        CFG of the frozen prior: follows the noun, leaves the domain
     domain alone       the domain's null-text UNet: in the domain, blind to the noun
     in-domain          both in one sum (paper 1, Eq. 6) at the preset's weights
+
+Twice: with prompts that name the domain ("a blue and white porcelain teapot"), as users type them, and with the noun
+alone ("a teapot"), where the domain can come from its pictures only.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,12 @@ from slipcast.guidance.recipes import cfg
 from slipcast.guidance.sampling import sample
 from slipcast.pipeline.models import STARTER, open_models
 from slipcast.starter.judge import Judge
+from slipcast.systems.base import Base
+from slipcast.systems.domain import Domain
 from slipcast.systems.in_domain import Weights, in_domain_noise
 
 from .machine import report
-from .prompts import HELD_OUT, NOUNS, SEEDS, prompt
+from .prompts import HELD_OUT, NOUNS, SEEDS, bare_prompt, prompt
 
 
 def main() -> None:
@@ -52,24 +56,29 @@ def main() -> None:
     )
     base, domain = models.base, models.domain
     judge = Judge.from_pretrained(STARTER / "judge").eval()
-    texts = [f"{prompt(noun)}, {image.view}, {image.background}" for noun in NOUNS]
-    null, conditions = base.encode_text([""]), base.encode_text(texts)
-    prior, blind = Branch("null", base.predictor, null), Branch("domain", domain.predictor, None)
-    methods: dict[str, Callable[[], GuidedNoise]] = {
-        "prior alone": lambda: GuidedNoise(
-            cfg(prior, Branch("text", base.predictor, conditions), weights.text)
-        ),
-        "domain alone": lambda: GuidedNoise(cfg(blind, blind, 1.0)),
-        "in-domain": lambda: in_domain_noise(base, domain, texts, weights),
-    }
     figures: dict[str, Any] = {"weights": vars(weights)}
     given.out.mkdir(parents=True, exist_ok=True)
-    for name, make in methods.items():
-        pictures = torch.cat([draw(make(), base, seed, image.steps) for seed in SEEDS])
-        figures[name] = judged(judge, pictures, NOUNS * len(SEEDS))
-        sheet(pictures, given.out / f"images-{name.replace(' ', '-')}.png")
-        print(name, figures[name], flush=True)
+    for wording, phrase in (("domain named", prompt), ("noun alone", bare_prompt)):
+        texts = [f"{phrase(noun)}, {image.view}, {image.background}" for noun in NOUNS]
+        figures[wording] = {}
+        for method, guided in methods(base, domain, texts, weights).items():
+            pictures = torch.cat([draw(guided, base, seed, image.steps) for seed in SEEDS])
+            figures[wording][method] = judged(judge, pictures, NOUNS * len(SEEDS))
+            sheet(pictures, given.out / f"images-{wording}-{method}.png".replace(" ", "-"))
+            print(wording, method, figures[wording][method], flush=True)
     report("images", figures, given.out)
+
+
+def methods(base: Base, domain: Domain, texts: list[str], weights: Weights) -> dict[str, GuidedNoise]:
+    """The three ways to draw, for one list of prompts."""
+    prior = Branch("null", base.predictor, base.encode_text([""]))
+    text = Branch("text", base.predictor, base.encode_text(texts))
+    blind = Branch("domain", domain.predictor, None)
+    return {
+        "prior alone": GuidedNoise(cfg(prior, text, weights.text)),
+        "domain alone": GuidedNoise(cfg(blind, blind, 1.0)),
+        "in-domain": in_domain_noise(base, domain, texts, weights),
+    }
 
 
 def draw(noise_fn: GuidedNoise, base: Any, seed: int, steps: int) -> torch.Tensor:

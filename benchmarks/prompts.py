@@ -15,3 +15,8 @@ SEEDS = (0, 1)
 def prompt(noun: str) -> str:
     """What a user would type."""
     return f"a blue and white porcelain {noun}"
+
+
+def bare_prompt(noun: str) -> str:
+    """The noun alone: what the domain must supply is not in the text."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
