@@ -7,7 +7,6 @@ later go on training from the last checkpoints.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from ..configs.errors import BadInput
 from ..systems.training import Budget
 
-WEIGHTS = Path(__file__).resolve().parent / "weights"
+WORKERS = 2  # processes that make data
 SHARES = {"codec": 0.05, "prior": 0.55, "domain": 0.1, "lift": 0.24, "judge": 0.06}
 """How the training minutes are split; making the data comes on top (about 12 minutes on two cores)."""
 
@@ -76,7 +75,7 @@ def build(preset: str = "cpu", *, minutes: float | None = None, out: Path | None
     out = (out or Path("starter-build")).resolve()
     total = minutes if minutes is not None else chosen.minutes
     for name, data in chosen.sets.items():
-        make_data(out / "data" / name, data, workers=2)
+        make_data(out / "data" / name, data, workers=WORKERS)
     reports: dict[str, Any] = {}
     for step in SHARES:
         reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
@@ -104,7 +103,7 @@ def _codec(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
 
     folders = (out / "data/prior", out / "data/domain")
     psnr = train_codec(
-        folders, out / "train/codec", out / "codec", replace(budget, batch=max(16, budget.batch // 2))
+        folders, out / "train/codec", out / "codec", replace(budget, batch=min(budget.batch, 128))
     )
     return {"psnr_db": psnr}
 
@@ -138,7 +137,7 @@ def _lift(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
 
     folders = (out / "data/prior", out / "data/domain")
     network = train_lift(
-        folders, out / "train/lift", out / "weights/lift", replace(budget, batch=max(16, budget.batch // 4))
+        folders, out / "train/lift", out / "weights/lift", replace(budget, batch=budget.batch // 2)
     )
     return _last(out / "train/lift") | {"iou": evaluate_lift(network, out / "data/test", POTTERY)}
 
@@ -155,9 +154,3 @@ STEPS = {"codec": _codec, "prior": _prior, "domain": _domain, "lift": _lift, "ju
 
 def _last(work: Path) -> dict[str, Any]:
     return json.loads((work / "log.jsonl").read_text().splitlines()[-1])
-
-
-def install(weights: Path) -> None:
-    """Put built weights where the package looks for them (a source checkout)."""
-    for folder in sorted(weights.iterdir()):
-        shutil.copytree(folder, WEIGHTS / folder.name, dirs_exist_ok=True)

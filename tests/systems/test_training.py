@@ -1,35 +1,12 @@
 """The trainer on a problem whose answer is known; resuming; several workers."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
+from fakes.training_tasks import TRUTH, Convolution, Regression
 from torch import nn
 
 from slipcast.configs.errors import SlipcastError
 from slipcast.systems.training import Budget, train
-
-TRUTH = 0.2 * torch.randn(24, 20, generator=torch.Generator().manual_seed(7))
-
-
-@dataclass
-class Regression:
-    """Learn a matrix; ``slow`` keeps the steps few."""
-
-    width: int = 20
-    bad: bool = False
-
-    def modules(self):
-        torch.manual_seed(0)
-        return {"net": nn.Linear(self.width, 24)}
-
-    def open(self, modules, device):
-        self.net = modules["net"]
-
-    def loss(self, batch, generator):
-        x = torch.randn(batch, self.width, generator=generator)
-        error = self.net(x.bfloat16()).float() - x @ TRUTH[:, : self.width].T
-        return error.square().mean() * (float("nan") if self.bad else 1.0)
 
 
 def budget(steps: int, **changes) -> Budget:
@@ -41,24 +18,6 @@ def test_it_learns(tmp_path, muon):
     net = train(Regression(), tmp_path, budget(300, muon=muon), label="test")["net"].requires_grad_(False)
     assert net.get_parameter("weight").dtype == torch.float32
     assert float((net.get_parameter("weight") - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
-
-
-@dataclass
-class Convolution(Regression):
-    """Learn a convolution: channels_last kernels are where shared weights could part."""
-
-    def modules(self):
-        torch.manual_seed(0)
-        return {"net": nn.Conv2d(20, 24, 3, bias=False), "more": nn.Conv2d(20, 24, 1, bias=False)}
-
-    def open(self, modules, device):
-        self.parts = modules
-
-    def loss(self, batch, generator):
-        x = torch.randn(batch, 20, 6, 6, generator=generator).bfloat16()
-        made = self.parts["net"](x) + self.parts["more"](x)[:, :, 1:-1, 1:-1]
-        wanted = torch.nn.functional.conv2d(x.float()[:, :, 1:-1, 1:-1], TRUTH[..., None, None])
-        return (made.float() - wanted).square().mean()
 
 
 def test_two_workers_train_one_network(tmp_path):
