@@ -1,6 +1,6 @@
 """Whole assets: the judge on eight rendered views, before and after refinement, and the mesh's own checks.
 
-    python -m benchmarks.assets [--nouns 20] [--seeds 0 1] [--out benchmarks/results] [--runs runs-benchmark]
+    python -m benchmarks.assets [--only NOUN ...] [--seeds 0 1] [--out benchmarks/results] [--runs runs-benchmark]
 
 Runs ``slipcast make`` in this process (finished runs are kept, so an interrupted benchmark goes on). "Before" meshes
 the lifted field with the same settings.
@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nouns", type=int, default=len(NOUNS))
+    parser.add_argument("--only", nargs="+", choices=NOUNS, default=NOUNS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--runs", type=Path, default=Path("runs-benchmark"))
@@ -50,7 +50,7 @@ def main() -> None:
     config = load_config("starter", overrides)
     store, judge = open_models(config), Judge.from_pretrained(STARTER / "judge").eval()
     rows, sheets = [], []
-    for noun in NOUNS[: given.nouns]:
+    for noun in given.only:
         for seed in given.seeds:
             start = time.perf_counter()
             result = make(prompt(noun), config, out=given.runs, seed=seed, open_models=lambda _: store)
