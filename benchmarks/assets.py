@@ -79,7 +79,7 @@ def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, 
         "held_out": noun in HELD_OUT,
         "lifted": judged(judge, lifted, noun),
         "refined": judged(judge, refined, noun),
-        "front_iou": round(silhouette_iou(alpha, subject.alpha), 3),
+        "front_iou": round(float(silhouette_iou(alpha, subject.alpha)), 3),
         "mesh": mesh_report(refined).as_dict(),
     }
     strip = [subject.over(GROUND), *views(lifted)[::2], *views(refined)[::2]]

@@ -63,7 +63,7 @@ def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, 
     for module in modules.values():
         # Before sharing: a later change of layout would silently give every worker weights of its own.
         module.to(budget.device, torch.bfloat16)
-        module.to(memory_format=torch.channels_last)
+        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in torch's stub
         if workers > 1:
             module.share_memory()
     size = sum(p.numel() for p in parameters_of(modules).values())
