@@ -8,6 +8,7 @@ text-free UNet is trained on the domain's pictures. No caption is read after the
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,8 +114,9 @@ def train_domain(
     base: Base, pictures: PictureSource, recipe: DomainRecipe, work: Path, out: Path, budget: Budget
 ) -> dict[str, Any]:
     """Train (or go on training) a domain and write its folder: domain.json and the null-text UNet, float16."""
-    start = work / "start"
-    if not (start / "config.json").exists():
+    start, grown_from = work / "start", work / "base.txt"
+    if not grown_from.exists() or grown_from.read_text() != base.identity:
+        shutil.rmtree(work, ignore_errors=True)  # a domain grows from its base: another base, another start
         features, losses = optimise_text_features(base, pictures, recipe, seed=budget.seed)
         generator = torch.Generator().manual_seed(budget.seed)
         latents = base.encode(pictures.draw_pictures(64, generator) / 2 + 0.5)
@@ -124,6 +126,7 @@ def train_domain(
         )
         save_null_text(null_text.float().requires_grad_(True), start)
         (work / "features.json").write_text(json.dumps({"losses": losses}))
+        grown_from.write_text(base.identity)
     task = DomainTask(start, pictures, base.pipeline.vae, base.predictor.schedule, recipe.noise_shift)
     unet = train(task, work, budget, label=f"domain {recipe.name}")["unet"]
     save_null_text(unet, out, dtype=torch.float16)
