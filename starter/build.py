@@ -80,7 +80,15 @@ def build(preset: str = "cpu", *, minutes: float | None = None, out: Path | None
     for step in SHARES:
         reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
         (out / "report.json").write_text(json.dumps(reports, indent=2))
+    forget_paths(out / "weights")
     return out / "weights"
+
+
+def forget_paths(weights: Path) -> None:
+    """Take out of every config.json where on this machine a network was loaded from."""
+    for path in weights.rglob("config.json"):
+        kept = {key: value for key, value in json.loads(path.read_text()).items() if key != "_name_or_path"}
+        path.write_text(json.dumps(kept, indent=2) + "\n")
 
 
 def make_data(folder: Path, data: DataSet, *, workers: int) -> None:

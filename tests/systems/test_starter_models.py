@@ -95,3 +95,7 @@ def test_the_weights_are_small_and_in_safetensors():
     files = [path for path in STARTER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 80e6
     assert {path.suffix for path in files} <= {".json", ".safetensors", ".txt", ".md"}
+
+
+def test_no_config_tells_where_it_was_made():
+    assert not [path for path in STARTER.rglob("*.json") if "_name_or_path" in path.read_text()]
