@@ -93,17 +93,11 @@ def forget_paths(weights: Path) -> None:
 
 def make_data(folder: Path, data: DataSet, *, workers: int) -> None:
     """Make what is missing of one data set, with a progress bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from .dataset import build_with_progress
 
-    from .dataset import build_shards
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(f"objects: {folder.name}", total=data.objects)
-        for done in build_shards(
-            folder, split=data.split, count=data.objects, views=data.views, seed=data.seed, workers=workers
-        ):
-            progress.update(task, completed=done)
+    build_with_progress(
+        folder, split=data.split, count=data.objects, views=data.views, seed=data.seed, workers=workers
+    )
 
 
 def _codec(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -220,6 +221,15 @@ def unpack_occupancy(packed: np.ndarray) -> np.ndarray:
     return np.unpackbits(packed, axis=1).reshape(-1, side, side, side)
 
 
+def build_with_progress(out_dir: Path, *, count: int, **recipe: Any) -> None:
+    """``build_shards`` to its end, with a progress bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(f"objects: {out_dir.name}", total=count)
+        for done in build_shards(out_dir, count=count, **recipe):
+            progress.update(task, completed=done)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Build a data set with a progress bar."""
     parser = argparse.ArgumentParser(prog="python -m slipcast.starter.dataset", description=main.__doc__)
@@ -231,15 +241,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(f"{given.split} objects", total=given.count)
-        shards = build_shards(
-            given.out, split=given.split, count=given.count, views=given.views, seed=given.seed,
-            workers=given.workers, size=given.size,
-        )  # fmt: skip
-        for done in shards:
-            progress.update(task, completed=done)
+    build_with_progress(
+        given.out, split=given.split, count=given.count, views=given.views, seed=given.seed,
+        workers=given.workers, size=given.size,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
