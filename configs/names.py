@@ -1,8 +1,9 @@
-"""The dotted names of all settings, derived from ``configs.schema``, and the sentences about them."""
+"""The dotted names of all settings, derived from ``configs.schema``, and the sentences about names that are none."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -58,3 +59,12 @@ def unknown_key(key: str, *, source: str) -> BadInput:
         groups = ", ".join(GROUPS)
         return BadInput(f"there is no setting {key} (from {source}); settings are in the groups {groups}")
     return BadInput(f"there is no setting {key} (from {source}); did you mean {near[0]}?")
+
+
+def unknown_name(what: str, given: str, known: Iterable[str]) -> BadInput:
+    """The error for a name out of a short list: ``there is no scheduler 'dmp++'; did you mean dpm++?``"""
+    known = list(known)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    if near:
+        return BadInput(f"there is no {what} {given!r}; did you mean {near[0]}?")
+    return BadInput(f"there is no {what} {given!r}; known are {', '.join(known) or 'none'}")

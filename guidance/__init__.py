@@ -2,23 +2,33 @@
 
 from .algebra import Branch, Guidance, PerpendicularTo, Term, Weight
 from .balance import balance, balanced_weights
+from .conditioning import Condition, Conditioning, Control
 from .distillation import annealed_range, draw_timesteps, sds_gradient, sds_loss
 from .evaluation import GuidedNoise
+from .networks import AdaptedPredictor, DiTPredictor, UNetPredictor
 from .null_text import load_null_text, make_null_text, null_text_features, save_null_text
-from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor, UNetPredictor
+from .offloading import OneAtATime
+from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor
 from .recipes import RECIPES, around, interval
-from .sampling import sample
+from .sampling import SCHEDULERS, sample, scheduler_named, seeded_noise
 from .schedules import NoiseSchedule, from_diffusers
 
 __all__ = [
     "RECIPES",
+    "SCHEDULERS",
+    "AdaptedPredictor",
     "Branch",
+    "Condition",
+    "Conditioning",
+    "Control",
+    "DiTPredictor",
     "GaussianPredictor",
     "Guidance",
     "GuidedNoise",
     "MatchedPredictor",
     "NoisePredictor",
     "NoiseSchedule",
+    "OneAtATime",
     "PerpendicularTo",
     "Term",
     "UNetPredictor",
@@ -35,6 +45,8 @@ __all__ = [
     "null_text_features",
     "sample",
     "save_null_text",
+    "scheduler_named",
     "sds_gradient",
     "sds_loss",
+    "seeded_noise",
 ]

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from .conditioning import Condition
     from .predictors import NoisePredictor
 
 Weight = float | Callable[[float], float]
@@ -39,13 +40,14 @@ _ROUNDING = 1e-12  # 1 - 0.3 - 0.7 is not 0 in floating point; a branch must not
 class Branch:
     """A noise predictor under one condition; two branches are equal if they share both objects.
 
-    The name is for people (plots, error sentences). The condition is None for a predictor that takes no text,
-    else a text embedding [1, tokens, width], or [batch, tokens, width] with one text per sample.
+    The name is for people (plots, error sentences). The condition is None for a predictor that is told nothing,
+    a text embedding [1, tokens, width], or [batch, tokens, width] with one text per sample, or a
+    ``Conditioning`` with whatever else the network takes.
     """
 
     name: str
     predictor: NoisePredictor
-    condition: Tensor | None = None
+    condition: Condition = None
 
     def __eq__(self, other: object) -> bool:
         same_type = isinstance(other, Branch)
@@ -120,13 +122,22 @@ class Term:
 
 @dataclass(frozen=True)
 class Guidance:
-    """A base branch and the terms added to it; the whole of guidance, as data."""
+    """A base branch and the terms added to it; the whole of guidance, as data.
+
+    Attributes:
+        channels: guide the first so many channels only; None guides all. DiT's released sampler guides 3 of 4.
+        rest: the branch that gives the other channels (a learned variance among them); the base if None.
+    """
 
     base: Branch
     terms: Sequence[Term] = ()
+    channels: int | None = None
+    rest: Branch | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", tuple(self.terms))
+        if self.channels is not None and self.channels < 1:
+            raise ValueError(f"channels is the number of guided channels, at least 1, not {self.channels}.")
         names = [branch.name for branch in self.branches]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -137,7 +148,8 @@ class Guidance:
     @property
     def branches(self) -> tuple[Branch, ...]:
         """Every unique branch, the base first."""
-        return tuple(dict.fromkeys([self.base, *(b for term in self.terms for b in term.branches)]))
+        rest = [self.rest] if self.rest else []
+        return tuple(dict.fromkeys([self.base, *(b for term in self.terms for b in term.branches), *rest]))
 
     def coefficients(self, t: float, *, drop_base: bool = False) -> dict[Branch, float]:
         """The number in front of each unique branch at t / T = ``t``; they sum to 1.
@@ -159,7 +171,7 @@ class Guidance:
 
     def needed(self, times: Iterable[float], *, drop_base: bool = False) -> tuple[Branch, ...]:
         """The branches that take part at one of these t / T: the others need not be evaluated."""
-        found: set[Branch] = set()
+        found: set[Branch] = set() if self.channels is None else {self.rest or self.base}
         for t in set(times):
             found.update(branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0)
             transformed = [term for term in self.terms if term.transform and term.weight_at(t) != 0]
@@ -177,7 +189,11 @@ class Guidance:
             drop_base: leave out eps_base: only the sum of the weighted differences.
         Returns:
             eps_hat [B, C, h, w]
+        Raises:
+            ValueError: drop_base with partly guided channels: the others have no difference to a base.
         """
+        if drop_base and self.channels is not None:
+            raise ValueError("Guidance of some channels only cannot drop its base; leave channels at None.")
         rows = [self.coefficients(t, drop_base=drop_base) for t in times]
         total = torch.zeros_like(next(iter(eps.values())))
         for branch in rows[0]:
@@ -189,7 +205,9 @@ class Guidance:
             if term.transform is not None and any(scales):
                 delta = term.transform(eps[term.positive] - eps[term.negative], eps)
                 total = total + _per_sample(scales, total) * delta
-        return total
+        if self.channels is None:
+            return total
+        return torch.cat([total[:, : self.channels], eps[self.rest or self.base][:, self.channels :]], 1)
 
 
 def _per_sample(scales: list[float], like: Tensor) -> Tensor:

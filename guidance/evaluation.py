@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..configs.errors import BadInput, SlipcastError
 from .algebra import Branch, Guidance
+from .conditioning import Condition, condition_rows
 from .predictors import NoisePredictor
 
 
@@ -95,7 +96,7 @@ def _predict_in_chunks(
     predictor: NoisePredictor,
     x_t: Tensor,
     t: Tensor,
-    conditions: Sequence[Tensor | None],
+    conditions: Sequence[Condition],
     max_batch: int | None,
 ) -> list[Tensor]:
     """eps for each condition, in forwards of at most ``max_batch`` rows."""
@@ -107,20 +108,13 @@ def _predict_in_chunks(
     for first in range(0, len(conditions), together):
         chosen = conditions[first : first + together]
         parts = [
-            predictor.predict(x_t[i : i + rows], t[i : i + rows], [_rows(c, i, rows, batch) for c in chosen])
+            predictor.predict(
+                x_t[i : i + rows], t[i : i + rows], [condition_rows(c, i, rows, batch) for c in chosen]
+            )
             for i in range(0, batch, rows)
         ]
         answers += [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
     return answers
-
-
-def _rows(condition: Tensor | None, first: int, count: int, batch: int) -> Tensor | None:
-    """The part of a condition that belongs to samples first .. first + count."""
-    if condition is None or len(condition) == 1:
-        return condition
-    if len(condition) != batch:
-        raise ValueError(f"A condition holds 1 or {batch} samples, as the latents do, not {len(condition)}.")
-    return condition[first : first + count]
 
 
 def _refuse_strangers(base: Branch, branch: Branch) -> None:

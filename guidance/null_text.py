@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configs.errors import SlipcastError
+from .conditioning import Condition, as_conditioning
 
 # Not diffusers' own file name: its loader would fill the absent attentions with random numbers, with a mere log.
 WEIGHTS_NAME = "null_text_unet.safetensors"
@@ -55,12 +56,13 @@ def is_null_text(unet: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def null_text_features(unet: Any, text_features: Tensor, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
+def null_text_features(unet: Any, told: Condition, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
     """E for every block: the mean over samples and positions of its cross-attention's output.
 
     Args:
         unet: a trained text-conditional UNet2DConditionModel.
-        text_features: text-encoder output, optimised on the domain or plain, [1, tokens, width] or [B, ...].
+        told: text-encoder output, optimised on the domain or plain, [1, tokens, width] or [B, ...]; with pooled text
+            and sizes for SDXL.
         x_t: noisy latents of the domain [B, C, h, w], at timesteps t [B] drawn as in training.
     Returns:
         {block name: E [1, 1, C]} in float32.
@@ -75,8 +77,18 @@ def null_text_features(unet: Any, text_features: Tensor, x_t: Tensor, t: Tensor)
         for name, block in _text_blocks(unet).items()
     ]
     try:
-        text = text_features.expand(len(x_t), -1, -1).to(unet.device, unet.dtype)
-        unet(x_t.to(unet.device, unet.dtype), t.to(unet.device), encoder_hidden_states=text)
+        full = as_conditioning(told)
+        text, pooled, sizes = (
+            None if one is None else one.expand(len(x_t), *[-1] * (one.ndim - 1)).to(unet.device, unet.dtype)
+            for one in (full.text, full.pooled, full.time_ids)
+        )
+        added = None if pooled is None else {"text_embeds": pooled, "time_ids": sizes}
+        unet(
+            x_t.to(unet.device, unet.dtype),
+            t.to(unet.device),
+            encoder_hidden_states=text,
+            added_cond_kwargs=added,
+        )
     finally:
         for hook in hooks:
             hook.remove()

@@ -6,17 +6,53 @@ No guidance arithmetic here: the callable is a ``GuidedNoise``, or anything of i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..configs.errors import BadInput
+from ..configs.names import unknown_name
 from .schedules import NoiseSchedule, from_diffusers
 
 NoiseFunction = Callable[[Tensor, Tensor], Tensor]
 """(x_t [B, C, h, w], t [B]) -> eps [B, C, h, w]"""
+
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "dpm++-sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
+}
+"""Samplers by the names that people use: diffusers' class and what it is told beside the model's own settings."""
+
+
+def scheduler_named(name: str, own: Any) -> Any:
+    """A sampler on the noise schedule of a model's own scheduler.
+
+    Raises: BadInput for a name that is none of ``SCHEDULERS``.
+    """
+    import diffusers
+
+    if name not in SCHEDULERS:
+        raise unknown_name("scheduler", name, SCHEDULERS)
+    kind, options = SCHEDULERS[name]
+    return getattr(diffusers, kind).from_config(own.config, **options)
+
+
+def seeded_noise(
+    seeds: Sequence[int], shape: tuple[int, int, int], dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, list[torch.Generator]]:
+    """Unit normal noise [B, C, h, w] with one generator per sample: a seed gives its picture at any batch size.
+
+    Returns: the noise, and the generators for samplers that go on drawing.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.randn(shape, generator=g, dtype=dtype) for g in generators]), generators
 
 
 @torch.no_grad()
@@ -28,8 +64,9 @@ def sample(
     steps: int,
     start: Tensor | None = None,
     strength: float = 1.0,
+    mask: Tensor | None = None,
     eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
     callback: Callable[[int, int, Tensor], None] | None = None,
 ) -> Tensor:
     """Run a diffusers scheduler from noise to clean latents.
@@ -45,15 +82,19 @@ def sample(
         steps: sampling steps.
         start: clean latents to begin from (SDEdit, arxiv.org/abs/2108.01073), noised by ``latents``.
         strength: with ``start``, the part of the steps that is run; 1 forgets most of ``start``.
+        mask: with ``start``, where to paint anew: [1 or B, 1, h, w], 1 paints and 0 keeps ``start`` (inpainting
+            with an ordinary model, as in RePaint, arxiv.org/abs/2201.09865, without its resampling).
         eta: DDIM's randomness, ignored by schedulers without it.
-        generator: for schedulers that add noise.
+        generator: for schedulers that add noise; one, or one per sample.
         callback: called after each step with (steps done, steps in all, latents).
     Returns:
         Clean latents [B, C, h, w] in the dtype of ``latents``.
     Raises:
         BadInput: the scheduler cannot be used or was made for another noise schedule.
-        ValueError: steps or strength are out of range.
+        ValueError: steps or strength are out of range, or a mask has no ``start``.
     """
+    if mask is not None and start is None:
+        raise ValueError("A mask needs the start that it keeps.")
     if not 0 < strength <= 1:
         raise ValueError(f"strength is the part of the steps to run, above 0 and at most 1, not {strength}.")
     scheduler = _speaking_eps(scheduler, getattr(noise_fn, "schedule", None))
@@ -65,14 +106,20 @@ def sample(
 
     noise = latents.to(torch.float32 if latents.device.type == "mps" else torch.float64)
     x = noise * scheduler.init_noise_sigma
-    if start is not None:
-        x = scheduler.add_noise(start.to(noise), noise, timesteps[:1].expand(len(noise)))
+    start = None if start is None else start.to(noise)
+    mask = None if mask is None else mask.to(noise)
+    if start is not None and (
+        mask is None or strength < 1
+    ):  # a hole that is painted in full starts from noise
+        x = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
 
     options = _accepted(scheduler.step, eta=eta, generator=generator)
     for i, t in enumerate(timesteps):
         x_t = scheduler.scale_model_input(x, t)
-        eps = noise_fn(x_t, t.expand(len(x_t)))
+        eps = _fitting(noise_fn(x_t, t.expand(len(x_t))), x.shape[1], scheduler)
         x = scheduler.step(eps, t, x, return_dict=False, **options)[0]
+        if mask is not None and start is not None:
+            x = mask * x + (1 - mask) * _at_level(scheduler, start, noise, timesteps[i + 1 :])
         if callback is not None:
             callback(i + 1, len(timesteps), x)
     return x.to(latents.dtype)
@@ -93,6 +140,22 @@ def _speaking_eps(scheduler: Any, schedule: NoiseSchedule | None) -> Any:
             "load the scheduler from the model's own folder."
         )
     return copied
+
+
+def _fitting(output: Tensor, channels: int, scheduler: Any) -> Tensor:
+    """eps alone, or eps and the learned variance behind it where the scheduler reads that."""
+    if str(scheduler.config.get("variance_type", "")).startswith("learned"):
+        if output.shape[1] != 2 * channels:
+            raise BadInput(
+                "The sampler reads a learned variance, which this model does not give; use variance_type='fixed_small'."
+            )
+        return output
+    return output[:, :channels]
+
+
+def _at_level(scheduler: Any, start: Tensor, noise: Tensor, rest: Tensor) -> Tensor:
+    """The kept part as noisy as the next step expects, clean after the last one."""
+    return scheduler.add_noise(start, noise, rest[:1].expand(len(noise))) if len(rest) else start
 
 
 def _first_step(scheduler: Any, steps: int, strength: float) -> int:

@@ -1,0 +1,99 @@
+"""What a denoiser is told beside x_t and t: text, sizes, a class, pictures to follow.
+
+A plain tensor stands for text features alone, and None for no condition at all; ``Conditioning`` holds everything that
+the networks of Stable Diffusion, SDXL, DiT and ControlNet may take. First axes are 1 (the same for the whole batch) or
+B (one per sample).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A ControlNet (arxiv.org/abs/2302.05543) and the picture it follows.
+
+    Attributes:
+        network: a diffusers ``ControlNetModel`` for the same UNet.
+        picture: [1 or B, 3, H, W] in [0, 1], at the size of the pictures, not of the latents.
+        scale: factor on its residuals; 0 leaves the UNet alone.
+    """
+
+    network: Any
+    picture: Tensor
+    scale: float = 1.0
+
+    def rows(self, first: int, count: int, batch: int) -> Control:
+        """The part for samples first .. first + count."""
+        return replace(self, picture=rows_of(self.picture, first, count, batch))
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """Everything a network is told.
+
+    Attributes:
+        text: text features [1 or B, tokens, width].
+        pooled: SDXL's pooled text features [1 or B, width].
+        time_ids: SDXL's original size, crop and target size [1 or B, 6].
+        labels: DiT's class, whole numbers [1 or B].
+        controls: ControlNets whose residuals are added up.
+    """
+
+    text: Tensor | None = None
+    pooled: Tensor | None = None
+    time_ids: Tensor | None = None
+    labels: Tensor | None = None
+    controls: tuple[Control, ...] = ()
+
+    def rows(self, first: int, count: int, batch: int) -> Conditioning:
+        """The part for samples first .. first + count."""
+        told = {
+            name: value if value is None else rows_of(value, first, count, batch)
+            for name, value in (
+                ("text", self.text),
+                ("pooled", self.pooled),
+                ("time_ids", self.time_ids),
+                ("labels", self.labels),
+            )
+        }
+        return replace(self, **told, controls=tuple(c.rows(first, count, batch) for c in self.controls))  # pyright: ignore
+
+    def following(self, *controls: Control) -> Conditioning:
+        """The same with these controls added."""
+        return replace(self, controls=self.controls + controls)
+
+
+Condition = Tensor | Conditioning | None
+
+
+def as_conditioning(condition: Condition) -> Conditioning:
+    """A condition in full: a bare tensor is text."""
+    if isinstance(condition, Conditioning):
+        return condition
+    return Conditioning(text=condition)
+
+
+def rows_of(value: Tensor, first: int, count: int, batch: int) -> Tensor:
+    """The part of one tensor that belongs to samples first .. first + count.
+
+    Raises: ValueError when it holds neither 1 nor ``batch`` samples.
+    """
+    if len(value) == 1:
+        return value
+    if len(value) != batch:
+        raise ValueError(f"A condition holds 1 or {batch} samples, as the latents do, not {len(value)}.")
+    return value[first : first + count]
+
+
+def condition_rows(condition: Condition, first: int, count: int, batch: int) -> Condition:
+    """``rows_of`` for any condition."""
+    if condition is None:
+        return None
+    if isinstance(condition, Conditioning):
+        return condition.rows(first, count, batch)
+    return rows_of(condition, first, count, batch)
