@@ -38,7 +38,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     ranked = in_domain_noise(base, domain, [prompt], Weights(1.0, 1.0))
     gains = evidence(ranked, latents, ctx.generator("rank"))
-    scores = gains[TEXT] / gains[TEXT].abs().mean() + gains[DOMAIN] / gains[DOMAIN].abs().mean()
+    # By the text alone: every candidate is in the domain already, and the domain's evidence prefers the busiest paint.
+    scores = gains[TEXT] / gains[TEXT].abs().mean()
     subjects = [_subject(picture) for picture in pictures]
     order = sorted(
         range(len(pictures)), key=lambda i: float(scores[i]) - framing_fault(subjects[i]), reverse=True
