@@ -13,10 +13,8 @@ from slipcast.guidance import RECIPES, Branch, GuidedNoise, UNetPredictor, from_
 
 PROMPT = "a teapot"
 
+
 # diffusers hands tensors to numpy in the way numpy 1 liked.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory, tiny_unet) -> dict[str, Any]:
     """Everything of a pipeline but its scheduler."""

@@ -21,10 +21,8 @@ from slipcast.guidance.algebra import Guidance
 
 MEAN, VARIANCE = 0.7, 0.25
 
+
 # diffusers hands tensors to numpy in the way numpy 1 liked.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
 def scheduler(name: str = "DDIMScheduler", **options: Any) -> Any:
     import diffusers
 
