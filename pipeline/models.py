@@ -27,11 +27,19 @@ class ModelStore:
     """``base``, ``domain`` and ``lift`` of one configuration."""
 
     config: MakeConfig
+    allow_pickle: bool = False
 
     def folder(self, role: str) -> Path:
-        """Where a role's model lies: the alias ``starter``, or a folder. BadInput when it is not there."""
+        """Where a role's model lies: ``starter``, a folder, or for the base an alias. BadInput when it is not there."""
+        from ..systems.sources import resolve
+
         wanted = getattr(self.config, role)
-        path = STARTER / _FOLDERS[role] if wanted == "starter" else Path(wanted).expanduser()
+        if wanted == "starter":
+            path = STARTER / _FOLDERS[role]
+        elif role == "base":
+            return resolve(wanted, allow_pickle=self.allow_pickle)
+        else:
+            path = Path(wanted).expanduser()
         if not (path / _MARKERS[role]).is_file():
             where = (
                 "the starter models are not installed"

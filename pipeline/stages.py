@@ -97,7 +97,8 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("image", "10-image", ".image_stage:run", roles=("base", "domain")),
+    # Version 2: candidates are ranked by the text alone, with four draws of noise.
+    Stage("image", "10-image", ".image_stage:run", roles=("base", "domain"), version=2),
     Stage("lift", "20-lift", ".lift_stage:run", needs=("image",), roles=("lift_model",)),
     Stage(
         "refine",

@@ -7,22 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..configs.errors import BadInput
+from ..guidance.conditioning import Conditioning
+from ..guidance.networks import NetworkPredictor, UNetPredictor
 from ..guidance.null_text import load_null_text
-from ..guidance.predictors import UNetPredictor
-from .base import Base, fastest_dtype, weights_identity
+from ..guidance.offloading import seated
+from .base import Base, weights_identity
+from .devices import fastest_dtype, ready
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A loaded domain; its predictor (condition None) shares the base's latent space and noise schedule."""
+    """A loaded domain; its predictor shares the base's latent space and noise schedule, and is told no text."""
 
     name: str
     card: dict[str, Any]
     unet: Any
-    predictor: UNetPredictor
+    predictor: NetworkPredictor
+    condition: Conditioning
     identity: str
 
 
@@ -31,8 +33,6 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
 
     Raises: BadInput when the folder is no domain, or one of another base.
     """
-    from diffusers.models.attention_processor import AttnProcessor
-
     card_path = folder / "domain.json"
     try:
         card = json.loads(card_path.read_text())
@@ -46,15 +46,15 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
             f"the domain {name!r} was trained on other weights than those of the base {base.name!r}; "
             f"choose its base {card.get('base')!r} or train the domain anew"
         )
-    unet = load_null_text(folder, dtype=fastest_dtype(device), device=device).requires_grad_(False)
-    if device == "cpu":
-        unet.set_attn_processor(AttnProcessor())
-    unet = unet.to(memory_format=torch.channels_last)
+    rest = None if base.seat is None else base.seat.rest
+    unet = ready(load_null_text(folder, dtype=fastest_dtype(device)).requires_grad_(False), device, rest=rest)
     predictor = UNetPredictor(
         unet,
         schedule=base.predictor.schedule,
         prediction_type=base.predictor.prediction_type,
-        latent_space=base.name,
+        latent_space=base.predictor.latent_space,
         name=name,
     )
-    return Domain(name, card, unet, predictor, weights_identity(folder))
+    return Domain(
+        name, card, unet, seated(predictor, base.seat), base.unconditional, weights_identity(folder)
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..guidance.algebra import Branch
+from ..guidance.conditioning import Condition
 from ..guidance.evaluation import GuidedNoise
 from ..guidance.predictors import NoisePredictor
 from ..guidance.recipes import in_domain, interval
@@ -25,12 +26,22 @@ class Speaks(Protocol):
         """Its eps."""
         ...
 
+    @property
+    def condition(self) -> Condition:
+        """What it is told."""
+        ...
 
-class ReadsText(Speaks, Protocol):
+
+class ReadsText(Protocol):
     """What is needed of a base (``base.Base``)."""
 
-    def encode_text(self, prompts: list[str], /) -> Tensor:
-        """Text features [B, T, C]."""
+    @property
+    def predictor(self) -> NoisePredictor:
+        """Its eps."""
+        ...
+
+    def condition(self, prompts: Sequence[str], /) -> Condition:
+        """What it is told for each prompt."""
         ...
 
 
@@ -49,25 +60,31 @@ def in_domain_noise(base: ReadsText, domain: Speaks, prompts: Sequence[str], wei
     Args:
         prompts: one for the whole batch, or one per sample (view words and grounds differ in score distillation).
     """
-    null, *texts = base.encode_text(["", *prompts]).split(1)
+    null, texts = base.condition([""]), base.condition(list(prompts))
     return GuidedNoise(
         in_domain(
             Branch(UNCONDITIONAL, base.predictor, null),
-            (Branch(DOMAIN, domain.predictor, None), interval(weights.domain, 0.0, weights.domain_until)),
-            [(Branch(TEXT, base.predictor, torch.cat(texts)), weights.text)],
+            (
+                Branch(DOMAIN, domain.predictor, domain.condition),
+                interval(weights.domain, 0.0, weights.domain_until),
+            ),
+            [(Branch(TEXT, base.predictor, texts), weights.text)],
         )
     )
 
 
 @torch.no_grad()
-def evidence(guided: GuidedNoise, latents: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+def evidence(
+    guided: GuidedNoise, latents: Tensor, generator: torch.Generator, *, draws: int = 4
+) -> dict[str, Tensor]:
     """How much better text and domain explain a picture than the bare prior does, in nats per latent entry [B].
 
     The denoising errors of a diffusion model bound its likelihood (arxiv.org/abs/2303.16203, diffusion classifier);
-    the same noise is used for all branches. Both terms must be switched on in ``guided`` at these noise levels.
+    the same noise is used for all branches and ``draws`` noises are averaged per level: one is too few to tell two
+    good pictures apart. Both terms must be switched on in ``guided`` at these noise levels.
     """
     gains = {TEXT: torch.zeros(len(latents)), DOMAIN: torch.zeros(len(latents))}
-    levels = [round(fraction * len(guided.schedule)) for fraction in (0.3, 0.45, 0.6, 0.75)]
+    levels = [round(fraction * len(guided.schedule)) for fraction in (0.3, 0.45, 0.6, 0.75)] * draws
     for level in levels:
         t = torch.full((len(latents),), level)
         noise = torch.randn(latents.shape, generator=generator)

@@ -1,5 +1,8 @@
 """Real diffusers pipelines with tiny random networks of a few thousand numbers: SD 1, SD 2, SDXL, DiT, ControlNet."""
 
+# pyright: reportArgumentType=false
+# diffusers annotates the types of its defaults ("tuple[int]"), not the types that it takes.
+
 from __future__ import annotations
 
 import json

@@ -21,7 +21,7 @@ class GaussianBase:
     def predictor(self):
         return TextGaussian()
 
-    def encode_text(self, prompts):
+    def condition(self, prompts):
         return torch.tensor([float(prompt or 0) for prompt in prompts]).view(-1, 1, 1)
 
 
@@ -44,6 +44,7 @@ class TextGaussian:
 @dataclass
 class GaussianDomain:
     predictor: GaussianPredictor
+    condition: None = None
 
 
 def models():

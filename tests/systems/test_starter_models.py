@@ -39,7 +39,7 @@ def test_cfg_equals_diffusers_on_the_starter(base):
         ["", PROMPT], padding="max_length", truncation=True, return_tensors="pt"
     ).input_ids
     null, text = pipeline.text_encoder(words)[0].split(1)
-    from slipcast.guidance.predictors import UNetPredictor
+    from slipcast.guidance.networks import UNetPredictor
 
     predictor = UNetPredictor(
         pipeline.unet,
