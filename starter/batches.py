@@ -49,9 +49,11 @@ class Pictures:
         return self.draw(batch, generator)[0]
 
     def caption(self, row: int, ground: np.ndarray, rng: np.random.Generator) -> str:
+        """A wording for one picture over one ground [3] in [0, 255], or none for ``CAPTION_DROPOUT`` of them."""
+        return "" if rng.random() < CAPTION_DROPOUT else self.wording(row, ground, rng)
+
+    def wording(self, row: int, ground: np.ndarray, rng: np.random.Generator) -> str:
         """A wording for one picture over one ground [3] in [0, 255]."""
-        if rng.random() < CAPTION_DROPOUT:
-            return ""
         owner = int(self.arrays["object"][row])
         return random_caption(
             rng,

@@ -1,4 +1,4 @@
-"""The recipe of the starter models: data, codec, prior, domain, image-to-3D, judge. Every step resumes.
+"""The recipe of the starter models: data, codec, prior, domain, control, image-to-3D, judge. Every step resumes.
 
 ``slipcast starter build --preset cpu`` makes everything from nothing; what is finished is kept, so that more minutes
 later go on training from the last checkpoints.
@@ -15,7 +15,7 @@ from ..configs.errors import BadInput
 from ..systems.training import Budget
 
 WORKERS = 2  # processes that make data
-SHARES = {"codec": 0.05, "prior": 0.55, "domain": 0.1, "lift": 0.24, "judge": 0.06}
+SHARES = {"codec": 0.05, "prior": 0.47, "domain": 0.1, "control": 0.12, "lift": 0.2, "judge": 0.06}
 """How the training minutes are split; making the data comes on top (about 12 minutes on two cores)."""
 
 
@@ -133,6 +133,15 @@ def _domain(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     ]
 
 
+def _control(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
+    from .train_control import evaluate_control, train_control
+
+    prior, control = out / "weights/prior", out / "weights/control-canny"
+    calmer = replace(budget, learning_rate=0.4 * budget.learning_rate)
+    card = train_control(out / "data/prior", prior, out / "train/control", control, calmer)
+    return card["training"] | {"edges": evaluate_control(control, prior, out / "data/test")}
+
+
 def _lift(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     from .generator.families import POTTERY
     from .train_lift import evaluate_lift, train_lift
@@ -151,7 +160,14 @@ def _judge(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     return _last(out / "train/judge") | {"accuracy": evaluate_judge(judge, out / "data/test")}
 
 
-STEPS = {"codec": _codec, "prior": _prior, "domain": _domain, "lift": _lift, "judge": _judge}
+STEPS = {
+    "codec": _codec,
+    "prior": _prior,
+    "domain": _domain,
+    "control": _control,
+    "lift": _lift,
+    "judge": _judge,
+}
 
 
 def _last(work: Path) -> dict[str, Any]:

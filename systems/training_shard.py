@@ -152,6 +152,18 @@ class Shard:
         os.replace(partial, self.folder / f"checkpoint-{self.rank}.safetensors")
 
 
+def begin_from(modules: Mapping[str, nn.Module], folder: Path) -> None:
+    """Let a training that has not begun yet start from trained networks instead of random ones; clock at 0."""
+    if any(folder.glob("checkpoint-*.safetensors")):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    masters = masters_of(modules)
+    tensors = {f"master/{n}": m for n, m in masters.items()} | {f"average/{n}": m for n, m in masters.items()}
+    partial = folder / "checkpoint-0.partial"
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, partial)
+    os.replace(partial, folder / "checkpoint-0.safetensors")
+
+
 def load_checkpoint(folder: Path) -> dict[str, Tensor]:
     """All workers' parts together, keyed by parameter name: any number of workers can go on from them."""
     tensors: dict[str, Tensor] = {}

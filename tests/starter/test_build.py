@@ -1,9 +1,11 @@
-"""The whole recipe from nothing, as small as it goes: data, codec, prior, domain, lift, judge, and a second call."""
+"""The whole recipe from nothing, as small as it goes: from data to judge, and a second call."""
 
 import json
 from dataclasses import replace
 
 import pytest
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import MakeConfig
@@ -49,11 +51,32 @@ def test_every_model_is_there_and_loads_as_the_shipped_ones_do(built):
     assert store.lift.resolution == 64
 
 
+def test_the_control_fits_the_prior_and_has_left_zero(built):
+    _, weights = built
+    prior = UNet2DConditionModel.from_pretrained(weights / "prior" / "unet")
+    control = ControlNetModel.from_pretrained(weights / "control-canny")
+    latents, t, text, edges = (
+        torch.ones(1, 16, 16, 16),
+        torch.tensor([5]),
+        torch.ones(1, 3, 256),
+        torch.ones(1, 3, 128, 128),
+    )
+    down, middle = control(latents, t, text, edges, return_dict=False)
+    plain = prior(latents, t, text).sample
+    followed = prior(
+        latents, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
+    ).sample
+    assert plain.shape == followed.shape
+    assert not torch.equal(plain, followed)
+
+
 def test_the_report_tells_every_step(built):
     out, _ = built
     told = json.loads((out / "report.json").read_text())
-    assert list(told) == ["codec", "prior", "domain", "lift", "judge"]
+    assert list(told) == ["codec", "prior", "domain", "control", "lift", "judge"]
     assert told["prior"]["step"] == 2
+    assert told["control"]["steps"] == 2
+    assert all(0 <= told["control"]["edges"]["with"][key] <= 1 for key in ("distance", "f1"))
     assert 0 <= told["lift"]["iou"]["mean"] <= 1
 
 
