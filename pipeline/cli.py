@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_image import image
 from .console import exit_codes
 
 if TYPE_CHECKING:
@@ -110,6 +111,30 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
             for name, record in result.records.items()
         },
     }
+
+
+app.command()(image)
+
+
+@app.command()
+def fetch(
+    name: Annotated[
+        str | None, typer.Argument(help="An alias or a hub id; without it the aliases are listed.")
+    ] = None,
+    full_precision: Annotated[
+        bool, typer.Option("--full-precision", help="Weights in float32 even where there are fp16 ones.")
+    ] = False,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Take pickled weights where there are no others.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Download a model for offline use. The last line printed is its folder."""
+    with exit_codes(debug=debug):
+        from .fetch import fetch_command
+
+        fetch_command(name, as_json, full_precision=full_precision, allow_pickle=allow_pickle)
 
 
 @app.command()

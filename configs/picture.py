@@ -1,0 +1,127 @@
+"""Settings of ``slipcast image``: a YAML file (``--spec``) and command-line options fill the same typed fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from .errors import BadInput
+from .names import unknown_name
+from .schema import setting
+
+
+@dataclass
+class ExtraCondition:
+    """One more condition of a complex prompt: its own words, and possibly its own model and controls."""
+
+    prompt: str = setting("", "What it asks for; empty is the unconditional prompt.")
+    weight: float = setting(1.0, "Weight of its term.")
+    model: str | None = setting(None, "A LoRA, checkpoint or domain that says it; the base if left out.")
+    control: list[str] = setting([], "Spatial controls of this condition alone, such as canny:edges.png.")
+
+
+@dataclass
+class PictureConfig:
+    """What ``slipcast image`` draws, and how."""
+
+    prompt: str = setting("", "What to draw; for DiT the name or number of a class.")
+    recipe: str = setting("in_domain", "Which guidance: a name of guidance.recipes.RECIPES.")
+    base: str = setting("starter", "The frozen prior: an alias, a hub id or a folder in diffusers' layout.")
+    domain: str = setting("starter", "The domain: 'starter' or a folder with domain.json.")
+    model: str | None = setting(None, "A custom model of the base: LoRA, checkpoint or domain.")
+    negative: list[str] = setting([], "Prompts to stay away from.")
+    wanted: dict[str, float] = field(default_factory=dict)
+    """Further prompts that must hold too, with their weights (recipe composable)."""
+    unwanted: dict[str, float] = field(default_factory=dict)
+    """Prompts that must not hold, with their weights (recipe composable)."""
+    conditions: dict[str, ExtraCondition] = field(default_factory=dict)
+    """Further conditions by name (recipe in_domain): prompts, models and controls of their own."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Weights of the recipe's terms by name; what is left out keeps the recipe's default."""
+    until: dict[str, float] = field(default_factory=dict)
+    """Noise fraction up to which a term is on, by name (guidance interval); 1 is always on."""
+    balance: float | None = setting(
+        None, "Total weight to share between domain and text by the length of their differences."
+    )
+    control: list[str] = setting([], "Spatial controls, such as canny:edges.png or depth:map.png.")
+    control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    edit: str | None = setting(None, "Picture to start from (SDEdit).")
+    strength: float = setting(0.6, "How much of the way back to noise an edited picture goes, above 0 to 1.")
+    mask: str | None = setting(None, "Picture whose white parts are painted anew, black parts kept.")
+    scheduler: str = setting("dpm++", "Sampler: a name of guidance.sampling.SCHEDULERS.")
+    steps: int = setting(25, "Denoising steps.")
+    seed: int = setting(0, "Seed of the first picture; the next ones count up.")
+    count: int = setting(4, "How many pictures.")
+    size: int | None = setting(None, "Pixels along each side; the model's own size if left out.")
+
+
+_LIMITS = {"steps": (1, 1000), "count": (1, 256), "strength": (1e-6, 1.0), "seed": (0, 2**63 - 257)}
+
+
+def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig:
+    """The settings of a YAML file, if there is one, and over them what was given on the command line.
+
+    Raises: BadInput for an unreadable file, an unknown setting (with the nearest one), a wrong type, or a number that
+        is out of range.
+    """
+    merged = OmegaConf.structured(PictureConfig)
+    for source, layer in ((str(spec), _read(spec) if spec else {}), ("the command line", dict(given))):
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.create(layer))
+        except ConfigKeyError as error:
+            key = str(error.full_key or error.key)
+            known = [item.name for item in fields(ExtraCondition if "." in key else PictureConfig)]
+            raise BadInput(
+                f"{unknown_name('setting', key.rpartition('.')[2], known)} (in {source})"
+            ) from error
+        except OmegaConfBaseException as error:
+            key = str(error.full_key or error.key)
+            raise BadInput(
+                f"the setting {key} in {source} has an unusable value: {_first_line(error)}"
+            ) from error
+    config = cast(PictureConfig, OmegaConf.to_object(merged))
+    for name, (low, high) in _LIMITS.items():
+        value = getattr(config, name)
+        if not low <= value <= high:
+            raise BadInput(f"{name} lies between {low:g} and {high:g}, not {value}")
+    return config
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}; --spec expects a YAML file")
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except Exception as error:  # YAML's and OmegaConf's own kinds, and files that are no text
+        raise BadInput(f"{path} is not a readable YAML file: {_first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} should hold 'setting: value' lines, not a {type(content).__name__}")
+    return content
+
+
+def parse_weights(pairs: list[str], option: str) -> dict[str, float]:
+    """``name=number`` pairs of the command line.
+
+    Raises: BadInput when one is not such a pair, or the number is not finite.
+    """
+    found: dict[str, float] = {}
+    for pair in pairs:
+        name, equals, text = pair.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not equals or not name or not abs(value) < float("inf"):
+            raise BadInput(f"{option} expects name=number, such as domain=3.5, not {pair!r}")
+        found[name] = value
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
