@@ -160,6 +160,12 @@ def starter_build(
     out: Annotated[
         Path | None, typer.Option(help="Folder for data, checkpoints and weights.", show_default=False)
     ] = None,
+    from_shipped: Annotated[
+        bool,
+        typer.Option(
+            "--from-shipped", help="Train the shipped models further instead, on objects new to them."
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Make the starter models again from nothing. A stopped build goes on where it was."""
@@ -171,7 +177,7 @@ def starter_build(
         from ..starter.build import build
 
         with contextlib.redirect_stdout(sys.stderr):
-            weights = build(preset, minutes=minutes, out=out)
+            weights = build(preset, minutes=minutes, out=out, from_shipped=from_shipped)
         print(weights)
 
 

@@ -1,12 +1,14 @@
 """The recipe of the starter models: data, codec, prior, domain, control, image-to-3D, judge. Every step resumes.
 
 ``slipcast starter build --preset cpu`` makes everything from nothing; what is finished is kept, so that more minutes
-later go on training from the last checkpoints.
+later go on training from the last checkpoints. ``--from-shipped`` goes on from the package's own weights instead, on
+objects that they have not seen.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ class DataSet:
     objects: int
     views: int
     seed: int
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,37 @@ PRESETS = {
 }
 
 
-def build(preset: str = "cpu", *, minutes: float | None = None, out: Path | None = None) -> Path:
+SHIPPED = Path(__file__).resolve().parent / "weights"
+GO_ON = Preset(
+    60.0,
+    {
+        "prior": DataSet("prior", 2560, 8, 0, skip=5120),
+        "domain": DataSet("domain", 1280, 8, 0, skip=1280),
+        "test": _SETS["test"],
+    },
+    (96, 192),
+    Budget(batch=32, workers=2, learning_rate=7e-4),
+)
+"""Further training of the shipped models: objects after those of the cpu preset, a calmer rate."""
+
+
+def build(
+    preset: str = "cpu", *, minutes: float | None = None, out: Path | None = None, from_shipped: bool = False
+) -> Path:
     """Make data and models under ``out`` (default: ./starter-build) and return the folder of the weights.
 
     The weights in use are those inside the package; copy ``out/weights`` over them, or name its folders in a config.
 
+    Args:
+        from_shipped: train the package's prior and image-to-3D network further and grow domain and control from the
+            new prior; codec and judge stay as they are, so that figures can be compared.
     Raises:
-        BadInput: an unknown preset, or the gpu preset without CUDA.
+        BadInput: an unknown preset, the gpu preset without CUDA or from shipped weights.
     """
     if preset not in PRESETS:
         raise BadInput(f"the preset is one of {', '.join(PRESETS)}, not {preset!r}")
+    if from_shipped and preset != "cpu":
+        raise BadInput("the shipped networks have the sizes of the cpu preset; leave --preset out")
     chosen = PRESETS[preset]
     if chosen.budget.device == "cuda":
         import torch
@@ -73,15 +97,40 @@ def build(preset: str = "cpu", *, minutes: float | None = None, out: Path | None
         if not torch.cuda.is_available():
             raise BadInput("the gpu preset needs a CUDA GPU and a CUDA build of torch; use --preset cpu here")
     out = (out or Path("starter-build")).resolve()
-    total = minutes if minutes is not None else chosen.minutes
+    steps = list(SHARES)
+    if from_shipped:
+        chosen, steps = GO_ON, ["prior", "domain", "control", "lift"]
+        begin_from_shipped(out)
+    total = (minutes if minutes is not None else chosen.minutes) / sum(SHARES[step] for step in steps)
     for name, data in chosen.sets.items():
         make_data(out / "data" / name, data, workers=WORKERS)
     reports: dict[str, Any] = {}
-    for step in SHARES:
+    for step in steps:
         reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
         (out / "report.json").write_text(json.dumps(reports, indent=2))
     forget_paths(out / "weights")
     return out / "weights"
+
+
+def begin_from_shipped(out: Path) -> None:
+    """Lay the package's codec and judge into a build folder, and its prior and lift as checkpoints to go on from."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    from ..systems.devices import quiet_libraries
+    from ..systems.lift import LiftNetwork
+    from ..systems.training_shard import begin_from
+
+    for source, target in (("prior/vae", "codec"), ("judge", "weights/judge")):
+        shutil.copytree(SHIPPED / source, out / target, dirs_exist_ok=True)
+    with quiet_libraries():
+        unet, lift = (
+            UNet2DConditionModel.from_pretrained(SHIPPED / "prior/unet"),
+            LiftNetwork.from_pretrained(SHIPPED / "lift"),
+        )
+        text_encoder = CLIPTextModel.from_pretrained(SHIPPED / "prior/text_encoder")
+    begin_from({"unet": unet, "text_encoder": text_encoder}, out / "train/prior")
+    begin_from({"lift": lift}, out / "train/lift")
 
 
 def forget_paths(weights: Path) -> None:
@@ -96,7 +145,13 @@ def make_data(folder: Path, data: DataSet, *, workers: int) -> None:
     from .dataset import build_with_progress
 
     build_with_progress(
-        folder, split=data.split, count=data.objects, views=data.views, seed=data.seed, workers=workers
+        folder,
+        split=data.split,
+        count=data.objects,
+        views=data.views,
+        seed=data.seed,
+        skip=data.skip,
+        workers=workers,
     )
 
 

@@ -143,6 +143,7 @@ def build_shards(
     count: int,
     views: int = 8,
     seed: int = 0,
+    skip: int = 0,
     workers: int = 1,
     size: int = 128,
     shard_objects: int = SHARD_OBJECTS,
@@ -150,22 +151,25 @@ def build_shards(
     """Make what is missing of a data set; yields the number of finished objects, at first and after every shard.
 
     Args: split: 'prior', 'domain', or 'judge' (every noun in either look, for metrics only);
-        count: objects; views: pictures of each; workers: processes (1: this one).
+        count: objects; views: pictures of each; workers: processes (1: this one);
+        skip: objects of this seed to leave out at the beginning, whole shards of them.
     Raises: BadInput when the folder holds another recipe. A generator: exhaust it.
     """
     if split not in SPLITS:
         raise BadInput(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     if count < 1 or views < 1 or workers < 1:
         raise BadInput(f"count, views and workers must be at least 1, not {count}, {views} and {workers}")
+    if skip < 0 or skip % shard_objects:
+        raise BadInput(f"skip must be a multiple of {shard_objects}, not {skip}")
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(split, views, seed, size)
     _settle_recipe(out_dir, recipe, count)
     missing: list[tuple[Path, Recipe, int, int]] = []
-    for first in range(0, count, shard_objects):
+    for first in range(skip, skip + count, shard_objects):
         path, here = (
             out_dir / f"shard_{first // shard_objects:05d}.safetensors",
-            min(shard_objects, count - first),
+            min(shard_objects, skip + count - first),
         )
         if _objects_in(path) != here:
             missing.append((path, recipe, first, here))

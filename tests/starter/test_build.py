@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
+from safetensors.torch import load_file
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import MakeConfig
@@ -94,3 +96,20 @@ def test_a_second_call_makes_nothing_new(built, monkeypatch):
 def test_an_unknown_preset_is_bad_input(tmp_path):
     with pytest.raises(BadInput, match="cpu, gpu"):
         build.build("tpu", out=tmp_path)
+
+
+def test_going_on_from_the_shipped_models_begins_with_their_weights(built, tmp_path, monkeypatch):
+    shipped = built[1]
+    # One step at a rate of nothing: what comes out is what went in.
+    still = replace(TINY, budget=replace(TINY.budget, steps=1, learning_rate=0.0))
+    monkeypatch.setattr(build, "GO_ON", still)
+    monkeypatch.setattr(build, "SHIPPED", shipped)
+    monkeypatch.setattr(build, "WORKERS", 1)
+    weights = build.build("cpu", out=tmp_path, from_shipped=True)
+    assert {path.name for path in weights.iterdir()} == {path.name for path in shipped.iterdir()}
+    for part in ("prior/unet", "prior/vae", "lift", "judge"):
+        file = Path(part) / "diffusion_pytorch_model.safetensors"
+        made, before = load_file(weights / file), load_file(shipped / file)
+        assert all(torch.equal(made[name], before[name]) for name in before), part
+    with pytest.raises(BadInput, match="leave --preset out"):
+        build.build("gpu", out=tmp_path, from_shipped=True)

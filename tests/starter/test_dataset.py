@@ -58,6 +58,13 @@ def test_a_finished_build_is_left_alone(whole):
     assert before == {path: path.stat().st_mtime_ns for path in whole.glob("shard_*")}
 
 
+def test_later_objects_are_the_same_without_the_earlier_ones(whole, tmp_path):
+    assert build(tmp_path, skip=2, count=3) == [0, 2, 3]
+    assert shard_bytes(tmp_path) == {k: v for k, v in shard_bytes(whole).items() if "00000" not in k}
+    with pytest.raises(BadInput, match="multiple of 2"):
+        build(tmp_path, skip=1)
+
+
 def test_another_recipe_is_refused(whole):
     with pytest.raises(BadInput, match="another recipe"):
         build(whole, seed=4)
