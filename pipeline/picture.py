@@ -25,7 +25,8 @@ from ..systems.base import Base, load_base
 from ..systems.custom import load_custom
 from ..systems.domain import load_domain
 from ..systems.picture_balance import balanced
-from ..systems.picture_guidance import PICTURE_RECIPES, Extra, Ingredients, picture_guidance
+from ..systems.picture_branches import Extra, Ingredients
+from ..systems.picture_guidance import picture_guidance, recipe_named
 from ..systems.pictures import read_mask, read_picture
 from ..systems.spatial_control import load_controls
 from .explain import explain
@@ -74,8 +75,9 @@ def plan_pictures(
 
     Raises: BadInput for names, sizes or files that do not fit.
     """
-    if config.recipe not in PICTURE_RECIPES:
-        picture_guidance(config.recipe, None, {})  # pyright: ignore[reportArgumentType] - for its sentence
+    recipe = recipe_named(config.recipe)
+    if config.balance is not None and config.recipe != "in_domain":
+        raise BadInput("--balance shares a weight between domain and text; it needs the recipe in_domain")
     seat = OneAtATime(device) if low_memory else None
     store = ModelStore(MakeConfig(base=config.base, domain=config.domain), allow_pickle)
     base = load_base(
@@ -120,7 +122,7 @@ def plan_pictures(
     guidance = picture_guidance(config.recipe, made, weights, config.until)
     scheduler.set_timesteps(config.steps)
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
-    told = explain(guidance, times, PICTURE_RECIPES[config.recipe].formula)
+    told = explain(guidance, times, recipe.formula)
     identities = {"base": base.identity} | ({"domain": domain.identity} if domain else {})
     return Plan(config, base, guidance, scheduler, size, identities, weights, told, start, mask)
 

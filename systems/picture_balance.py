@@ -11,7 +11,7 @@ from ..guidance.balance import balance
 from ..guidance.evaluation import GuidedNoise
 from ..guidance.recipes import cfg
 from ..guidance.sampling import sample, seeded_noise
-from .picture_guidance import Ingredients
+from .picture_branches import Ingredients
 
 _STEPS, _PICTURES = 8, 2
 
@@ -24,7 +24,7 @@ def balanced(
     Measured along a short trajectory of plain guidance at weight ``total``, from seeds of its own.
     """
     noise, generators = seeded_noise(range(10**6, 10**6 + _PICTURES), latent_shape)
-    plain, seen = GuidedNoise(cfg(made.null, made.text, total)), list[tuple[Tensor, Tensor]]()
+    plain, seen = GuidedNoise(cfg(made.start, made.text, total)), list[tuple[Tensor, Tensor]]()
 
     def noted(x_t: Tensor, t: Tensor) -> Tensor:
         seen.append((x_t.float(), t))
@@ -32,5 +32,5 @@ def balanced(
 
     with torch.no_grad():
         sample(noted, scheduler, noise, steps=_STEPS, generator=generators)
-    weights = balance(made.null, made.text, [made.in_domain, made.text], seen, total=total)
+    weights = balance(made.start, made.text, [made.in_domain, made.text], seen, total=total)
     return dict(zip(("domain", "text"), (round(w, 3) for w in weights), strict=True))

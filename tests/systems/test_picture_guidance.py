@@ -10,13 +10,8 @@ import torch
 
 from slipcast.configs.errors import BadInput
 from slipcast.guidance import RECIPES, GaussianPredictor, GuidedNoise, NoiseSchedule
-from slipcast.systems.picture_guidance import (
-    PICTURE_RECIPES,
-    STARTER_WEIGHTS,
-    Extra,
-    Ingredients,
-    picture_guidance,
-)
+from slipcast.systems.picture_branches import Extra, Ingredients
+from slipcast.systems.picture_guidance import PICTURE_RECIPES, STARTER_WEIGHTS, picture_guidance
 
 SCHEDULE = NoiseSchedule(torch.linspace(0.999, 0.01, 100))
 X_T, T = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 80])
@@ -44,9 +39,11 @@ class TextFree:
 DOMAIN = TextFree(GaussianPredictor(5.0, 1.0, SCHEDULE, "toy"))
 
 
+CUSTOM = {"model": Model("custom", 0.5)}
+
+
 def made(**more: Any) -> Ingredients:
-    options: dict[str, Any] = dict(base=Model(), prompt="cat", domain=DOMAIN, model=Model("custom", 0.5))
-    return Ingredients(**options | more)
+    return Ingredients(**dict[str, Any](base=Model(), prompt="cat", domain=DOMAIN) | more)
 
 
 def said(mean: float) -> torch.Tensor:
@@ -71,10 +68,10 @@ FORMULAS = {
         {"extras": {"style": Extra("red", 0.5, Model("other", 10.0)), "more": Extra("dog", 2.0)}},
         1.5 * 5 + 2 * 1 + 0.5 * 13 + 2 * -2,
     ),
-    "rectified": ({"model": 3.0}, {}, 3 * 1.5),
-    "domain_guidance": ({"model": 1.5}, {}, 1.5 * 1.5),
-    "class_and_domain": ({"class": 2.0, "domain": 3.0}, {}, 2 * (1.5 - 0.5) + 3 * 0.5),
-    "autoguidance": ({"text": 2.0}, {}, 1.5 + 2 * (1 - 1.5)),
+    "rectified": ({"model": 3.0}, CUSTOM, 3 * 1.5),
+    "domain_guidance": ({"model": 1.5}, CUSTOM, 1.5 * 1.5),
+    "class_and_domain": ({"class": 2.0, "domain": 3.0}, CUSTOM, 2 * (1.5 - 0.5) + 3 * 0.5),
+    "autoguidance": ({"text": 2.0}, CUSTOM, 1.5 + 2 * (1 - 1.5)),
     # One dimension of change only: a negative along it has no perpendicular part.
     "perp_neg": ({"text": 3.0, "negative": 2.0}, {"negatives": ("dog",)}, 3.0),
 }
@@ -97,6 +94,15 @@ def test_defaults_are_the_recipes_and_the_starters_own() -> None:
     )
 
 
+def test_a_negative_prompt_takes_the_place_of_the_unconditional_branch() -> None:
+    away = {"negatives": ("dog",)}
+    torch.testing.assert_close(
+        mean_of(picture_guidance("cfg", made(**away), {"text": 3.0})), said(-2 + 3 * 3)
+    )
+    guidance = picture_guidance("in_domain", made(**away), {"domain": 1.5, "text": 2.0})
+    torch.testing.assert_close(mean_of(guidance), said(-2 + 1.5 * 7 + 2 * 3))
+
+
 def test_a_term_is_off_above_its_end() -> None:
     guidance = picture_guidance("in_domain", made(), {"domain": 1.0, "text": 2.0}, {"domain": 0.5})
     on, off = said(5 + 2), said(2.0)
@@ -104,7 +110,7 @@ def test_a_term_is_off_above_its_end() -> None:
 
 
 def test_the_domain_stands_in_for_a_model() -> None:
-    guidance = picture_guidance("domain_guidance", made(model=None), {"model": 1.5})
+    guidance = picture_guidance("domain_guidance", made(), {"model": 1.5})
     torch.testing.assert_close(mean_of(guidance), said(7.5))
 
 
@@ -118,8 +124,12 @@ def test_the_domain_stands_in_for_a_model() -> None:
         ("negative_prompt", {}, {}, "give --negative"),
         ("negative_prompt", {"negatives": ("dog", "red")}, {}, "composable or perp_neg"),
         ("perp_neg", {}, {}, "give --negative"),
-        ("class_and_domain", {"model": None}, {}, "reads prompts"),
-        ("autoguidance", {"model": None}, {}, "worse model"),
+        ("class_and_domain", {}, {}, "reads prompts"),
+        ("autoguidance", {}, {}, "worse model"),
+        ("cfg", CUSTOM, {}, r"does not use --model; choose rectified or domain_guidance or class"),
+        ("in_domain", {"wanted": {"red": 1.0}}, {}, "does not use --and; choose composable"),
+        ("composable", {"negatives": ("dog",)}, {}, "does not use --negative"),
+        ("perp_neg", {"negatives": ("dog",), "extras": {"a": Extra("red", 1.0)}}, {}, "not use conditions"),
         ("in_domain", {"extras": {"text": Extra("red", 1.0)}}, {}, "different names"),
     ],
 )
