@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -20,17 +22,19 @@ class Pictures:
 
     Backgrounds vary because score distillation renders over many: a model that has seen one ground only would let the
     object melt into it.
+
+    Args: folder: shards; materials: whether captions may name the material.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, materials: bool = True) -> None:
+        self.folder, self.materials = folder, materials
         keys = ("rgba", "azimuth_rad", "elevation_rad", "object", "noun", "material")
         self.arrays, self.info = load_shards(folder, keys)
         self.rgba: np.ndarray = self.arrays["rgba"]
 
-    def __reduce__(self) -> tuple[type[Pictures], tuple[Path]]:
+    def __reduce__(self) -> Any:
         """Workers open the shards themselves: pictures are not sent between processes."""
-        return Pictures, (self.folder,)
+        return functools.partial(Pictures, materials=self.materials), (self.folder,)
 
     def __len__(self) -> int:
         return len(self.rgba)
@@ -58,7 +62,7 @@ class Pictures:
         return random_caption(
             rng,
             self.info["nouns"][int(self.arrays["noun"][owner])],
-            self.info["materials"][int(self.arrays["material"][owner])],
+            self.info["materials"][int(self.arrays["material"][owner])] if self.materials else "",
             float(np.degrees(self.arrays["azimuth_rad"][row])),
             float(np.degrees(self.arrays["elevation_rad"][row])),
             ground,

@@ -9,7 +9,6 @@ edges will be more or fewer than ours.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from ..systems.base import load_base
 from ..systems.devices import quiet_libraries, ready
 from ..systems.domain_training import noised
 from ..systems.edges import canny, edge_f1
-from ..systems.training import Budget, train
+from ..systems.training import Budget, began_elsewhere, outcome, train
 from .batches import Pictures, composite, random_backgrounds
 from .generator.objects import PORCELAIN
 from .train_prior import NOISE_SHIFT
@@ -102,26 +101,17 @@ def train_control(shards: Path, prior: Path, work: Path, out: Path, budget: Budg
     Beside the network lies control.json; its content is returned. A control belongs to its prior: other weights there
     make a new start.
     """
-    base, grown_from = load_base(prior, name="starter"), work / "base.txt"
-    if not grown_from.exists() or grown_from.read_text() != base.identity:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        grown_from.write_text(base.identity)
+    base = load_base(prior, name="starter")
+    began_elsewhere(work, base.identity)
     control = train(ControlTask(shards, prior), work, budget, label="control canny")["control"]
     assert isinstance(control, ControlNetModel)
     control.half().save_pretrained(out)
-    last = json.loads((work / "log.jsonl").read_text().splitlines()[-1])
     card = {
         "kind": "canny",
         "base": base.name,
         "base_identity": base.identity,
         "licence": "Apache-2.0",
-        "training": {
-            "steps": last["step"],
-            "seconds": last["seconds"],
-            "loss": last["loss"],
-            "batch": budget.batch * budget.workers,
-        },
+        "training": outcome(work, budget),
     }
     (out / "control.json").write_text(json.dumps(card, indent=2) + "\n")
     return card

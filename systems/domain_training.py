@@ -8,7 +8,6 @@ text-free UNet is trained on the domain's pictures. No caption is read after the
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from ..guidance.null_text import load_null_text, make_null_text, null_text_features, save_null_text
 from ..guidance.schedules import NoiseSchedule
 from .base import Base
-from .training import Budget, train
+from .training import Budget, began_elsewhere, outcome, train
 
 
 class PictureSource(Protocol):
@@ -114,9 +113,8 @@ def train_domain(
     base: Base, pictures: PictureSource, recipe: DomainRecipe, work: Path, out: Path, budget: Budget
 ) -> dict[str, Any]:
     """Train (or go on training) a domain and write its folder: domain.json and the null-text UNet, float16."""
-    start, grown_from = work / "start", work / "base.txt"
-    if not grown_from.exists() or grown_from.read_text() != base.identity:
-        shutil.rmtree(work, ignore_errors=True)  # a domain grows from its base: another base, another start
+    start, features_note = work / "start", work / "features.json"
+    if began_elsewhere(work, base.identity) or not features_note.exists():
         features, losses = optimise_text_features(base, pictures, recipe, seed=budget.seed)
         generator = torch.Generator().manual_seed(budget.seed)
         latents = base.encode(pictures.draw_pictures(64, generator) / 2 + 0.5)
@@ -125,12 +123,10 @@ def train_domain(
             base.pipeline.unet, null_text_features(base.pipeline.unet, features, noisy, t)
         )
         save_null_text(null_text.float().requires_grad_(True), start)
-        (work / "features.json").write_text(json.dumps({"losses": losses}))
-        grown_from.write_text(base.identity)
+        features_note.write_text(json.dumps({"losses": losses}))
     task = DomainTask(start, pictures, base.pipeline.vae, base.predictor.schedule, recipe.noise_shift)
     unet = train(task, work, budget, label=f"domain {recipe.name}")["unet"]
     save_null_text(unet, out, dtype=torch.float16)
-    last = json.loads((work / "log.jsonl").read_text().splitlines()[-1])
     card = {
         "name": recipe.name,
         "prompt_template": "{prompt}",
@@ -138,12 +134,7 @@ def train_domain(
         "base_identity": base.identity,
         "licence": recipe.licence,
         "recipe": asdict(recipe),
-        "training": {
-            "steps": last["step"],
-            "seconds": last["seconds"],
-            "loss": last["loss"],
-            "batch": budget.batch * budget.workers,
-        },
+        "training": outcome(work, budget),
     }
     (out / "domain.json").write_text(json.dumps(card, indent=2))
     return card

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.multiprocessing as mp
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from ..configs.errors import SlipcastError
 from .training_shard import Budget, Shard, Shared, load_checkpoint, masters_of, parameters_of
 
-__all__ = ["Budget", "Task", "train"]
+__all__ = ["Budget", "Task", "began_elsewhere", "outcome", "train"]
 
 
 class Task(Protocol):
@@ -87,6 +88,28 @@ def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, 
         for name, parameter in parameters_of(modules).items():
             parameter.copy_(final[f"average/{name}"].reshape(parameter.shape))
     return modules
+
+
+def began_elsewhere(folder: Path, identity: str) -> bool:
+    """Whether a training must start: it never ran, or it grew from another base, and is then forgotten."""
+    note = folder / "base.txt"
+    if note.exists() and note.read_text() == identity:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    note.write_text(identity)
+    return True
+
+
+def outcome(folder: Path, budget: Budget) -> dict[str, Any]:
+    """Where a training ended, for the model's card."""
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    return {
+        "steps": last["step"],
+        "seconds": last["seconds"],
+        "loss": last["loss"],
+        "batch": budget.batch * budget.workers,
+    }
 
 
 def _work(

@@ -75,7 +75,7 @@ def test_the_control_fits_the_prior_and_has_left_zero(built):
 def test_the_report_tells_every_step(built):
     out, _ = built
     told = json.loads((out / "report.json").read_text())
-    assert list(told) == ["codec", "prior", "domain", "control", "lift", "judge"]
+    assert list(told) == ["codec", "prior", "domain", "control", "lora", "lift", "judge"]
     assert told["prior"]["step"] == 2
     assert told["control"]["steps"] == 2
     assert all(0 <= told["control"]["edges"]["with"][key] <= 1 for key in ("distance", "f1"))
