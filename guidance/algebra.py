@@ -194,10 +194,10 @@ class Guidance:
         """
         if drop_base and self.channels is not None:
             raise ValueError("Guidance of some channels only cannot drop its base; leave channels at None.")
-        rows = [self.coefficients(t, drop_base=drop_base) for t in times]
+        rows = {t: self.coefficients(t, drop_base=drop_base) for t in set(times)}
         total = torch.zeros_like(next(iter(eps.values())))
-        for branch in rows[0]:
-            scales = [row[branch] for row in rows]
+        for branch in rows[times[0]]:
+            scales = [rows[t][branch] for t in times]
             if any(scales):
                 total = total + _per_sample(scales, total) * eps[branch]
         for term in self.terms:

@@ -1,0 +1,143 @@
+"""Domain Guidance against classifier-free guidance on a plane where every score is known.
+
+    python -m benchmarks.toy [--out docs/pictures/toy.png]   (under a minute on one thread)
+
+Draws samples of class A of ``domain_toy`` with the recipes and the sampling loop that make pictures, for three states
+of the fine-tuned model: exact; a conditional branch that is too wide; and the same with a broader null branch. Prints,
+for each weight, the share out of the domain, the share at each mode of class A and the distance from it. With --out,
+it draws the samples of the second state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slipcast.guidance import GuidedNoise, from_diffusers, sample
+from slipcast.guidance.algebra import Guidance
+from slipcast.guidance.mixture import (
+    CLASS_A,
+    SD,
+    DomainToy,
+    MixturePredictor,
+    ToyFigures,
+    domain_toy,
+    toy_figures,
+)
+from slipcast.guidance.recipes import cfg, domain_guidance
+
+from .machine import provenance
+from .toy_figure import draw_figure
+
+WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0)
+DRAWN_WEIGHTS = (1.0, 2.0, 3.0)
+COUNT, STEPS, SEED = 4000, 24, 0
+
+
+def by_cfg(toy: DomainToy, weight: float) -> Guidance:
+    """Away from the fine-tuned model's own null branch."""
+    return cfg(toy.null, toy.conditional, weight)
+
+
+def by_domain_guidance(toy: DomainToy, weight: float) -> Guidance:
+    """Away from the pre-trained model."""
+    return domain_guidance(toy.pretrained, toy.conditional, weight)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe, and the widths that the fine-tuned model has learned."""
+
+    recipe: Callable[[DomainToy, float], Guidance]
+    widths: Mapping[str, float] = field(default_factory=dict)
+
+
+WIDE = {"conditional_sd": 0.20}
+# As broad as the prior's modes: against "wide: DoG", only the places of the modes tell the two guides apart.
+BROAD_NULL = WIDE | {"null_sd": 0.35}
+CASES = {
+    "exact: CFG": Case(by_cfg),
+    "exact: DoG": Case(by_domain_guidance),
+    "wide: CFG": Case(by_cfg, WIDE),
+    "wide: DoG": Case(by_domain_guidance, WIDE),
+    "wide, broad null: CFG": Case(by_cfg, BROAD_NULL),
+}
+"""The columns of the tables."""
+DRAWN = {
+    "Classifier-free guidance: away from the null branch of the fine-tuned model": "wide: CFG",
+    "Domain Guidance: away from the pre-trained model": "wide: DoG",
+}
+"""The rows of the picture."""
+
+
+def draw_samples(case: Case, weight: float) -> Tensor:
+    """Samples [COUNT, 2, 1, 1], from the same noise in every case."""
+    scheduler = heun()
+    toy = domain_toy(from_diffusers(scheduler), **case.widths)
+    generator = torch.Generator().manual_seed(SEED)
+    noise = torch.randn(COUNT, 2, 1, 1, generator=generator, dtype=torch.float64)
+    return sample(GuidedNoise(case.recipe(toy, weight)), scheduler, noise, steps=STEPS)
+
+
+def heun() -> Any:
+    """Heun's method on Karras' noise levels, over Stable Diffusion's noise schedule."""
+    from diffusers import HeunDiscreteScheduler
+
+    return HeunDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", use_karras_sigmas=True
+    )
+
+
+def table(title: str, rows: Mapping[float, list[str]]) -> str:
+    """One line per weight, one column per case."""
+    widths = [max(len(name), 14) for name in CASES]
+    lines = [("w", [*CASES]), *((f"{weight:g}", cells) for weight, cells in rows.items())]
+    told = [
+        f"{first:>4}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        for first, cells in lines
+    ]
+    return "\n".join([title, *told])
+
+
+SHOWN: dict[str, Callable[[ToyFigures], str]] = {
+    f"Share farther than 3 sd from every mode of class A (true points: {math.exp(-4.5):.1%})": (
+        lambda found: f"{found.outside:.1%}"
+    ),
+    f"Share nearest to each of the modes {', '.join(f'({x:g}, {y:g})' for x, y in CLASS_A)}": (
+        lambda found: " ".join(f"{share:.2f}" for share in found.modes)
+    ),
+    f"Median distance from the nearest mode, in sd of {SD} (true points: 1.18)": (
+        lambda found: f"{found.distance / SD:.2f}"
+    ),
+}
+
+
+def main() -> None:
+    """Sample, print, draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="a PNG file for the picture")
+    given = parser.parse_args()
+    points = {w: {name: draw_samples(case, w) for name, case in CASES.items()} for w in WEIGHTS}
+    figures = {w: [toy_figures(found) for found in row.values()] for w, row in points.items()}
+    print(json.dumps({"benchmark": "toy", **provenance(), "samples": COUNT, "steps": STEPS, "seed": SEED}))
+    for title, shown in SHOWN.items():
+        print("\n" + table(title, {w: [shown(found) for found in row] for w, row in figures.items()}))
+    if given.out:
+        prior = domain_toy(from_diffusers(heun())).pretrained.predictor
+        assert isinstance(prior, MixturePredictor)
+        rows = {title: {w: points[w][name] for w in DRAWN_WEIGHTS} for title, name in DRAWN.items()}
+        draw_figure(rows, prior, given.out)
+
+
+if __name__ == "__main__":
+    main()
