@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -179,8 +180,12 @@ def write_png(path: Path, picture: np.ndarray, told: dict[str, Any]) -> None:
 
 
 def contact_sheet(tiles: Sequence[np.ndarray], path: Path) -> Path:
-    """All pictures in rows, about as wide as high."""
-    columns = min(len(tiles), max(2, round(len(tiles) ** 0.5 * 1.4)))
+    """All pictures in rows, somewhat wider than high, with as few holes at the end as that allows."""
+    side = len(tiles) ** 0.5
+    columns = min(
+        range(math.ceil(side), min(len(tiles), math.floor(2 * side)) + 1),
+        key=lambda n: (-len(tiles) % n, abs(n - 1.4 * side)),
+    )
     height, width, _ = tiles[0].shape
     rows = -(-len(tiles) // columns)
     sheet = np.full((rows * (height + 2) - 2, columns * (width + 2) - 2, 3), 255, np.uint8)
