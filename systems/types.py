@@ -59,10 +59,12 @@ class RadianceField(Protocol):
 
 @dataclass(frozen=True)
 class Mesh:
-    """A triangle mesh, optionally with a UV atlas and a base-colour texture.
+    """A triangle mesh, optionally with a UV atlas and textures on it.
 
     vertices [V, 3] float32, faces [F, 3] int32 (counter-clockwise seen from outside), normals [V, 3] float32,
-    uv [V, 2] float32 with (0, 0) at the picture's lower left, texture [H, W, 3] uint8 sRGB, row 0 at the top.
+    uv [V, 2] float32 with (0, 0) at the picture's lower left; textures [H, W, 3] uint8, row 0 at the top:
+    texture is the base colour (sRGB), normal_map the tangent-space normals (+Y up, as glTF and Blender read them),
+    orm ambient occlusion, roughness and metallic in red, green and blue (glTF's packing, linear).
     """
 
     vertices: np.ndarray
@@ -70,6 +72,8 @@ class Mesh:
     normals: np.ndarray
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
+    normal_map: np.ndarray | None = None
+    orm: np.ndarray | None = None
 
     def with_(self, **changes: np.ndarray | None) -> Mesh:
         """A copy with some arrays replaced."""
