@@ -1,0 +1,1 @@
+"""Files for other programs: one writer per format, all of one asset."""

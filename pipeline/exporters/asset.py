@@ -1,0 +1,29 @@
+"""What every writer is given: a mesh in its real size, standing on the ground, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...systems.types import Mesh
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One object, ready to be written.
+
+    Attributes:
+        mesh: right-handed, +Z up, front along -Y, in metres, the middle of its base at the origin.
+        name: of the object, mesh, material and textures, as Blender's outliner shows it.
+        facts: JSON values that travel with the file: prompt, seed, models with licences, what was assumed.
+    """
+
+    mesh: Mesh
+    name: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+Writer = Callable[[Asset, Path], None]
+"""Writes one file, whole or not at all; SlipcastError with a sentence where it cannot."""
