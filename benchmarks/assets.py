@@ -35,6 +35,9 @@ from .prompts import HELD_OUT, NOUNS, prompt
 
 GROUND = (0.55, 0.55, 0.55)
 VIEWS = 8
+# The lift paints the bare colours of surfaces, which need light to be seen as in a picture; refinement paints what
+# pictures show, light and all.
+LIFTED, REFINED = "soft", "none"
 
 
 def main() -> None:
@@ -77,23 +80,23 @@ def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, 
     row = {
         "noun": noun,
         "held_out": noun in HELD_OUT,
-        "lifted": judged(judge, lifted, noun),
-        "refined": judged(judge, refined, noun),
+        "lifted": judged(judge, lifted, noun, shading=LIFTED),
+        "refined": judged(judge, refined, noun, shading=REFINED),
         "front_iou": round(float(silhouette_iou(alpha, subject.alpha)), 3),
         "mesh": mesh_report(refined).as_dict(),
     }
-    strip = [subject.over(GROUND), *views(lifted)[::2], *views(refined)[::2]]
+    strip = [subject.over(GROUND), *views(lifted, LIFTED)[::2], *views(refined, REFINED)[::2]]
     return row, (np.concatenate(strip, 1) * 255).astype(np.uint8)
 
 
-def views(mesh: Mesh) -> list[np.ndarray]:
+def views(mesh: Mesh, shading: str) -> list[np.ndarray]:
     """Eight views round the mesh, [128, 128, 3] in [0, 1], the front first."""
-    return [render_mesh(mesh, camera, 128, GROUND, shading="none")[0] for camera in ring_cameras(VIEWS)]
+    return [render_mesh(mesh, camera, 128, GROUND, shading=shading)[0] for camera in ring_cameras(VIEWS)]
 
 
-def judged(judge: Judge, mesh: Mesh, noun: str) -> dict[str, float]:
+def judged(judge: Judge, mesh: Mesh, noun: str, *, shading: str) -> dict[str, float]:
     """Share of the eight views with the right noun, and share in the domain."""
-    pictures = torch.from_numpy(np.stack(views(mesh))).permute(0, 3, 1, 2).float()
+    pictures = torch.from_numpy(np.stack(views(mesh, shading))).permute(0, 3, 1, 2).float()
     verdict = judge.judge(pictures)
     return {
         "noun": float(np.mean([judge.nouns[index] == noun for index in verdict.noun])),
