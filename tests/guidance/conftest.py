@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -60,3 +60,15 @@ def tiny_unet() -> Any:
         cross_attention_dim=12,
         attention_head_dim=4,
     ).eval()
+
+
+@pytest.fixture(scope="module")
+def in_float64() -> Iterator[None]:
+    """New tensors and networks are float64, in which equality is not blurred by rounding.
+
+    diffusers' own float32 runs differ by some 1e-5 from its float64 ones, and from one processor to another.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
