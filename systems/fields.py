@@ -91,6 +91,10 @@ class VoxelField(nn.Module):
     def _values(self) -> torch.Tensor:
         return torch.cat([self.raw_density[..., None], self.raw_colour], dim=-1)
 
+    def density_at_centres(self) -> torch.Tensor:
+        """Density [R, R, R] at the cell centres, between which it has no extremes (see ``field_sampling``)."""
+        return DENSITY_PEAK * torch.sigmoid(self.raw_density)
+
     def occupancy(self) -> torch.Tensor:
         """sigmoid of the raw density, [R, R, R] in [0, 1]: 1 is solid."""
         return torch.sigmoid(self.raw_density)
@@ -156,6 +160,10 @@ class FrozenGrid:
         """points [N, 3] -> density [N], rgb [N, 3]."""
         values = interpolate(self._values, points)
         return DENSITY_PEAK * torch.sigmoid(_SHARPENING * _log_odds(values[:, 0])), values[:, 1:]
+
+    def density_at_centres(self) -> torch.Tensor:
+        """Density [R, R, R] at the cell centres, between which it has no extremes (see ``field_sampling``)."""
+        return DENSITY_PEAK * torch.sigmoid(_SHARPENING * _log_odds(self.occupancy))
 
     def occupied(self) -> torch.Tensor:
         """Where rendering has to look (see ``occupied_cells``)."""

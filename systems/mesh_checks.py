@@ -68,7 +68,8 @@ def is_watertight(faces: np.ndarray) -> bool:
 def euler_number(faces: np.ndarray) -> int:
     """V - E + F: 2 for each closed piece without handles, 0 for a torus."""
     start, end = _directed_edges(faces)
-    edges = np.unique(np.stack([np.minimum(start, end), np.maximum(start, end)], 1), axis=0)
+    span = np.int64(faces.max(initial=0)) + 1
+    edges = np.unique(np.minimum(start, end) * span + np.maximum(start, end))
     return len(np.unique(faces)) - len(edges) + len(faces)
 
 

@@ -32,6 +32,35 @@ def keep_large_components(
     return _compact(vertices, faces[keep[piece]])
 
 
+def keep_visible_pieces(
+    vertices: np.ndarray, faces: np.ndarray, fraction: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """``keep_large_components``, less the pieces that lie inside others: nobody can see those either.
+
+    A piece lies inside if the winding number of the larger ones round its first vertex is above 1/2.
+    """
+    vertices, faces = keep_large_components(vertices, faces, fraction)
+    piece = face_components(faces)
+    if piece.max(initial=0) == 0:
+        return vertices, faces
+    size = np.bincount(piece, face_volumes(vertices, faces))
+    hidden = np.zeros(len(faces), bool)
+    for index in range(len(size)):
+        larger = faces[size[piece] > size[index]]
+        if len(larger) and _winding_number(vertices, larger, vertices[faces[piece == index][0, 0]]) > 0.5:
+            hidden |= piece == index
+    return _compact(vertices, faces[~hidden])
+
+
+def _winding_number(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray) -> float:
+    """How often closed faces surround a point: their solid angles (Van Oosterom & Strackee 1983) over 4 pi."""
+    a, b, c = (vertices[faces[:, k]].astype(np.float64) - point for k in range(3))
+    la, lb, lc = (np.linalg.norm(x, axis=1) for x in (a, b, c))
+    ab, bc, ca = (np.einsum("fk,fk->f", x, y) for x, y in ((a, b), (b, c), (c, a)))
+    triple = np.einsum("fk,fk->f", a, np.cross(b, c))
+    return float(np.arctan2(triple, la * lb * lc + ab * lc + bc * la + ca * lb).sum() / (2 * np.pi))
+
+
 def smooth(vertices: np.ndarray, faces: np.ndarray, iterations: int) -> np.ndarray:
     """Taubin's low-pass filter (SIGGRAPH 1995, lambda | mu): removes voxel steps without shrinking the object.
 

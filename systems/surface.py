@@ -1,26 +1,32 @@
 """The surface of a radiance field as a closed triangle mesh.
 
-Density is first clipped to min(density / (2 threshold), 1). The surface stays the same, but values run evenly from 0
-(air) over 1/2 (the surface) to 1 (solid) instead of to some hundred, so that a light blur removes the steps between
-voxels without moving the surface, and marching cubes always cuts at 1/2.
+Marching cubes on blocks near the level set (``field_sampling``, ``marching``), pieces that nobody can see removed,
+voxel steps smoothed off, every vertex pulled back onto the level set (``level_set``), decimated, normals.
 """
 
 from __future__ import annotations
 
-import mcubes
+import math
+from collections.abc import Sequence
+
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter
 
 from ..configs.errors import BadInput, SlipcastError
-from .mesh_cleaning import MAX_FACES, decimate, keep_large_components, normals_from, smooth, vertex_normals
+from .creases import split_creases
+from .field_sampling import FirstLook, SampledDensity, look_at, sample_near_surface
+from .level_set import pull_to_level
+from .marching import marching_cubes
+from .mesh_checks import merged
+from .mesh_cleaning import MAX_FACES, decimate, keep_visible_pieces, normals_from, smooth, vertex_normals
 from .types import Mesh, RadianceField
 
-_BLUR_VOXELS = 0.7
 _TAUBIN_ITERATIONS = 8
-_PAD = 2
 _SPONGE_FACES = 500_000
+_SPONGE_SHARE = 30  # times resolution^2: more than the walls of two boxes, one in the other
 _COARSEST = 40
+
+LOD_FRACTIONS = (1.0, 0.5, 0.25, 0.1)
 
 
 def extract_surface(
@@ -30,95 +36,149 @@ def extract_surface(
     threshold: float | str = "auto",
     target_faces: int = 10_000,
     keep_components: float = 0.03,
+    crease_deg: float = 180.0,
     chunk: int = 262_144,
 ) -> Mesh:
     """The iso-surface of a field's density in [-1, 1]^3: closed, outward, decimated, with smooth normals, without uv.
 
     Args:
-        resolution: grid nodes along each axis of the box.
+        resolution: grid nodes along each axis of the box. Only blocks near the surface are asked (``field_sampling``).
         threshold: the density of the surface, or "auto": the level whose outlines agree best with the field's own
             opacity (see ``auto_threshold``).
         target_faces: wanted face count; a mesh that cannot be reduced so far without breaking keeps more.
-        keep_components: pieces enclosing less than this fraction of the largest piece's volume are dropped.
+        keep_components: pieces enclosing less than this fraction of the largest piece's volume are dropped, and so are
+            cavities and pieces inside others.
+        crease_deg: edges whose faces' normals differ by more than this angle are shaded as sharp: their vertices are
+            doubled. 180 leaves all smooth.
         chunk: points per call of the field; bounds the memory.
 
     Raises:
         SlipcastError: the field has no surface at that threshold, or its density is not finite.
         BadInput: an argument out of range.
     """
+    return fine_and_reduced(
+        field,
+        resolution=resolution,
+        threshold=threshold,
+        target_faces=target_faces,
+        keep_components=keep_components,
+        crease_deg=crease_deg,
+        chunk=chunk,
+    )[1]
+
+
+def fine_and_reduced(
+    field: RadianceField,
+    *,
+    resolution: int = 128,
+    threshold: float | str = "auto",
+    target_faces: int = 10_000,
+    keep_components: float = 0.03,
+    crease_deg: float = 180.0,
+    chunk: int = 262_144,
+) -> tuple[Mesh, Mesh]:
+    """The surface before decimation, from which a normal map can be baked, and what ``extract_surface`` makes of it.
+
+    A sponge of noise has too many holes for any decimation: its grid is blurred and halved until the mesh is small.
+    """
+    _check(resolution, target_faces, keep_components, crease_deg)
+    look = look_at(field, resolution, chunk)
+    level = _density_threshold(threshold, look)
+    if look.density.min() >= level:
+        raise SlipcastError(
+            f"the field fills its whole box: its lowest density, {look.density.min():.3g}, is not below the threshold "
+            f"{level:.3g}; choose a higher threshold, or run the lift again with another seed"
+        )
+    sampled = sample_near_surface(field, resolution, level, look, chunk)
+    fine = _fine_surface(sampled, level, keep_components, field)
+    while fine is not None:
+        coarsest = len(sampled.density) <= _COARSEST
+        if len(fine.faces) <= max(_SPONGE_FACES, _SPONGE_SHARE * len(sampled.density) ** 2) or coarsest:
+            few = reduced(fine, target_faces, crease_deg=crease_deg)
+            if len(few.faces) <= max(MAX_FACES, target_faces) or coarsest:
+                return fine, few
+        sampled, level = _halved(sampled, level), 0.5
+        fine = _fine_surface(sampled, level, keep_components, None)
+    raise SlipcastError(_no_surface(_density_threshold(threshold, look), float(look.density.max())))
+
+
+def reduced(fine: Mesh, target_faces: int, *, crease_deg: float = 180.0) -> Mesh:
+    """A mesh of about ``target_faces``, closed as ``fine`` is, with normals taken from it; without uv and textures.
+
+    fine: every position once.
+
+    A mesh that cannot be reduced so far without breaking keeps more faces (see ``decimate``).
+    """
+    vertices, few = decimate(fine.vertices.astype(np.float64), fine.faces.astype(np.int64), target_faces)
+    normals = fine.normals
+    if len(few) < len(fine.faces):
+        normals = normals_from(fine.vertices, normals, vertices, vertex_normals(vertices, few))
+    mesh = Mesh(vertices.astype(np.float32), few.astype(np.int32), normals)
+    return split_creases(mesh, math.radians(crease_deg))
+
+
+def levels_of_detail(
+    mesh: Mesh, fractions: Sequence[float] = LOD_FRACTIONS, *, crease_deg: float = 180.0
+) -> list[Mesh]:
+    """Further decimations for far-away views, one per fraction of the faces, each closed, with normals, without uv.
+
+    Each needs an atlas and textures of its own. A level that cannot be reached without breaking keeps more faces.
+
+    Raises:
+        BadInput: a fraction outside ]0, 1].
+    """
+    if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
+        raise BadInput(
+            f"levels of detail are fractions of the faces above 0 and up to 1, not {list(fractions)}"
+        )
+    positions, faces = merged(mesh.vertices, mesh.faces)
+    welded = Mesh(positions, faces.astype(np.int32), vertex_normals(positions, faces))
+    return [reduced(welded, max(4, round(len(faces) * f)), crease_deg=crease_deg) for f in fractions]
+
+
+def _check(resolution: int, target_faces: int, keep_components: float, crease_deg: float) -> None:
     if resolution < 8:
         raise BadInput(f"the mesh resolution must be at least 8 grid nodes, not {resolution}")
     if target_faces < 100:
         raise BadInput(f"target_faces must be at least 100, not {target_faces}")
-    density = sample_density(field, resolution, chunk)
-    level = _density_threshold(threshold, density)
-    solid = gaussian_filter(np.minimum(density / (2 * level), 1), _BLUR_VOXELS, mode="nearest")
-    mesh = _closed_surface(solid, 2 / (resolution - 1), keep_components, target_faces)
-    if mesh is None:
-        raise SlipcastError(_no_surface(level, float(density.max())))
-    return mesh
+    if not 0 <= keep_components <= 1:
+        raise BadInput(f"keep_components is a fraction from 0 to 1, not {keep_components}")
+    if not 0 <= crease_deg <= 180:
+        raise BadInput(f"the crease angle lies between 0 and 180 degrees, not {crease_deg}")
 
 
-def _closed_surface(
-    solid: np.ndarray, spacing: float, keep_components: float, target_faces: int
+def _fine_surface(
+    sampled: SampledDensity, level: float, keep_components: float, field: RadianceField | None
 ) -> Mesh | None:
-    """Marching cubes, crumbs removed, smoothed, decimated; None if nothing reaches the level.
-
-    A sponge of noise has too many holes for any decimation: its grid is blurred and halved until the mesh is small.
-    """
-    while True:
-        vertices, faces = _marching_cubes(solid, spacing)
-        if len(faces) == 0:
-            return None
-        vertices, faces = keep_large_components(vertices, faces, keep_components)
-        coarsest = len(solid) <= _COARSEST
-        if len(faces) <= _SPONGE_FACES or coarsest:
-            fine = smooth(vertices, faces, _TAUBIN_ITERATIONS)
-            vertices, few = decimate(fine, faces, target_faces)
-            if len(few) <= max(MAX_FACES, target_faces) or coarsest:
-                normals = vertex_normals(vertices, few)
-                if few is not faces:
-                    normals = normals_from(fine, vertex_normals(fine, faces), vertices, normals)
-                return Mesh(vertices.astype(np.float32), few.astype(np.int32), normals)
-        solid = gaussian_filter(solid, 1.0, mode="nearest")[::2, ::2, ::2]
-        spacing *= 2
+    """Marching cubes, invisible pieces removed, smoothed, pulled to the field's level; None if nothing reaches it."""
+    vertices, faces = marching_cubes(sampled, level)
+    if len(faces) == 0:
+        return None
+    vertices, faces = keep_visible_pieces(vertices, faces, keep_components)
+    vertices = smooth(vertices, faces, _TAUBIN_ITERATIONS)
+    if field is not None:
+        vertices = pull_to_level(field, vertices, faces, level, 1 / (len(sampled.density) - 1))
+    return Mesh(vertices.astype(np.float32), faces.astype(np.int32), vertex_normals(vertices, faces))
 
 
-def sample_density(field: RadianceField, resolution: int, chunk: int = 262_144) -> np.ndarray:
-    """Density at the nodes of a regular grid over [-1, 1]^3, [resolution]*3 float32, indexed [x, y, z]."""
-    axis = torch.linspace(-1, 1, resolution)
-    out = torch.empty(resolution**3)
-    with torch.inference_mode():
-        for start in range(0, len(out), chunk):
-            index = torch.arange(start, min(start + chunk, len(out)))
-            points = torch.stack(
-                [
-                    axis[index // resolution**2],
-                    axis[index // resolution % resolution],
-                    axis[index % resolution],
-                ],
-                1,
-            )
-            out[index] = field(points)[0].float()
-    density = out.numpy().reshape(resolution, resolution, resolution)
-    if not np.isfinite(density).all():
-        raise SlipcastError(
-            f"the field's density is not finite at {np.count_nonzero(~np.isfinite(density))} of {density.size} points; "
-            "the refinement has diverged: run it again with a lower learning rate"
-        )
-    return density
+def _halved(sampled: SampledDensity, level: float) -> SampledDensity:
+    """Half as many nodes along each axis, blurred; values run from 0 (air) over 1/2 (the surface) to 1 (solid)."""
+    solid = np.minimum(sampled.density / np.float32(2 * level), 1)
+    density = np.ascontiguousarray(gaussian_filter(solid, 1.0, mode="nearest")[::2, ::2, ::2])
+    return SampledDensity.whole(density)
 
 
-def auto_threshold(density: np.ndarray) -> float:
+def auto_threshold(density: np.ndarray, spacing: float | None = None) -> float:
     """The density whose surface has the outlines that the field itself shows, seen along x, y and z.
 
     The field's outline is where its opacity along the line of sight, 1 - exp(-sum(density) * spacing), passes 1/2; a
     threshold's outline is where the densest point of the line reaches it. Many thresholds agree almost equally well
     with a hard field: of the run within 0.002 of the best mean IoU the geometric middle is taken.
 
-    Returns 0 if the field is nowhere half opaque. density [R, R, R] on the nodes of a grid over [-1, 1]^3.
+    Returns 0 if the field is nowhere half opaque. density [R, R, R] on the nodes of a regular grid, ``spacing`` apart;
+    without it the grid's outermost nodes lie on the border of [-1, 1]^3.
     """
-    spacing = 2 / (len(density) - 1)
+    spacing = spacing or 2 / (len(density) - 1)
     shown = [1 - np.exp(-density.sum(axis) * spacing) > 0.5 for axis in range(3)]
     if not any(mask.any() for mask in shown):
         return 0.0
@@ -142,11 +202,11 @@ def _mean_iou(shown: list[np.ndarray], reach: list[np.ndarray], level: float) ->
     return float(np.mean(scores))
 
 
-def _density_threshold(threshold: float | str, density: np.ndarray) -> float:
+def _density_threshold(threshold: float | str, look: FirstLook) -> float:
     """The wanted threshold as a density above 0 that the field reaches, or a sentence about why there is none."""
-    highest = float(density.max())
+    highest = float(look.density.max())
     if threshold == "auto":
-        found = auto_threshold(density)
+        found = auto_threshold(look.density, look.spacing)
         if found <= 0:
             raise SlipcastError(
                 f"the field is empty: its highest density is {highest:.3g} and no line through it is half opaque "
@@ -165,12 +225,3 @@ def _no_surface(threshold: float, highest: float) -> str:
         f"the field has no surface at threshold {threshold:.3g}: its highest density is {highest:.3g}; "
         "choose a lower threshold or 'auto'"
     )
-
-
-def _marching_cubes(solid: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """PyMCubes at 1/2 inside a shell of air, which closes a surface that meets the box; faces look outward."""
-    padded = np.pad(solid.astype(np.float64), _PAD)
-    # A node exactly on the level would make triangles of no area, several vertices in one place.
-    padded[np.abs(padded - 0.5) < 1e-6] = 0.5 - 1e-6
-    vertices, faces = mcubes.marching_cubes(padded, 0.5)
-    return (vertices - _PAD) * spacing - 1, faces.astype(np.int64)
