@@ -29,6 +29,8 @@ _LIMITS = ("at_least", "at_most", "choices")
 def _check_one(
     key: str, value: Any, *, at_least: float | None, at_most: float | None, choices: tuple[str, ...] | None
 ) -> None:
+    if value is None:  # only where the type allows it
+        return
     if isinstance(value, float) and not math.isfinite(value):
         raise BadInput(f"setting {key} expects a finite number, not {value}")
     if at_least is not None and value < at_least:

@@ -13,6 +13,7 @@ from .schema import MakeConfig
 _WORDS = {
     int: "a whole number",
     float: "a number",
+    float | None: "a number or null",
     str: "text",
     bool: "true or false",
     list[str]: "a list such as [glb]",

@@ -151,7 +151,21 @@ class MeshConfig:
 class ExportConfig:
     """Stage 50-export: files for other programs, and pictures to look at."""
 
-    formats: list[str] = setting(["glb"], "File formats written.", choices=("glb",))
+    formats: list[str] = setting(
+        ["glb"], "File formats written.", choices=("glb", "obj", "ply", "stl", "usdz", "blend")
+    )
+    height_m: float | None = setting(
+        None,
+        "Height of the object in metres; null takes one unit of the object's frame, which is 2 wide, for one metre.",
+        at_least=0.001,
+        at_most=1000,
+    )
+    roughness: float | None = setting(
+        None,
+        "Roughness of the whole surface, 0 glossy to 1 matt; null takes what the domain says (porcelain: 0.2).",
+        at_least=0,
+        at_most=1,
+    )
     turntable_frames: int = setting(24, "Frames of the turntable; 0 writes none.", at_least=0, at_most=720)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_export import export
 from .cli_image import image
 from .console import exit_codes
 
@@ -114,6 +115,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 
 app.command()(image)
+app.command()(export)
 
 
 @app.command()

@@ -1,33 +1,40 @@
-"""Stage 50-export: files for other programs, and pictures to look at first."""
+"""Stage 50-export: files for other programs, and pictures of what was written, to look at first."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..systems.types import Mesh, SubjectImage
-from .gltf import write_glb
+from .exporters.glb import read_glb
+from .exporters.placing import into_view
+from .exporters.preparing import prepare
+from .exporters.writing import notices, write_formats
 from .preview import preview_sheet, write_turntable
 from .prompts import slug
 from .stages import StageContext
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write <slug>.glb, preview.png and turntable.gif."""
+    """Write <slug>.<format> for each format, preview.png and turntable.gif.
+
+    A format that fails is noted, and the others are written all the same. The pictures show the GLB as it is read back
+    from the disk, so that they would betray a file that is wrong.
+    """
     settings = ctx.config.export
+    models = ctx.models.identities(("base", "domain", "lift_model"))
     mesh = Mesh.load(ctx.inputs["mesh"] / "mesh.safetensors")
-    subject = SubjectImage.load(ctx.inputs["image"] / "image.png")
-    name = slug(ctx.prompt)
-    advance = ctx.progress.task("writing files", 3)
-    licences = {
-        role: told["licence"]
-        for role, told in ctx.models.identities(("base", "domain", "lift_model")).items()
-    }
-    extras = {"generator": "slipcast", "prompt": ctx.prompt, "seed": ctx.seed, "model_licences": licences}
-    write_glb(mesh, ctx.folder / f"{name}.glb", name=name, extras=extras)
-    advance()
-    preview_sheet(subject, mesh, ctx.folder / "preview.png")
+    asset = prepare(mesh, settings, name=slug(ctx.prompt), prompt=ctx.prompt, seed=ctx.seed, models=models)
+    advance = ctx.progress.task("writing files", len(settings.formats) + 2)
+    written = write_formats(asset, ctx.folder, settings.formats, advance=advance)
+    for sentence in notices(written, f"slipcast export {ctx.folder.parent}"):
+        ctx.progress.notice(sentence)
+    shown = into_view(read_glb(written.files["glb"])[0] if "glb" in written.files else asset.mesh)
+    preview_sheet(SubjectImage.load(ctx.inputs["image"] / "image.png"), shown, ctx.folder / "preview.png")
     advance()
     if settings.turntable_frames:
-        write_turntable(mesh, ctx.folder / "turntable.gif", frames=settings.turntable_frames)
+        write_turntable(shown, ctx.folder / "turntable.gif", frames=settings.turntable_frames)
     advance()
-    return {"glb": f"{name}.glb", "preview": "preview.png"}
+    files = {name: path.name for name, path in written.files.items()}
+    facts = {"files": files, "failed": written.failed, "preview": "preview.png"}
+    facts |= {name: asset.facts[name] for name in ("height_m", "assumed")}
+    return facts | ({"glb": files["glb"]} if "glb" in files else {})

@@ -77,7 +77,7 @@ def make(
             if index < first:
                 records[stage.name] = run.as_it_is(stage)
                 continue
-            identities = {role: known[role] for role in stage.roles}
+            identities = stage.identities(known)
             key = stage_key(stage, prompt, seed, config, records, identities)
             record = None if forced.wants(stage) else run.finished(stage, key)
             if record is None:

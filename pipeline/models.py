@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..systems.lift import LiftNetwork
 
 STARTER = Path(__file__).resolve().parent.parent / "starter" / "weights"
+STARTER_ROUGHNESS = 0.2
 _FOLDERS = {"base": "prior", "domain": "domain", "lift_model": "lift"}
 _MARKERS = {"base": "model_index.json", "domain": "domain.json", "lift_model": "config.json"}
 
@@ -50,7 +51,10 @@ class ModelStore:
         return path
 
     def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """{role: {id, revision, licence}}; the revision is a hash of the weights, so that a swapped file is noticed."""
+        """{role: {id, revision, licence}}; the revision is a hash of the weights, so that a swapped file is noticed.
+
+        A domain whose domain.json says how glossy its things are also has "roughness".
+        """
         from ..systems.base import weights_identity
 
         told = {}
@@ -58,14 +62,31 @@ class ModelStore:
             folder = self.folder(role)
             card = folder / "domain.json"
             licence = "Apache-2.0" if getattr(self.config, role) == "starter" else "unknown"
-            if card.is_file():
-                licence = json.loads(card.read_text()).get("licence", licence)
+            content = json.loads(card.read_text()) if card.is_file() else {}
             told[role] = {
                 "id": getattr(self.config, role),
                 "revision": weights_identity(folder),
-                "licence": licence,
+                "licence": content.get("licence", licence),
             }
+            if role == "domain":
+                told[role] |= self.look()
         return told
+
+    def look(self) -> dict[str, float]:
+        """{"roughness": 0 to 1} of the domain's things; empty where its domain.json does not say.
+
+        Raises:
+            BadInput: no such domain, or its card says something else than a number from 0 to 1.
+        """
+        card = self.folder("domain") / "domain.json"
+        # The starter's things are porcelain, which is glossy.
+        default = STARTER_ROUGHNESS if self.config.domain == "starter" else None
+        roughness = json.loads(card.read_text()).get("roughness", default)
+        if roughness is None:
+            return {}
+        if isinstance(roughness, bool) or not isinstance(roughness, int | float) or not 0 <= roughness <= 1:
+            raise BadInput(f"roughness in {card} expects a number from 0 to 1, not {roughness!r}")
+        return {"roughness": float(roughness)}
 
     @cached_property
     def base(self) -> Base:

@@ -10,6 +10,8 @@ from ..configs.errors import BadInput
 
 LONGEST = 1000  # characters; every text encoder in use reads far less
 _SLUG_LENGTH = 60
+_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_SLUG_LENGTH - 1}}}")
+_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # devices of Windows, whatever the ending
 
 
 def check_prompt(prompt: str) -> str:
@@ -39,10 +41,36 @@ def slug(prompt: str) -> str:
     A fingerprint is added where the plain name would lose something (other scripts, long prompts), so that different
     prompts rarely share a folder; where they still do, ``runs`` refuses to mix them.
     """
-    ascii_text = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")
+    name = _readable(prompt)
     lost = any(c.isalpha() and not unicodedata.normalize("NFKD", c)[0].isascii() for c in prompt)
     if len(name) <= _SLUG_LENGTH and not lost:
         return name
-    fingerprint = hashlib.sha256(prompt.encode()).hexdigest()[:8]
-    return f"{name[:_SLUG_LENGTH].strip('-')}-{fingerprint}".strip("-")
+    return f"{name[:_SLUG_LENGTH].strip('-')}-{_fingerprint(prompt)}".strip("-")
+
+
+def file_name(name: str) -> str:
+    """A stem that is safe for files on every system and stays in its folder.
+
+    Letters, digits, _ and - stay as they are and blanks become -. Anything else (slashes, quotes, dots, emoji, a great
+    length) is lost, and a fingerprint takes its place, so that different names rarely share a file.
+
+    Raises:
+        BadInput: an empty name.
+    """
+    plain = "-".join(name.split())
+    if not plain:
+        raise BadInput("the name is empty; give one, such as --name vase, or leave it out")
+    if _PLAIN.fullmatch(plain) and not _DEVICE.fullmatch(plain):
+        return plain
+    readable = _readable(name)[:_SLUG_LENGTH].strip("-") or "asset"
+    return f"{readable}-{_fingerprint(name)}"
+
+
+def _readable(text: str) -> str:
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")
+
+
+def _fingerprint(text: str) -> str:
+    # Names of files may hold bytes that are no text, which Python reads as lone surrogates.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

@@ -40,6 +40,7 @@ _VERSIONS_OF = (
     "trimesh",
     "PyMCubes",
     "xatlas",
+    "usd-core",
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -28,6 +28,8 @@ class Models(Protocol):
 
     def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
         """{role: {"id", "revision" (hash of the weights), "licence", ...}} without loading anything.
+
+        The domain may add "roughness", how glossy its things are.
 
         A role is the name of a model setting: ``base``, ``domain``, ``lift_model``.
         """
@@ -70,6 +72,7 @@ class Stage:
         needs: earlier stages whose files it reads.
         roles: models that it uses.
         reads: settings of other stages that it looks at, as dotted names.
+        card: entries of the models' cards that it looks at, beside identity and licence.
         version: raised when the same settings would make something else.
     """
 
@@ -79,6 +82,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    card: tuple[str, ...] = ()
     version: int = 1
 
     def load(self) -> StageFunction:
@@ -95,6 +99,11 @@ class Stage:
         chosen = {name: value for name, value in asdict(own).items() if name not in book_keeping}
         return chosen | {name: attrgetter(name)(config) for name in self.reads}
 
+    def identities(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Out of all that is known of the models, by role, what changes what this stage makes."""
+        counts = ("id", "revision", "licence", *self.card)
+        return {role: {key: known[role][key] for key in counts if key in known[role]} for role in self.roles}
+
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
@@ -108,14 +117,17 @@ STAGES: tuple[Stage, ...] = (
         roles=("base", "domain"),
         reads=("image.elevation_deg",),
     ),
-    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",)),
-    # The models' licences go into the exported files.
+    # Version 2: vertices lie on the field's own level set, hidden pieces are gone.
+    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",), version=2),
+    # The models' licences go into the exported files. Version 2: on the ground, in metres; pictures of the file itself.
     Stage(
         "export",
         "50-export",
         ".export_stage:run",
         needs=("image", "mesh"),
         roles=("base", "domain", "lift_model"),
+        card=("roughness",),
+        version=2,
     ),
 )
 

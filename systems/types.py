@@ -1,7 +1,7 @@
 """What passes between the stages: a picture of the subject, a radiance field, a mesh.
 
 Frame, stated once: right-handed, +Z up, the object's front looks along -Y, the object lies inside [-1, 1]^3.
-Colours are sRGB in [0, 1]. Density is per unit length. glTF's axes appear in ``pipeline.gltf`` and nowhere else.
+Colours are sRGB in [0, 1]. Density is per unit length. glTF's axes appear in ``pipeline.exporters`` and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ..configs.errors import SlipcastError
@@ -89,7 +90,7 @@ class Mesh:
         """Read what ``save`` wrote."""
         try:
             return cls(**load_file(path))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise SlipcastError(
                 f"{path} is not a readable slipcast mesh ({error}); run the mesh stage again"
             ) from error

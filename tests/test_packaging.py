@@ -22,6 +22,8 @@ MAY_IMPORT = {
     "starter": {"configs", "guidance", "systems", "starter"},
     "pipeline": set(ROOMS),
 }
+# Both run inside Blender and are data of this package, not parts of it; the extension has a licence of its own.
+INSIDE_BLENDER = {"pipeline/blender/scripts", "pipeline/blender/extension"}
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 HEAVY = {
     "torch",
@@ -108,7 +110,7 @@ def test_public_things_have_docstrings(path: Path) -> None:
 
 def test_every_folder_with_modules_is_a_package_of_the_project() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES}
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES} - INSIDE_BLENDER
     assert {f"slipcast.{folder.replace('/', '.')}" for folder in folders} == set(settings["packages"])
     assert {settings["package-dir"][name] for name in settings["packages"]} == folders
 
@@ -151,6 +153,7 @@ def test_the_wheel_holds_every_module_preset_and_weight(wheel: zipfile.ZipFile) 
     data = [
         *(ROOT / "configs" / "presets").glob("*.yaml"),
         *(ROOT / room / "py.typed" for room in ROOMS),
+        *(path for path in (ROOT / "pipeline/blender/extension").iterdir() if path.is_file()),
         *(path for path in (ROOT / "starter" / "weights").rglob("*") if path.is_file()),
     ]
     missing = {f"slipcast/{_name(path)}" for path in (*MODULES, *data)} - held

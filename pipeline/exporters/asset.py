@@ -9,6 +9,8 @@ from typing import Any
 
 from ...systems.types import Mesh
 
+DEFAULT_ROUGHNESS = 0.5
+
 
 @dataclass(frozen=True)
 class Asset:
@@ -18,11 +20,13 @@ class Asset:
         mesh: right-handed, +Z up, front along -Y, in metres, the middle of its base at the origin.
         name: of the object, mesh, material and textures, as Blender's outliner shows it.
         facts: JSON values that travel with the file: prompt, seed, models with licences, what was assumed.
+        roughness: of the whole surface, 0 (mirror) to 1, where ``mesh.orm`` does not say it texel by texel.
     """
 
     mesh: Mesh
     name: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    roughness: float = DEFAULT_ROUGHNESS
 
 
 Writer = Callable[[Asset, Path], None]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from slipcast.configs.loading import load_config
-from slipcast.pipeline.gltf import read_glb
+from slipcast.pipeline.exporters.glb import read_glb
 from slipcast.pipeline.make import make
 from slipcast.systems.mesh_checks import report
 
@@ -33,7 +33,7 @@ def test_the_glb_is_a_closed_textured_object(finished):
     assert extras["prompt"] == PROMPT
     assert mesh.texture is not None
     assert np.isfinite(mesh.vertices).all()
-    assert np.abs(mesh.vertices).max() <= 1.0
+    assert mesh.vertices[:, 2].min() == 0 and np.abs(mesh.vertices[:, :2]).max() <= 1.0
     assert report(mesh).watertight
 
 

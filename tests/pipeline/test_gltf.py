@@ -13,7 +13,8 @@ import pygltflib
 import pytest
 
 from slipcast.configs.errors import SlipcastError
-from slipcast.pipeline.gltf import read_glb, read_json, write_glb
+from slipcast.pipeline.exporters.asset import Asset
+from slipcast.pipeline.exporters.glb import read_glb, read_json, write_glb
 from slipcast.systems.types import Mesh
 
 EXTRAS = {"prompt": 'a "blåe" teapot, 茶壺', "license": "Apache-2.0", "seed": 3}
@@ -43,8 +44,17 @@ def wedge() -> Mesh:
     )
 
 
+def with_maps(mesh: Mesh) -> Mesh:
+    """The mesh with a normal map and a packed map of other sizes than its texture, of noise."""
+    rng = np.random.default_rng(1)
+    return mesh.with_(
+        normal_map=rng.integers(100, 156, (16, 16, 3), np.uint8),
+        orm=rng.integers(0, 256, (8, 8, 3), np.uint8),
+    )
+
+
 def test_round_trip(wedge: Mesh, tmp_path: Path) -> None:
-    write_glb(wedge, tmp_path / "a.glb", name="wedge", extras=EXTRAS)
+    write_glb(Asset(wedge, "wedge", EXTRAS), tmp_path / "a.glb")
     mesh, extras = read_glb(tmp_path / "a.glb")
     assert extras == EXTRAS
     np.testing.assert_array_equal(mesh.vertices, wedge.vertices)
@@ -57,7 +67,7 @@ def test_round_trip(wedge: Mesh, tmp_path: Path) -> None:
 
 
 def test_another_reader_sees_gltf_axes_and_texture_coordinates(wedge: Mesh, tmp_path: Path) -> None:
-    write_glb(wedge, tmp_path / "a.glb", name="wedge", extras=EXTRAS)
+    write_glb(Asset(wedge, "wedge", EXTRAS), tmp_path / "a.glb")
     file: Any = pygltflib.GLTF2().load(str(tmp_path / "a.glb"))
     attributes = file.meshes[0].primitives[0].attributes
     position = file.accessors[attributes.POSITION]
@@ -72,10 +82,10 @@ def test_another_reader_sees_gltf_axes_and_texture_coordinates(wedge: Mesh, tmp_
 
 
 def test_material_names_and_extras(wedge: Mesh, tmp_path: Path) -> None:
-    write_glb(wedge, tmp_path / "a.glb", name="wedge", extras=EXTRAS)
+    write_glb(Asset(wedge, "wedge", EXTRAS), tmp_path / "a.glb")
     document = read_json(tmp_path / "a.glb")
     surface = document["materials"][0]["pbrMetallicRoughness"]
-    assert surface["metallicFactor"] == 0 and surface["roughnessFactor"] == 0.35
+    assert surface["metallicFactor"] == 0 and surface["roughnessFactor"] == 0.5
     assert document["images"][0]["mimeType"] == "image/png"
     assert document["asset"]["generator"] == "slipcast" and document["asset"]["extras"] == EXTRAS
     node = next(n for n in document["nodes"] if "mesh" in n)
@@ -83,7 +93,7 @@ def test_material_names_and_extras(wedge: Mesh, tmp_path: Path) -> None:
 
 
 def test_without_texture_it_is_clay(wedge: Mesh, tmp_path: Path) -> None:
-    write_glb(wedge.with_(uv=None, texture=None), tmp_path / "a.glb", name="wedge")
+    write_glb(Asset(wedge.with_(uv=None, texture=None), "wedge"), tmp_path / "a.glb")
     mesh, extras = read_glb(tmp_path / "a.glb")
     assert mesh.texture is None and extras == {}
     assert len(mesh.faces) == 4
@@ -91,11 +101,52 @@ def test_without_texture_it_is_clay(wedge: Mesh, tmp_path: Path) -> None:
     assert 0.3 < factor[0] < 0.9
 
 
-@pytest.mark.parametrize("textured", [True, False])
-def test_khronos_validator_finds_nothing(wedge: Mesh, tmp_path: Path, textured: bool) -> None:
+def test_all_maps_come_back_and_are_named(wedge: Mesh, tmp_path: Path) -> None:
+    mesh = with_maps(wedge)
+    write_glb(Asset(mesh, "wedge", EXTRAS), tmp_path / "a.glb")
+    read, _ = read_glb(tmp_path / "a.glb")
+    for kind in ("texture", "normal_map", "orm"):
+        np.testing.assert_array_equal(getattr(read, kind), getattr(mesh, kind))
+    document = read_json(tmp_path / "a.glb")
+    names = ["wedge_basecolor", "wedge_orm", "wedge_normal"]
+    assert [image["name"] for image in document["images"]] == names
+    assert [texture["name"] for texture in document["textures"]] == names
+    (material,) = document["materials"]
+    surface = material["pbrMetallicRoughness"]
+    # Factors multiply the texels, so they must be 1 where a map speaks; one picture holds all three.
+    assert material["name"] == "wedge" and surface["metallicFactor"] == surface["roughnessFactor"] == 1
+    assert material["occlusionTexture"] == surface["metallicRoughnessTexture"] != material["normalTexture"]
+    assert all(texture["sampler"] == 0 for texture in document["textures"])
+    assert document["samplers"] == [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+
+
+def test_only_a_normal_map_brings_tangents(wedge: Mesh, tmp_path: Path) -> None:
+    for mesh, there in ((wedge, False), (with_maps(wedge), True)):
+        write_glb(Asset(mesh, "wedge"), tmp_path / "a.glb")
+        attributes = read_json(tmp_path / "a.glb")["meshes"][0]["primitives"][0]["attributes"]
+        assert ("TANGENT" in attributes) == there
+
+
+def test_normals_are_written_with_length_one(wedge: Mesh, tmp_path: Path) -> None:
+    normals = wedge.normals * 3
+    normals[0] = 0
+    write_glb(Asset(wedge.with_(normals=normals), "wedge"), tmp_path / "a.glb")
+    read, _ = read_glb(tmp_path / "a.glb")
+    np.testing.assert_allclose(read.normals[1:], wedge.normals[1:], atol=1e-6)
+    np.testing.assert_array_equal(read.normals[0], [0, 0, 1])
+
+
+@pytest.mark.parametrize("maps", ["all", "colour", "none", "normal alone"])
+def test_khronos_validator_finds_nothing(wedge: Mesh, tmp_path: Path, maps: str) -> None:
     module = _validator()
-    mesh = wedge if textured else wedge.with_(uv=None, texture=None)
-    write_glb(mesh, tmp_path / "a.glb", name="wedge", extras=EXTRAS)
+    full = with_maps(wedge)
+    mesh = {
+        "all": full,
+        "colour": wedge,
+        "none": wedge.with_(uv=None, texture=None),
+        "normal alone": full.with_(texture=None, orm=None),
+    }[maps]
+    write_glb(Asset(mesh, "wedge", EXTRAS), tmp_path / "a.glb")
     issues = _validate(module, tmp_path / "a.glb")
     assert issues["numErrors"] == 0 and issues["numWarnings"] == 0, issues["messages"]
     # The check itself must be able to fail.
@@ -106,7 +157,7 @@ def test_khronos_validator_finds_nothing(wedge: Mesh, tmp_path: Path, textured: 
 @pytest.mark.parametrize("content", [b"", b"not a model" * 9, "half"])
 def test_what_is_no_glb_is_said_in_a_sentence(wedge: Mesh, tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "a.glb"
-    write_glb(wedge, path, name="wedge")
+    write_glb(Asset(wedge, "wedge"), path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if isinstance(content, str) else content)
     with pytest.raises(SlipcastError, match="not a readable GLB"):
@@ -117,7 +168,7 @@ def test_what_is_no_glb_is_said_in_a_sentence(wedge: Mesh, tmp_path: Path, conte
 
 def test_an_unwritable_place_is_said_in_a_sentence(wedge: Mesh, tmp_path: Path) -> None:
     with pytest.raises(SlipcastError, match="writing the GLB failed"):
-        write_glb(wedge, tmp_path / "no folder" / "a.glb", name="wedge")
+        write_glb(Asset(wedge, "wedge"), tmp_path / "no folder" / "a.glb")
 
 
 def _floats(file: Any, accessor: int, columns: int) -> np.ndarray:

@@ -1,0 +1,47 @@
+"""The formats, as data: which function writes each. To add one, write the function and one line here."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .asset import Writer
+
+
+@dataclass(frozen=True)
+class Format:
+    """One line of the table; the format's name is also its file ending.
+
+    Attributes:
+        writer: ``module:function``, relative to this package, imported when it is first asked for.
+        beside: endings, after the file's stem, of what else the writer may leave beside its file.
+    """
+
+    writer: str
+    beside: tuple[str, ...] = ()
+
+    def load(self) -> Writer:
+        """The writer, with the libraries that it needs."""
+        module, _, name = self.writer.partition(":")
+        return getattr(importlib.import_module(module, __package__), name)
+
+
+WRITERS: dict[str, Format] = {
+    "glb": Format(".glb:write_glb"),
+    "obj": Format(
+        ".obj:write_obj",
+        (".mtl", "_basecolor.png", "_normal.png", "_normal.exr", "_roughness.exr", "_metallic.exr"),
+    ),
+    "ply": Format(".ply:write_ply"),
+    "stl": Format(".stl:write_stl"),
+    "usdz": Format(".usdz:write_usdz"),
+    "blend": Format("..blender.writer:write_blend"),
+}
+
+
+def paths_of(name: str, folder: Path, stem: str) -> list[Path]:
+    """All that a format may write for this stem, its own file first."""
+    return [folder / f"{stem}{ending}" for ending in (f".{name}", *WRITERS[name].beside)]
