@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .cli_blender import blender
 from .cli_export import export
 from .cli_image import image
 from .console import exit_codes
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 starter = typer.Typer(no_args_is_help=True, help="The offline models that ship with slipcast.")
 app.add_typer(starter, name="starter")
+app.add_typer(blender, name="blender")
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")

@@ -1,0 +1,139 @@
+"""A folder of finished runs becomes a Blender asset library: a .blend per run, and the catalogue file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ...configs.errors import BadInput, SlipcastError
+from ...systems.types import Mesh
+from ..atomic import explain_os_errors
+from ..exporters.asset import Asset
+from ..exporters.preparing import prepare
+from ..finished import FinishedRun, read_run
+from ..progress import Progress
+from .catalogues import domain_catalogue, write_catalogues
+from .process import Blender
+from .writer import build_blend
+
+
+@dataclass
+class Library:
+    """What became of each run: {name: path} of files written and kept, {name: reason} of the others."""
+
+    folder: Path
+    made: dict[str, Path] = field(default_factory=dict)
+    kept: dict[str, Path] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def build_library(
+    runs: Path,
+    folder: Path,
+    find: Callable[[], Blender],
+    console: Progress,
+    *,
+    force: bool = False,
+    credits: Mapping[str, str] | None = None,
+) -> Library:
+    """Write ``folder/<run>.blend`` for every run under ``runs`` whose mesh is finished.
+
+    A run that cannot be turned into a file is noted and stops no other. Files that are there are kept, so a stopped
+    build goes on where it was.
+
+    Args:
+        find: returns the Blender to use; called when the first file is to be written.
+        credits: author, licence and copyright, put into every file.
+
+    Raises:
+        BadInput: ``runs`` holds no runs, or ``folder`` is a file.
+        SlipcastError: no usable Blender, or the folder cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file; name a folder for the library")
+    library = Library(folder)
+    wanted: dict[str, FinishedRun] = {}
+    for place in run_folders(runs):
+        name, told = place.resolve().name, _examine(place)
+        if isinstance(told, str):
+            library.skipped[name] = told
+        else:
+            wanted[name] = told
+    with explain_os_errors(folder, "making the library's folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+    blender: Blender | None = None
+    advance = console.task("assets", len(wanted))
+    for name, run in wanted.items():
+        path = folder / f"{name}.blend"
+        if path.exists() and not force:
+            library.kept[name] = path
+            if path.stat().st_mtime < run.mesh_file.stat().st_mtime:
+                console.notice(f"{path} is older than its run; --force makes it anew")
+        else:
+            blender = blender or find()
+            try:
+                build_blend(asset_of_run(run, credits or {}), path, blender)
+                library.made[name] = path
+            except (SlipcastError, OSError) as error:
+                library.failed[name] = str(error)
+                console.notice(f"{name} failed: {error}")
+        if name not in library.failed:
+            # After every file, so that what is there is in its catalogue even if the rest is stopped.
+            write_catalogues(folder, [_catalogue(run)])
+        advance()
+    return library
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """The runs in a folder, sorted; or the folder itself if it is a run.
+
+    Raises:
+        BadInput: there are none.
+    """
+    if not runs.is_dir():
+        raise BadInput(f"RUNS expects a folder that holds runs; {runs} is none")
+    if (runs / "manifest.json").is_file():
+        return [runs]
+    found = sorted(path.parent for path in runs.glob("*/manifest.json"))
+    if not found:
+        raise BadInput(f"{runs} holds no runs (folders with a manifest.json); make one with slipcast make")
+    return found
+
+
+def _examine(run: Path) -> FinishedRun | str:
+    """A run whose mesh is finished and up to date, or why it cannot be used."""
+    try:
+        status = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["stages"]["mesh"]["status"]
+    except (OSError, ValueError, TypeError, KeyError):
+        status = None  # the reader below says what is wrong
+    if status not in (None, "finished"):
+        return f"its mesh stage is {status}"
+    try:
+        return read_run(run)
+    except BadInput as error:
+        return str(error)
+
+
+def asset_of_run(run: FinishedRun, credits: Mapping[str, str]) -> Asset:
+    """A run's object as ``slipcast export`` makes it, with what the asset browser shows besides."""
+    # Named like the run: two seeds of one prompt are two assets in the browser.
+    name = run.path.resolve().name
+    asset = prepare(
+        Mesh.load(run.mesh_file), run.export, name=name, prompt=run.prompt, seed=run.seed, models=run.models
+    )
+    catalogue = _catalogue(run)
+    models = {str(told.get("id")): str(told.get("licence", "unknown")) for told in run.models.values()}
+    named = ", ".join(f"{model} ({licence})" for model, licence in models.items())
+    shown = {
+        "description": f"{run.prompt}. Made with {named}." if named else run.prompt,
+        "catalogue": catalogue,
+        "tags": ["slipcast", catalogue.rpartition("/")[2]],
+    }
+    return replace(asset, facts=dict(asset.facts) | shown | {k: v for k, v in credits.items() if v})
+
+
+def _catalogue(run: FinishedRun) -> str:
+    return domain_catalogue(str(run.models.get("domain", {}).get("id", "")))
