@@ -17,6 +17,7 @@ from ..configs.errors import BadInput
 from ..systems.training import Budget
 
 WORKERS = 2  # processes that make data
+_SHORT_WARMUP = 30  # of trainings that take a few hundred steps
 SHARES = {
     "codec": 0.05, "prior": 0.43, "domain": 0.1, "control": 0.12, "lora": 0.04, "lift": 0.2, "judge": 0.06,
 }  # fmt: skip
@@ -194,8 +195,8 @@ def _control(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     from .train_control import evaluate_control, train_control
 
     prior, control = out / "weights/prior", out / "weights/control-canny"
-    calmer = replace(budget, learning_rate=0.4 * budget.learning_rate)
-    card = train_control(out / "data/prior", prior, out / "train/control", control, calmer)
+    budget = replace(budget, warmup_steps=_SHORT_WARMUP)
+    card = train_control(out / "data/prior", prior, out / "train/control", control, budget)
     return card["training"] | {"edges": evaluate_control(control, prior, out / "data/test")}
 
 
@@ -203,6 +204,7 @@ def _lora(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     from .train_lora import train_lora
 
     work, lora = out / "train/lora", out / "weights/porcelain-lora"
+    budget = replace(budget, warmup_steps=_SHORT_WARMUP, learning_rate=2 * budget.learning_rate)
     return train_lora(out / "data/domain", out / "weights/prior", work, lora, budget)["training"]
 
 
