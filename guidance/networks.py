@@ -75,21 +75,28 @@ class _Predictor:
             self.network.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
         )
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        return x.to(self.network.device, self.network.dtype).contiguous(memory_format=layout)
+        return x.to(*_home(self.network)).contiguous(memory_format=layout)
 
     def _stack(self, values: Sequence[Tensor | None], batch: int) -> Tensor | None:
         """One tensor of all rows, [count * batch, ...], or None where no condition has one."""
         rows = [value.expand(batch, *[-1] * (value.ndim - 1)) for value in values if value is not None]
         if not rows:
             return None
-        stacked = torch.cat(rows).to(self.network.device)
-        return stacked.to(self.network.dtype) if stacked.is_floating_point() else stacked
+        device, dtype = _home(self.network)
+        stacked = torch.cat(rows)
+        return stacked.to(device, dtype if stacked.is_floating_point() else None)
 
     def _refuse_wrong_kind(self, told: Conditioning) -> None:
         raise NotImplementedError
 
     def _ask(self, x: Tensor, t: Tensor, told: list[Conditioning]) -> Tensor:
         raise NotImplementedError
+
+
+def _home(network: Any) -> tuple[torch.device, torch.dtype]:
+    """Device and dtype of a network; diffusers' own properties visit every module, a tenth of a small step."""
+    first = next(network.parameters())
+    return first.device, first.dtype
 
 
 class UNetPredictor(_Predictor):
@@ -161,12 +168,13 @@ def _residuals(
         chosen = [(i, c) for i, one in enumerate(told) for c in one.controls if c.network is network]
         rows = torch.cat([torch.arange(i * batch, (i + 1) * batch) for i, _ in chosen]).to(x.device)
         pictures = torch.cat([control.picture.expand(batch, -1, -1, -1) for _, control in chosen])
+        device, dtype = _home(network)
         said = network(
-            x[rows].to(network.dtype),
+            x[rows].to(dtype),
             t[rows],
             # A null-text UNet gives its ControlNet nothing to read; ControlNets themselves always read text.
-            encoder_hidden_states=None if text is None else text[rows].to(network.dtype),
-            controlnet_cond=pictures.to(network.device, network.dtype),
+            encoder_hidden_states=None if text is None else text[rows].to(dtype),
+            controlnet_cond=pictures.to(device, dtype),
             added_cond_kwargs=None if added is None else {key: value[rows] for key, value in added.items()},
             return_dict=False,
         )

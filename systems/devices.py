@@ -13,12 +13,8 @@ import torch
 def ready(network: Any, device: str, *, rest: str | None = None) -> Any:
     """A network in the quickest dtype and layout of its device, there or, with ``rest``, waiting elsewhere.
 
-    On the CPU attention is plain matrix products, whose backward is quick in bf16.
+    Attention stays fused. Trainings on the CPU make it plain matrix products, whose backward is quicker in bf16.
     """
-    from diffusers.models.attention_processor import AttnProcessor
-
-    if device == "cpu" and hasattr(network, "set_attn_processor"):
-        network.set_attn_processor(AttnProcessor())
     with quiet_libraries():
         return network.to(
             device=rest or device, dtype=fastest_dtype(device), memory_format=torch.channels_last
