@@ -3,8 +3,8 @@
 python -m benchmarks.memory [--out benchmarks/results]
 
 The real networks run on fake tensors, and a dispatch mode adds up the storages that are alive: weights exactly, and
-activations as eager PyTorch keeps them, with fused attention (as on GPUs) and with plain products (as slipcast does on
-CPUs). Workspaces of convolution libraries and the CUDA context come on top.
+activations as eager PyTorch keeps them, with fused attention. Workspaces of convolution libraries and the CUDA context
+come on top.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
@@ -105,15 +104,11 @@ def main() -> None:
             "unet": activations(lambda: parts["unet"](rows, timesteps, told)),
             "vae": activations(lambda: parts["vae"].decode(torch.empty(1, 4, 64, 64))),
         }
-        parts["unet"].set_attn_processor(AttnProcessor())
-        plain = activations(lambda: parts["unet"](rows, timesteps, told))
     figures = {
         "weights_gb": {name: round(value, 3) for name, value in held.items()},
         "activations_gb": {name: round(value, 3) for name, value in working.items()},
-        "activations_on_cpu_gb": {"unet": round(plain, 3)},
         "peak_gb": round(sum(held.values()) + max(working.values()), 2),
         "peak_low_memory_gb": round(max(held[name] + value for name, value in working.items()), 2),
-        "peak_on_cpu_gb": round(sum(held.values()) + max(plain, *working.values()), 2),
     }
     report("memory", figures, given.out)
 
