@@ -1,81 +1,19 @@
-"""Painted decoration for pottery: brush motifs and border bands on a canvas that wraps round.
+"""The brush motifs of painted pottery: each fills a band of a canvas from ``top`` to ``bottom``.
 
-A canvas is a picture (row 0 at the top) that repeats to the left and right, and for tiles also up and down. Sizes are
-fractions of its height, so that one motif serves a sheet wrapped round a vase and a tile projected on a chair. Strokes
-are bold: at 128 pixels a vase is about 160 sheet-pixels round, and the paint must still read.
+Strokes are bold: at 128 pixels a vase is about 160 sheet-pixels round, and the paint must still read.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
-Colour = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class Palette:
-    """A ware's sRGB colours: ground (glaze), ink (outlines and fills), wash (thin paint), accent (second paint)."""
-
-    ground: Colour
-    ink: Colour
-    wash: Colour
-    accent: Colour
+from .canvas import Canvas, Palette
 
 
-class Canvas:
-    """A wrapping picture to draw on; x and y run from 0 to aspect and from 0 (top) to 1 in heights."""
-
-    def __init__(self, width: int, height: int, ground: Colour, *, wrap_vertically: bool):
-        self.image = Image.new("RGB", (width, height), ground)
-        self.draw = ImageDraw.Draw(self.image)
-        self.width, self.height, self.wrap_vertically = width, height, wrap_vertically
-        self.aspect = width / height
-
-    def _copies(self, points) -> list[list[tuple[float, float]]]:
-        xy = np.asarray(points, np.float64).reshape(-1, 2) * self.height
-        (x0, y0), (x1, y1) = (xy.min(0) - 12).tolist(), (xy.max(0) + 12).tolist()
-        across = [0.0] + [self.width] * (x0 < 0) + [-self.width] * (x1 > self.width)
-        down = [0.0]
-        if self.wrap_vertically:
-            down += [self.height] * (y0 < 0) + [-self.height] * (y1 > self.height)
-        return [[tuple(p) for p in (xy + (dx, dy)).tolist()] for dx in across for dy in down]
-
-    def fill(self, points, colour: Colour) -> None:
-        """A filled polygon."""
-        for copy in self._copies(points):
-            self.draw.polygon(copy, fill=colour)
-
-    def stroke(self, points, colour: Colour, width: float) -> None:
-        """A brush line of constant width with round joints and ends."""
-        pixels = max(1, round(width * self.height))
-        for copy in self._copies(points):
-            self.draw.line(copy, fill=colour, width=pixels, joint="curve")
-            for x, y in (copy[0], copy[-1]):
-                r = pixels / 2
-                self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
-
-    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
-        """A filled disc."""
-        for copy in self._copies([(x - radius, y - radius), (x + radius, y + radius)]):
-            self.draw.ellipse((*copy[0], *copy[1]), fill=colour)
-
-    def band(self, top: float, bottom: float, colour: Colour) -> None:
-        """A horizontal stripe all round."""
-        self.draw.rectangle(
-            (0, round(top * self.height), self.width, round(bottom * self.height) - 1), fill=colour
-        )
-
-    def pixels(self) -> np.ndarray:
-        """The picture [H, W, 3] uint8, softened like paint under glaze."""
-        return np.asarray(self.image.filter(ImageFilter.GaussianBlur(0.8)), np.uint8).copy()
-
-
-def _petal(x: float, y: float, angle: float, length: float, width: float, bend: float = 0.0) -> np.ndarray:
+def petal(x: float, y: float, angle: float, length: float, width: float, bend: float = 0.0) -> np.ndarray:
     """Outline of a leaf or petal that starts at (x, y)."""
     t = np.linspace(0, 1, 7)
     half = width * np.sin(np.pi * t**0.8)
@@ -90,8 +28,8 @@ def _blossom(canvas: Canvas, rng, p: Palette, x: float, y: float, radius: float)
     for k in range(petals):
         angle = turn + k * 2 * math.pi / petals
         width = radius * 2.1 / petals
-        canvas.fill(_petal(x, y, angle, radius, width), p.ink)
-        canvas.fill(_petal(x, y, angle, radius * 0.72, width * 0.5), p.wash)
+        canvas.fill(petal(x, y, angle, radius, width), p.ink)
+        canvas.fill(petal(x, y, angle, radius * 0.72, width * 0.5), p.wash)
     canvas.disc(x, y, radius * 0.30, p.accent)
     canvas.disc(x, y, radius * 0.14, p.ground)
 
@@ -103,10 +41,10 @@ def peonies(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
     for k in range(count):
         x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.05, 0.05) * h
         for _ in range(6):
-            canvas.fill(_petal(x, y, rng.uniform(0, 6.28), h * rng.uniform(0.46, 0.6), h * 0.085), p.ink)
+            canvas.fill(petal(x, y, rng.uniform(0, 6.28), h * rng.uniform(0.46, 0.6), h * 0.085), p.ink)
         _blossom(canvas, rng, p, x, y, 0.36 * h)
         edge = x + 0.5 * canvas.aspect / count
-        canvas.fill(_petal(edge, mid - 0.35 * h, 1.57, 0.7 * h, 0.07 * h), p.wash)
+        canvas.fill(petal(edge, mid - 0.35 * h, 1.57, 0.7 * h, 0.07 * h), p.wash)
         canvas.disc(edge, mid, 0.06 * h, p.ink)
 
 
@@ -124,7 +62,7 @@ def vines(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
             fx = cx + dx * h
             fy = mid + 0.24 * h * math.sin(phase * fx)
             canvas.fill(
-                _petal(fx, fy, side * 1.2 + dx, 0.24 * h, 0.055 * h), p.ink if abs(dx) > 0.2 else p.wash
+                petal(fx, fy, side * 1.2 + dx, 0.24 * h, 0.055 * h), p.ink if abs(dx) > 0.2 else p.wash
             )
         _blossom(canvas, rng, p, cx, mid - side * 0.20 * h, 0.25 * h)
 
@@ -171,7 +109,7 @@ def fish(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
         edge = x + 0.5 * canvas.aspect / count
         for lean in (-0.4, 0.0, 0.4):
             canvas.fill(
-                _petal(edge, mid + 0.48 * h, -1.57 + lean, 0.75 * h, 0.05 * h), p.wash if lean else p.ink
+                petal(edge, mid + 0.48 * h, -1.57 + lean, 0.75 * h, 0.05 * h), p.wash if lean else p.ink
             )
 
 
@@ -188,9 +126,7 @@ def bamboo(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
         for j in range(7):
             y, side = top + rng.uniform(0.08, 0.8) * h, 1 if j % 2 else -1
             angle = rng.uniform(0.2, 0.9)
-            leaf = _petal(
-                x, y, angle if side > 0 else math.pi - angle, rng.uniform(0.24, 0.34) * h, 0.042 * h
-            )
+            leaf = petal(x, y, angle if side > 0 else math.pi - angle, rng.uniform(0.24, 0.34) * h, 0.042 * h)
             canvas.fill(leaf, p.ink if rng.random() < 0.65 else p.wash)
 
 
@@ -310,11 +246,11 @@ def birds(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
         x, y = (k + 0.5) * canvas.aspect / count, mid + rng.uniform(-0.08, 0.08) * h
         s = 0.4 * h * (1 if rng.random() < 0.5 else -1)
         canvas.fill(
-            _petal(x - 0.9 * s, y + 0.12 * h, 0.0 if s > 0 else math.pi, 1.6 * abs(s), 0.10 * h), p.ink
+            petal(x - 0.9 * s, y + 0.12 * h, 0.0 if s > 0 else math.pi, 1.6 * abs(s), 0.10 * h), p.ink
         )
         for lean, colour in ((-2.1, p.ink), (-1.1, p.wash)):
             canvas.fill(
-                _petal(x - 0.1 * s, y + 0.1 * h, lean if s > 0 else math.pi - lean, 0.46 * h, 0.1 * h), colour
+                petal(x - 0.1 * s, y + 0.1 * h, lean if s > 0 else math.pi - lean, 0.46 * h, 0.1 * h), colour
             )
         canvas.disc(x + 0.62 * s, y + 0.08 * h, 0.095 * h, p.ink)
         canvas.disc(x + 0.66 * s, y + 0.06 * h, 0.03 * h, p.ground)
@@ -345,70 +281,3 @@ MOTIFS: dict[str, Callable] = {
     "birds": birds,
     "rings": rings,
 }
-
-
-def border(canvas: Canvas, rng, p: Palette, top: float, bottom: float) -> None:
-    """One ornamental band between two lines."""
-    h = bottom - top
-    canvas.band(top, bottom, p.ground)
-    style = int(rng.integers(5))
-    count = round(canvas.aspect / (1.1 * h))
-    w = canvas.aspect / count
-    for k in range(count):
-        x = (k + 0.5) * w
-        if style == 0:
-            canvas.fill([(x - 0.5 * w, bottom), (x, top + 0.15 * h), (x + 0.5 * w, bottom)], p.ink)
-        elif style == 1:
-            canvas.disc(x, top + 0.5 * h, 0.26 * h, p.ink)
-        elif style == 2:
-            canvas.fill(_petal(x - 0.45 * w, top + 0.5 * h, 0.0, 0.9 * w, 0.3 * h), p.ink)
-        elif style == 3:
-            canvas.stroke(
-                [(x - 0.5 * w, bottom - 0.2 * h), (x, top + 0.2 * h), (x + 0.5 * w, bottom - 0.2 * h)],
-                p.ink,
-                0.18 * h,
-            )
-    if style == 4:
-        canvas.band(top, bottom, p.ink)
-    canvas.band(top, top + 0.2 * h, p.ink)
-    canvas.band(bottom - 0.2 * h, bottom, p.ink)
-
-
-def paint_sheet(rng: np.random.Generator, palette: Palette, *, height: int = 224) -> np.ndarray:
-    """Decoration for one body of revolution [H, 2.2 H, 3] uint8: a main field between rim and foot bands."""
-    canvas = Canvas(round(2.2 * height), height, palette.ground, wrap_vertically=False)
-    rim, foot = rng.uniform(0.05, 0.09), rng.uniform(0.05, 0.10)
-    top, bottom = 0.02 + rim, 0.97 - foot
-    name = list(MOTIFS)[int(rng.integers(len(MOTIFS)))]
-    if rng.random() < 0.35:
-        # A second field, as on large vases: a shoulder or a skirt of another motif.
-        split = rng.uniform(0.3, 0.42) if rng.random() < 0.5 else rng.uniform(0.64, 0.74)
-        other = ("panels", "scrolls", "lattice", "vines")[int(rng.integers(4))]
-        first, second = (other, name) if split < 0.5 else (name, other)
-        MOTIFS[first](canvas, rng, palette, top + 0.015, split - 0.03)
-        MOTIFS[second](canvas, rng, palette, split + 0.03, bottom - 0.015)
-        canvas.band(split - 0.018, split + 0.018, palette.ink)
-    else:
-        MOTIFS[name](canvas, rng, palette, top + 0.03, bottom - 0.03)
-    border(canvas, rng, palette, 0.01, 0.01 + rim)
-    border(canvas, rng, palette, 0.98 - foot, 0.98)
-    return canvas.pixels()
-
-
-TILE_MOTIFS = ("peonies", "vines", "scrolls", "lattice", "dots", "birds", "fish", "plum")
-
-
-def paint_tile(rng: np.random.Generator, palette: Palette, *, size: int = 160) -> np.ndarray:
-    """Decoration that repeats both ways [S, S, 3] uint8, for whatever is not a body of revolution."""
-    canvas = Canvas(size, size, palette.ground, wrap_vertically=True)
-    name = TILE_MOTIFS[int(rng.integers(len(TILE_MOTIFS)))]
-    MOTIFS[name](canvas, rng, palette, 0.04, 0.96)
-    return canvas.pixels()
-
-
-def paint_dots(colour: Colour, ground: Colour, *, size: int = 96) -> np.ndarray:
-    """A polka-dot tile [S, S, 3] uint8."""
-    canvas = Canvas(size, size, ground, wrap_vertically=True)
-    for x, y in ((0.25, 0.25), (0.75, 0.75)):
-        canvas.disc(x, y, 0.19, colour)
-    return canvas.pixels()

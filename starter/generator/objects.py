@@ -11,7 +11,8 @@ import numpy as np
 from . import captions
 from .families import FAMILIES
 from .geometry import Part, normalise
-from .materials import MATERIALS, SLOTS, Look
+from .looks import SLOTS, Look
+from .materials import MATERIALS
 from .porcelain import porcelain_look
 
 HELD_OUT = ("teapot", "chair", "cat", "lamp", "car", "elephant", "goblet")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .materials import Look, painted_look, vary
-from .motifs import Colour, Palette
+from .canvas import Colour, Palette
+from .looks import Look, painted_look, vary
 
 _GLAZES: tuple[Colour, ...] = ((248, 248, 247), (238, 243, 248), (246, 244, 236), (230, 238, 243))
 _INKS: tuple[tuple[Colour, Colour], ...] = (

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from slipcast.starter.generator import motifs
+from slipcast.starter.generator import canvas, decoration
 from slipcast.starter.generator.captions import (
     BACKGROUNDS,
     VOCABULARY,
@@ -112,9 +112,9 @@ def test_background_words_are_their_own_nearest():
 
 
 def test_a_sheet_joins_where_it_wraps():
-    palette = motifs.Palette((255, 255, 255), (0, 0, 0), (128, 128, 128), (0, 0, 0))
+    palette = canvas.Palette((255, 255, 255), (0, 0, 0), (128, 128, 128), (0, 0, 0))
     for seed in range(24):
-        sheet = motifs.paint_sheet(np.random.default_rng(seed), palette).astype(int)
+        sheet = decoration.paint_sheet(np.random.default_rng(seed), palette).astype(int)
         seam = np.abs(sheet[:, 0] - sheet[:, -1]).mean()
         inside = np.abs(np.diff(sheet, axis=1)).mean(axis=(0, 2))
         assert seam < 1.5 * inside.max() + 2
