@@ -147,7 +147,9 @@ def cfg_against_diffusers(laps: int) -> dict[str, float]:
     noise = torch.randn(1, *base.latent_shape)
     told = {"prompt_embeds": text.text, "negative_prompt_embeds": null.text}
     told = {name: value.to(pipeline.unet.dtype) for name, value in told.items() if value is not None}
-    pipeline.text_encoder.to(pipeline.unet.dtype)  # the pipeline casts what it is told to this network's dtype
+    pipeline.text_encoder.to(
+        pipeline.unet.dtype
+    )  # the pipeline casts what it is told to this network's dtype
     took = seconds(
         laps,
         ours=lambda: sample(guided, pipeline.scheduler, noise, steps=20),

@@ -103,7 +103,7 @@ def large(field: RadianceField, resolution: int) -> dict[str, Any]:
     """Seconds and peak memory of the whole surface, cleaned, pulled to the level and decimated."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    fine, few = fine_and_reduced(field, resolution=resolution, target_faces=40_000)
+    fine, few, _ = fine_and_reduced(field, resolution=resolution, target_faces=40_000)
     return {
         "resolution": resolution,
         "seconds": round(time.perf_counter() - start, 1),

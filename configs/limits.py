@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
@@ -15,12 +16,27 @@ def check_limits(config: MakeConfig) -> None:
     """Raise ``BadInput`` for the first value that lies outside its limits."""
     for key, item in FIELDS.items():
         _check_one(key, attrgetter(key)(config), **{k: v for k, v in item.metadata.items() if k in _LIMITS})
+    _check_threshold(config.mesh.threshold)
     refine = config.refine
     for low, high in (("t_min", "t_max"), ("t_min", "t_max_end"), ("elevation_min_deg", "elevation_max_deg")):
         if getattr(refine, low) > getattr(refine, high):
             raise BadInput(
                 f"refine.{low}={getattr(refine, low)} must not exceed refine.{high}={getattr(refine, high)}"
             )
+    lods = config.export.lods
+    if any(next_one >= one for one, next_one in pairwise(lods)):
+        raise BadInput(
+            f"setting export.lods expects fractions that fall, such as [0.5, 0.25, 0.1], not {lods}"
+        )
+
+
+def _check_threshold(text: str) -> None:
+    try:
+        usable = text == "auto" or 0 < float(text) < math.inf
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BadInput(f"setting mesh.threshold expects 'auto' or a density above 0, not {text!r}")
 
 
 _LIMITS = ("at_least", "at_most", "choices")
@@ -31,13 +47,12 @@ def _check_one(
 ) -> None:
     if value is None:  # only where the type allows it
         return
-    if isinstance(value, float) and not math.isfinite(value):
-        raise BadInput(f"setting {key} expects a finite number, not {value}")
-    if at_least is not None and value < at_least:
-        raise BadInput(f"setting {key} expects at least {at_least}, not {value}")
-    if at_most is not None and value > at_most:
-        raise BadInput(f"setting {key} expects at most {at_most}, not {value}")
-    if choices is not None:
-        for entry in value if isinstance(value, list) else [value]:
-            if entry not in choices:
-                raise BadInput(f"setting {key} knows {', '.join(choices)}, not {entry!r}")
+    for entry in value if isinstance(value, list) else [value]:
+        if isinstance(entry, float) and not math.isfinite(entry):
+            raise BadInput(f"setting {key} expects a finite number, not {entry}")
+        if at_least is not None and entry < at_least:
+            raise BadInput(f"setting {key} expects at least {at_least}, not {entry}")
+        if at_most is not None and entry > at_most:
+            raise BadInput(f"setting {key} expects at most {at_most}, not {entry}")
+        if choices is not None and entry not in choices:
+            raise BadInput(f"setting {key} knows {', '.join(choices)}, not {entry!r}")

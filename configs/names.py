@@ -17,6 +17,7 @@ _WORDS = {
     str: "text",
     bool: "true or false",
     list[str]: "a list such as [glb]",
+    list[float]: "a list of numbers such as [0.5, 0.25]",
 }
 
 

@@ -46,7 +46,7 @@ class ImageConfig:
     steps: int = setting(25, "Denoising steps of the sampler.", at_least=1, at_most=1000)
     candidates: int = setting(4, "Pictures drawn; the best-ranked one goes on.", at_least=1, at_most=64)
     domain_weight: float = setting(
-        1.5, "Weight of the domain term; 0 leaves the base model alone.", at_least=0
+        2.0, "Weight of the domain term; 0 leaves the base model alone.", at_least=0
     )
     text_weight: float = setting(
         4.0, "Weight of the text term; 1 is the plain text-conditional model.", at_least=0
@@ -136,15 +136,30 @@ class RefineConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Stage 40-mesh: the field becomes a triangle mesh with a base-colour texture."""
+    """Stage 40-mesh: the field becomes a triangle mesh with textures."""
 
     resolution: int = setting(
         128, "Samples of the field along each side for the iso-surface.", at_least=8, at_most=1024
     )
     target_faces: int = setting(20000, "Faces aimed at by decimation.", at_least=100, at_most=2_000_000)
-    texture_size: int = setting(
-        1024, "Side of the base-colour texture, in pixels.", at_least=16, at_most=8192
+    texture_size: int = setting(1024, "Side of the textures, in pixels.", at_least=16, at_most=8192)
+    threshold: str = setting(
+        "auto", "Density of the surface; auto takes the one whose outlines agree best with the field's own."
     )
+    crease_deg: float = setting(
+        180.0,
+        "Edges whose faces' normals differ by more than this are shaded as sharp, in degrees; 180 shades all smooth.",
+        at_least=0,
+        at_most=180,
+    )
+    slants: int = setting(
+        4,
+        "Directions, 45 degrees off the normal, over which each texel's colour is averaged; 0 looks along the normal.",
+        at_least=0,
+        at_most=64,
+    )
+    normal_map: bool = setting(True, "Bake what decimation took away into a normal map.")
+    ambient_occlusion: bool = setting(True, "Bake how much sky each point sees into the red of an ORM map.")
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,16 @@ class ExportConfig:
         "Roughness of the whole surface, 0 glossy to 1 matt; null takes what the domain says (porcelain: 0.2).",
         at_least=0,
         at_most=1,
+    )
+    quads: bool = setting(
+        False,
+        "Pair triangles into quads where the format holds them (OBJ, .blend); the surface stays the same.",
+    )
+    lods: list[float] = setting(
+        [],
+        "Levels of detail beside the full mesh, as fractions of its faces, such as [0.5, 0.25, 0.1]; empty for none.",
+        at_least=0.001,
+        at_most=0.99,
     )
     turntable_frames: int = setting(24, "Frames of the turntable; 0 writes none.", at_least=0, at_most=720)
 

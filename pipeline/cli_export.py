@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,9 +16,14 @@ import typer
 from .console import exit_codes
 
 if TYPE_CHECKING:
+    from ..configs.schema import ExportConfig
+    from .exporters.levels import Level
     from .exporters.writing import Written
     from .finished import FinishedRun
-    from .progress import Progress
+    from .progress import Reporter
+
+
+_LODS = (0.5, 0.25, 0.1)  # levels of detail of a run that names none
 
 
 def _option(sentence: str, *names: str, **more: Any) -> Any:
@@ -32,6 +38,13 @@ def export(
     out: Annotated[Path | None, _option("Folder for the files; RUN/exports if left out.")] = None,
     name: Annotated[str | None, _option("Name of files and object; made of the prompt if left out.")] = None,
     height: Annotated[float | None, _option("Height in metres; as the run was exported if left out.")] = None,
+    lods: Annotated[
+        bool,
+        _option("Levels of detail too: the run's export.lods, or 1/2, 1/4 and 1/10 of the faces.", "--lods"),
+    ] = False,
+    quads: Annotated[
+        bool, _option("Pair triangles into quads where the format holds them: OBJ and .blend.", "--quads")
+    ] = False,
     blender: Annotated[
         Path | None, _option("The Blender that writes .blend; looked for if left out.")
     ] = None,
@@ -50,56 +63,95 @@ def export(
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             finished = read_run(run)
             folder = out or finished.path / "exports"
-            written = _export(finished, folder, format, name, height, force=force, console=console)
-        told = {
-            "run": str(finished.path),
-            "folder": str(folder),
-            "files": {kind: str(path) for kind, path in written.files.items()},
-            "failed": written.failed,
-        }
-        print(json.dumps(told) if as_json else "\n".join(told["files"].values()))
+            settings = _settings(finished, format, height, lods=lods, quads=quads)
+            written, levels = _export(finished, settings, folder, name, force=force, console=console)
+        told = {"run": str(finished.path), "folder": str(folder), **_told(written)}
+        told["lods"] = [
+            {"fraction": level.fraction, "faces": level.faces, **_told(level.written)} for level in levels
+        ]
+        paths = [path for part in (told, *told["lods"]) for path in part["files"].values()]
+        print(json.dumps(told) if as_json else "\n".join(paths))
+
+
+def _told(written: Written) -> dict[str, Any]:
+    return {
+        "files": {kind: str(path) for kind, path in written.files.items()},
+        "failed": written.failed,
+    }
+
+
+def _settings(
+    run: FinishedRun, formats: str | None, height_m: float | None, *, lods: bool, quads: bool
+) -> ExportConfig:
+    """What the run was exported with, changed by what the command says; levels of detail are made when asked for."""
+    from ..configs.limits import check_limits
+    from ..configs.schema import MakeConfig
+
+    levels = (run.export.lods or list(_LODS)) if lods else []
+    settings = replace(run.export, lods=levels, quads=run.export.quads or quads)
+    if formats is not None:
+        settings = replace(settings, formats=_formats(formats))
+    if height_m is not None:
+        settings = replace(settings, height_m=height_m)
+    check_limits(MakeConfig(export=settings))
+    return settings
 
 
 def _export(
     run: FinishedRun,
+    settings: ExportConfig,
     folder: Path,
-    formats: str | None,
     name: str | None,
-    height: float | None,
     *,
     force: bool,
-    console: Progress,
-) -> Written:
+    console: Reporter,
+) -> tuple[Written, list[Level]]:
     """Check all that may be wrong, and only then read the mesh and write."""
-    from ..configs.limits import check_limits
-    from ..configs.schema import MakeConfig
     from .atomic import explain_os_errors
+    from .exporters.table import level_stem
     from .prompts import file_name, slug
 
-    chosen = run.export.formats if formats is None else _formats(formats)
-    settings = (
-        replace(run.export, formats=chosen)
-        if height is None
-        else replace(run.export, formats=chosen, height_m=height)
-    )
-    check_limits(MakeConfig(export=settings))
     stem = slug(run.prompt) if name is None else file_name(name)
+    formats, lods = settings.formats, settings.lods
     _check_folder(run, folder)
-    _check_existing(folder, stem, chosen, force=force)
+    stems = [level_stem(stem, number) for number in range(len(lods) + 1)]
+    _check_existing(folder, stems, formats, force=force)
+    if lods:
+        _check_field(run)
 
+    from ..systems.fields import VoxelField
     from ..systems.types import Mesh
+    from .exporters.levels import write_levels
     from .exporters.preparing import prepare
     from .exporters.writing import notices, write_formats
 
+    console.stage_started("export")
     mesh, domain = Mesh.load(run.mesh_file), run.models.get("domain")
     models = run.models if domain is None else run.models | {"domain": _look(domain) | domain}
-    asset = prepare(mesh, settings, name=stem, prompt=run.prompt, seed=run.seed, models=models)
+    asset_of = partial(prepare, settings=settings, prompt=run.prompt, seed=run.seed, models=models)
+    asset, levels = asset_of(mesh, name=stem), []
+    field = VoxelField.load(run.field_file) if lods else None
     with explain_os_errors(folder, "making the folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    written = write_formats(asset, folder, chosen, advance=console.task("writing files", len(chosen)))
+    written = write_formats(asset, folder, formats, advance=console.task("writing files", len(formats)))
     for sentence in notices(written, f"slipcast export {run.path}"):
         console.notice(sentence)
-    return written
+    if field is not None:
+        kinds = list(written.files)  # a format that failed for the full mesh is told once
+        levels = write_levels(
+            mesh,
+            field,
+            lods,
+            folder,
+            kinds,
+            stem=stem,
+            asset_of=asset_of,
+            crease_deg=run.crease_deg,
+            progress=console,
+        )
+    count = sum(len(part.files) for part in (written, *(level.written for level in levels)))
+    console.stage_ended("export", f"{count} files")
+    return written, levels
 
 
 def _look(domain: dict[str, Any]) -> dict[str, Any]:
@@ -143,11 +195,22 @@ def _check_folder(run: FinishedRun, folder: Path) -> None:
             )
 
 
-def _check_existing(folder: Path, stem: str, formats: list[str], *, force: bool) -> None:
+def _check_field(run: FinishedRun) -> None:
+    from ..configs.errors import BadInput
+
+    if not run.field_file.is_file():
+        raise BadInput(
+            f"--lods paints from the run's refined field, and {run.field_file} is not there; leave --lods out, or "
+            f'`slipcast make "{run.prompt}" --seed {run.seed} --out {run.path.parent} --from refine` makes it again'
+        )
+
+
+def _check_existing(folder: Path, stems: list[str], formats: list[str], *, force: bool) -> None:
     from ..configs.errors import BadInput
     from .exporters.table import paths_of
 
-    there = [path for name in formats for path in paths_of(name, folder, stem) if path.exists()]
+    wanted = [path for stem in stems for name in formats for path in paths_of(name, folder, stem)]
+    there = [path for path in wanted if path.exists()]
     blocked = next((path for path in there if path.is_dir()), None)
     if blocked:
         raise BadInput(f"{blocked} is a folder, so no file can be written there; use another --name or --out")

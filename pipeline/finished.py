@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..configs.errors import BadInput
 from ..configs.limits import check_limits
-from ..configs.schema import ExportConfig, MakeConfig
+from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
 from .runs import RECORD
 from .stages import STAGES
 
 MANIFEST = "manifest.json"
+T = TypeVar("T", ExportConfig, MeshConfig)
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class FinishedRun:
         path: the run's folder.
         models: {role: {"id", "revision", "licence"}} of every model that a stage used.
         export: the settings that the run was exported with.
+        crease_deg: as in the settings of its mesh.
+        field_file: where the refined radiance field lies, if it was kept.
     """
 
     path: Path
@@ -32,7 +35,9 @@ class FinishedRun:
     seed: int
     models: dict[str, dict[str, Any]]
     export: ExportConfig
+    crease_deg: float
     mesh_file: Path
+    field_file: Path
 
 
 def read_run(where: Path) -> FinishedRun:
@@ -60,7 +65,17 @@ def read_run(where: Path) -> FinishedRun:
         raise BadInput(
             f'{path} has no finished mesh; `slipcast make "{prompt}" --seed {seed} --out {path.parent}` goes on with it'
         )
-    return FinishedRun(path, prompt, seed, models, _export_settings(manifest, path), mesh_file)
+    field_file = _folder("refine", path) / "field.safetensors"
+    return FinishedRun(
+        path=path,
+        prompt=prompt,
+        seed=seed,
+        models=models,
+        export=_settings(ExportConfig, "export", manifest, path),
+        crease_deg=_settings(MeshConfig, "mesh", manifest, path).crease_deg,
+        mesh_file=mesh_file,
+        field_file=field_file,
+    )
 
 
 def stage_folders(run: Path) -> list[Path]:
@@ -81,13 +96,12 @@ def _no_run(where: Path) -> str:
     return f"{where} is not the folder of a run (it has no {MANIFEST}); give one, such as runs/a-blue-vase-0"
 
 
-def _export_settings(manifest: Mapping[str, Any], path: Path) -> ExportConfig:
-    """What the run was exported with; a run of an older version lacks some of it."""
+def _settings(kind: type[T], stage: str, manifest: Mapping[str, Any], path: Path) -> T:
+    """The settings that a stage of the run was given; a run of an older version lacks some of them."""
     try:
-        given = manifest.get("config", {}).get("export", {})
-        known = {item.name: given[item.name] for item in fields(ExportConfig) if item.name in given}
-        settings = ExportConfig(**known)
-        check_limits(MakeConfig(export=settings))
+        given = manifest.get("config", {}).get(stage, {})
+        settings = kind(**{item.name: given[item.name] for item in fields(kind) if item.name in given})
+        check_limits(replace(MakeConfig(), **{stage: settings}))
     except (AttributeError, TypeError) as error:
-        raise BadInput(f"{path / MANIFEST} holds export settings that cannot be used ({error})") from error
+        raise BadInput(f"{path / MANIFEST} holds {stage} settings that cannot be used ({error})") from error
     return settings

@@ -1,30 +1,68 @@
-"""Stage 40-mesh: the field becomes a closed triangle mesh with a base-colour texture."""
+"""Stage 40-mesh: the field becomes a closed triangle mesh with base colour, normals and occlusion as textures."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from ..systems.atlas import atlas_report, unwrap
 from ..systems.fields import VoxelField
 from ..systems.mesh_checks import report
-from ..systems.surface import extract_surface
-from ..systems.texture import bake, unwrap
+from ..systems.normal_map import bake_normals, without_ripples
+from ..systems.occlusion import bake_occlusion
+from ..systems.surface import fine_and_reduced
+from ..systems.texels import surface_texels
+from ..systems.texture import bake
+from ..systems.texture_checks import bake_psnr, seam_difference
+from ..systems.types import Mesh
 from .stages import StageContext
+
+_STEPS = ("surface", "atlas", "paint", "normals", "occlusion", "checks")
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write mesh.safetensors and texture.png; the facts say whether the mesh is watertight."""
+    """Write mesh.safetensors and its maps as PNG: texture, and as set normal_map and orm.
+
+    The facts say whether the mesh is watertight, how full its atlas is, whether seams show (in steps of 8 bits) and how
+    alike mesh and field look (in dB).
+    """
     settings = ctx.config.mesh
-    field = VoxelField.load(ctx.inputs["refine"] / "field.safetensors")
-    advance = ctx.progress.task("surface, atlas, paint", 3)
-    mesh = extract_surface(field, resolution=settings.resolution, target_faces=settings.target_faces)
+    size = settings.texture_size
+    field = VoxelField.load(ctx.inputs["refine"] / "field.safetensors").requires_grad_(False)
+    advance = ctx.progress.task(", ".join(_STEPS), len(_STEPS))
+    fine, mesh, threshold = fine_and_reduced(
+        field,
+        resolution=settings.resolution,
+        threshold=settings.threshold if settings.threshold == "auto" else float(settings.threshold),
+        target_faces=settings.target_faces,
+        crease_deg=settings.crease_deg,
+    )
     advance()
-    mesh = unwrap(mesh, size=settings.texture_size)
+    mesh = unwrap(mesh, size=size)
     advance()
-    mesh = bake(mesh, field, size=settings.texture_size)
-    mesh.save(ctx.folder / "mesh.safetensors")
-    if mesh.texture is not None:
-        Image.fromarray(mesh.texture).save(ctx.folder / "texture.png")
+    texels = surface_texels(mesh, size)
+    mesh = bake(mesh, field, size=size, slants=settings.slants, texels=texels)
     advance()
-    return report(mesh).as_dict()
+    if settings.normal_map:
+        shaded = without_ripples(fine, 2 / field.resolution)
+        mesh = bake_normals(mesh, shaded, size=size, texels=texels)
+    advance()
+    if settings.ambient_occlusion:
+        mesh = bake_occlusion(mesh, size=size, texels=texels)
+    advance()
+    _save(mesh, ctx.folder)
+    facts = report(mesh).as_dict() | {"fine_faces": len(fine.faces), "threshold": threshold}
+    facts |= {"atlas": atlas_report(mesh, size).as_dict(), "seams": seam_difference(mesh).as_dict()}
+    facts["bake_psnr_db"] = bake_psnr(mesh, field)
+    advance()
+    return facts
+
+
+def _save(mesh: Mesh, folder: Path) -> None:
+    mesh.save(folder / "mesh.safetensors")
+    for name in ("texture", "normal_map", "orm"):
+        picture = getattr(mesh, name)
+        if picture is not None:
+            Image.fromarray(picture).save(folder / f"{name}.png")

@@ -119,13 +119,15 @@ STAGES: tuple[Stage, ...] = (
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone.
     Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",), version=2),
-    # The models' licences go into the exported files. Version 2: on the ground, in metres; pictures of the file itself.
+    # The models' licences go into the exported files; levels of detail are painted from the refined field.
+    # Version 2: on the ground, in metres; pictures of the file itself.
     Stage(
         "export",
         "50-export",
         ".export_stage:run",
-        needs=("image", "mesh"),
+        needs=("image", "refine", "mesh"),
         roles=("base", "domain", "lift_model"),
+        reads=("mesh.crease_deg",),
         card=("roughness",),
         version=2,
     ),

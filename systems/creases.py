@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from .mesh_checks import edge_pairs
 from .mesh_cleaning import vertex_normals
 from .types import Mesh
 
@@ -41,16 +42,7 @@ def _smooth_neighbours(
     a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
     normal = np.cross(b - a, c - a)
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
-    start = faces.astype(np.int64).reshape(-1)
-    end = np.roll(faces, -1, axis=1).astype(np.int64).reshape(-1)
-    span = len(vertices)
-    # The edge that starts at corner i of one face runs the other way in its neighbour.
-    order = np.argsort(start * span + end)
-    keys = (start * span + end)[order]
-    at = np.searchsorted(keys, end * span + start).clip(max=len(keys) - 1)
-    twin = order[at]
-    found = (keys[at] == end * span + start) & (np.arange(len(start)) < twin)
-    edge, twin = np.flatnonzero(found), twin[found]
+    edge, twin = edge_pairs(faces)
     smooth = np.einsum("fk,fk->f", normal[edge // 3], normal[twin // 3]) >= np.cos(crease_rad) - 1e-9
     edge, twin = edge[smooth], twin[smooth]
     # start of one edge = end of its twin, and the other way round.

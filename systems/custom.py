@@ -101,7 +101,9 @@ def _with_lora(path: Path, base: Base, scale: float) -> Adapted:
             weights, alphas, card = base.pipeline.lora_state_dict(str(path), return_lora_metadata=True)
             weights = {key: value for key, value in weights.items() if not key.startswith("text_encoder")}
             base.pipeline.load_lora_into_unet(weights, alphas, network, adapter_name=adapter, metadata=card)
-            network.to(memory_format=torch.channels_last)  # as ``ready`` laid out the base: mixed, both are slow
+            network.to(
+                memory_format=torch.channels_last
+            )  # as ``ready`` laid out the base: mixed, both are slow
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SlipcastError(f"{path} cannot be used as a LoRA of {base.name!r} ({reason})") from error

@@ -73,6 +73,21 @@ def euler_number(faces: np.ndarray) -> int:
     return len(np.unique(faces)) - len(edges) + len(faces)
 
 
+def edge_pairs(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Edges shared by two faces, each once: the corners (numbered 3 face + k) where it starts in one and in the other.
+
+    The edge of corner i runs from it to its face's next corner, and the other way in the other face.
+    """
+    start, end = _directed_edges(faces)
+    span = np.int64(faces.max(initial=0)) + 1
+    order = np.argsort(start * span + end)
+    keys = (start * span + end)[order]
+    at = np.searchsorted(keys, end * span + start).clip(max=len(keys) - 1)
+    twin = order[at]
+    found = (keys[at] == end * span + start) & (np.arange(len(start)) < twin)
+    return np.flatnonzero(found), twin[found]
+
+
 def face_components(faces: np.ndarray) -> np.ndarray:
     """The connected piece of every face, [F] integers from 0."""
     if len(faces) == 0:

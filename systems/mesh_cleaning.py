@@ -137,6 +137,20 @@ def normals_from(
     return np.where(agree, _unit(total), normals).astype(np.float32)
 
 
+def smooth_normals(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, radius: float) -> np.ndarray:
+    """Normals [V, 3] averaged over the surface by a Gaussian of about ``radius`` (its standard deviation).
+
+    By repeated means over neighbours: one moves a quantity by the length of an edge in some direction, so that n add up
+    to a variance of n/2 squared edges along each direction. A radius well below an edge changes nothing.
+    """
+    edge = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, -1, axis=1)], axis=2).mean()
+    mean = _neighbour_mean(len(vertices), faces)
+    smoothed = normals.astype(np.float64)
+    for _ in range(round(2 * (radius / edge) ** 2)):
+        smoothed = _unit(mean @ smoothed)
+    return smoothed.astype(np.float32)
+
+
 def _neighbour_mean(count: int, faces: np.ndarray) -> csr_matrix:
     start = faces.reshape(-1)
     end = np.roll(faces, -1, axis=1).reshape(-1)

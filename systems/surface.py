@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -27,6 +28,14 @@ _SPONGE_SHARE = 30  # times resolution^2: more than the walls of two boxes, one 
 _COARSEST = 40
 
 LOD_FRACTIONS = (1.0, 0.5, 0.25, 0.1)
+
+
+class Surface(NamedTuple):
+    """The surface before decimation and after it, and the density whose level set it is."""
+
+    fine: Mesh
+    reduced: Mesh
+    threshold: float
 
 
 def extract_surface(
@@ -64,7 +73,7 @@ def extract_surface(
         keep_components=keep_components,
         crease_deg=crease_deg,
         chunk=chunk,
-    )[1]
+    ).reduced
 
 
 def fine_and_reduced(
@@ -76,14 +85,14 @@ def fine_and_reduced(
     keep_components: float = 0.03,
     crease_deg: float = 180.0,
     chunk: int = 262_144,
-) -> tuple[Mesh, Mesh]:
+) -> Surface:
     """The surface before decimation, from which a normal map can be baked, and what ``extract_surface`` makes of it.
 
     A sponge of noise has too many holes for any decimation: its grid is blurred and halved until the mesh is small.
     """
     _check(resolution, target_faces, keep_components, crease_deg)
     look = look_at(field, resolution, chunk)
-    level = _density_threshold(threshold, look)
+    wanted = level = _density_threshold(threshold, look)
     if look.density.min() >= level:
         raise SlipcastError(
             f"the field fills its whole box: its lowest density, {look.density.min():.3g}, is not below the threshold "
@@ -96,10 +105,10 @@ def fine_and_reduced(
         if len(fine.faces) <= max(_SPONGE_FACES, _SPONGE_SHARE * len(sampled.density) ** 2) or coarsest:
             few = reduced(fine, target_faces, crease_deg=crease_deg)
             if len(few.faces) <= max(MAX_FACES, target_faces) or coarsest:
-                return fine, few
+                return Surface(fine, few, wanted)
         sampled, level = _halved(sampled, level), 0.5
         fine = _fine_surface(sampled, level, keep_components, None)
-    raise SlipcastError(_no_surface(_density_threshold(threshold, look), float(look.density.max())))
+    raise SlipcastError(_no_surface(wanted, float(look.density.max())))
 
 
 def reduced(fine: Mesh, target_faces: int, *, crease_deg: float = 180.0) -> Mesh:

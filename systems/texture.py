@@ -1,50 +1,32 @@
-"""A UV atlas for a mesh and the field's colours baked into it.
+"""The field's colours baked into a mesh's atlas.
 
 UV frame: u to the right, v upwards, (0, 0) at the picture's lower left; texture row 0 is the top (see ``Mesh``).
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
-import xatlas
-from scipy.ndimage import distance_transform_edt
 
 from ..configs.errors import BadInput, SlipcastError
-from .rasterize import EMPTY, interpolate, rasterize
+from .mesh_rays import frames
+from .texels import Texels, fill_outside, surface_texels
 from .types import Mesh, RadianceField
 
-_GUTTER_TEXELS = 8
 _OUTWARD, _INWARD, _STEPS = 0.008, 0.045, 16
 
 
-def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
-    """Cut the mesh into charts and pack them without overlap (xatlas); vertices on seams are doubled.
-
-    ``size`` is the texture's edge that the space between charts is meant for. About 1 s for 10,000 faces on one core,
-    3 s for 20,000; the time depends on the shape.
-    """
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(mesh.vertices, mesh.faces.astype(np.uint32), mesh.normals)
-    packing = xatlas.PackOptions()
-    packing.resolution = size
-    packing.padding = _GUTTER_TEXELS
-    atlas.generate(pack_options=packing)
-    if atlas.atlas_count != 1:
-        raise SlipcastError(
-            f"the mesh needs {atlas.atlas_count} texture pages instead of one; lower target_faces"
-        )
-    source, faces, uv = atlas[0]
-    return Mesh(
-        vertices=mesh.vertices[source],
-        faces=faces.astype(np.int32),
-        normals=mesh.normals[source],
-        uv=uv.astype(np.float32).clip(0, 1),
-    )
-
-
 def bake(
-    mesh: Mesh, field: RadianceField, *, size: int = 1024, supersample: int = 1, chunk: int = 262_144
+    mesh: Mesh,
+    field: RadianceField,
+    *,
+    size: int = 1024,
+    supersample: int = 1,
+    slants: int = 0,
+    chunk: int = 262_144,
+    texels: Texels | None = None,
 ) -> Mesh:
     """Paint the field's colours onto the mesh's atlas.
 
@@ -52,42 +34,55 @@ def bake(
         mesh: an unwrapped mesh near the field's surface.
         size: edge of the square texture, in texels.
         supersample: colours per texel edge; 2 averages four surface points per texel.
+        slants: directions from which each point is looked at, see ``surface_colors``; 0 looks along the normal.
         chunk: field points per call; bounds the memory.
+        texels: those of ``surface_texels(mesh, size * supersample)``, if they are at hand.
 
     Texels between the charts take the colour of the nearest chart texel, all the way, so that neither bilinear lookup
     nor mip-maps ever blend in a foreign colour.
     """
-    if mesh.uv is None:
-        raise ValueError("bake needs a mesh with uv; call unwrap first")
-    if size < 16 or supersample < 1:
+    if supersample < 1 or size < 16:
         raise BadInput(
             f"the texture needs at least 16 texels and supersample 1, not {size} and {supersample}"
         )
-    fine = size * supersample
-    texels = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1).astype(np.float64) * fine
-    face, weights = rasterize(texels, np.ones(len(texels)), mesh.faces, fine, fine)
-    covered = face != EMPTY
-    if not covered.any():
-        raise SlipcastError(f"no texel of the {size} x {size} texture lies in a chart; unwrap the mesh again")
-    points = interpolate(mesh.vertices, mesh.faces, face, weights)
-    normals = interpolate(mesh.normals, mesh.faces, face, weights)
-    image = np.zeros((fine, fine, 3), np.float32)
-    image[covered] = surface_colors(field, points, normals, chunk=chunk)
-    image, covered = _average(image, covered, supersample)
-    return mesh.with_(texture=(fill_outside(image, covered) * 255 + 0.5).clip(0, 255).astype(np.uint8))
+    texels = texels or surface_texels(mesh, size * supersample)
+    colors = np.empty((len(texels), 3), np.float32)
+    for part in texels.pieces(chunk):
+        points = texels.interpolate(mesh.vertices, mesh.faces, part)
+        normals = texels.interpolate(mesh.normals, mesh.faces, part)
+        colors[part] = surface_colors(field, points, normals, slants=slants, chunk=chunk)
+    image = texels.picture(colors)
+    if supersample > 1:
+        covered = np.zeros(texels.size**2, bool)
+        covered[texels.index] = True
+        covered = covered.reshape(texels.size, texels.size)
+        image = fill_outside(*_average(image * covered[..., None], covered, supersample))
+    return mesh.with_(texture=(image * 255 + 0.5).clip(0, 255).astype(np.uint8))
 
 
 def surface_colors(
-    field: RadianceField, points: np.ndarray, normals: np.ndarray, *, chunk: int = 262_144
+    field: RadianceField,
+    points: np.ndarray,
+    normals: np.ndarray,
+    *,
+    slants: int = 0,
+    chunk: int = 262_144,
 ) -> np.ndarray:
-    """What the field shows at surface points seen along the normal, [N, 3] float32 in [0, 1].
+    """What the field shows at surface points, seen along the normal or on a slant, [N, 3] float32 in [0, 1].
 
     The volume-rendering sum (Max 1995; NeRF eq. 3) over a short segment from just outside to a little inside, divided
     by its opacity: empty air has no weight, however it is coloured, and colours deep inside are hidden, as in a render.
     Where the segment meets no density at all, the point itself is asked.
 
+    Where paint changes with depth, a field shows other colours on a slant than straight on, since light goes less deep.
+    ``slants`` directions round the normal, 45 degrees off it, are averaged: what cameras all round see on the whole.
+
     points, normals [N, 3]; normals need not be of unit length.
     """
+    if slants:
+        return np.mean(
+            [surface_colors(field, points, d, chunk=chunk) for d in _slanted(normals, slants)], axis=0
+        )
     edges = torch.linspace(_OUTWARD, -_INWARD, _STEPS + 1)
     offsets = (edges[1:] + edges[:-1]) / 2
     step = (_OUTWARD + _INWARD) / _STEPS
@@ -108,11 +103,12 @@ def surface_colors(
     return colors
 
 
-def fill_outside(image: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Every texel outside ``covered`` [H, W] gets the colour of the nearest one inside; image [H, W, 3]."""
-    nearest = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    rows, columns = np.asarray(nearest)
-    return image[rows, columns]
+def _slanted(normals: np.ndarray, count: int) -> list[np.ndarray]:
+    """``count`` directions [N, 3] evenly round each normal [N, 3], half way between it and the surface."""
+    unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+    across, along = frames(unit.astype(np.float32))
+    turns = [2 * math.pi * k / count for k in range(count)]
+    return [unit + math.cos(turn) * across + math.sin(turn) * along for turn in turns]
 
 
 def _composite(density: torch.Tensor, rgb: torch.Tensor, step: float) -> torch.Tensor:
@@ -130,8 +126,6 @@ def _composite(density: torch.Tensor, rgb: torch.Tensor, step: float) -> torch.T
 
 def _average(image: np.ndarray, covered: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
     """Box-average factor x factor texels, counting covered ones only; image must be 0 elsewhere."""
-    if factor == 1:
-        return image, covered
     size = len(image) // factor
     count = covered.reshape(size, factor, size, factor).sum(axis=(1, 3))
     total = image.reshape(size, factor, size, factor, 3).sum(axis=(1, 3))

@@ -15,6 +15,7 @@ from PIL import Image
 from ...configs.errors import SlipcastError
 from ..atomic import explain_os_errors, write_bytes
 from ..exporters.asset import Asset
+from ..exporters.quads import polygons
 from .catalogues import catalogue_id
 from .process import Blender, OnProgress, find_blender, run_script
 
@@ -58,7 +59,8 @@ def build_blend(
         folder = Path(name)
         with explain_os_errors(folder, "handing the asset to Blender"):
             job = _job(asset, folder)
-            render = PREVIEW | {"threads": _threads(), "picture": str(picture.resolve()) if picture else ""}
+            kept = str(picture.resolve()) if picture else ""
+            render = PREVIEW | {"threads": cycles_threads(), "picture": kept}
             job["preview"] = render if preview else None
             found = run_script(blender, "build_asset.py", job, folder, on_progress=on_progress)
         _check(asset, found, job)
@@ -81,12 +83,15 @@ def _job(asset: Asset, folder: Path) -> dict[str, Any]:
         raise SlipcastError(
             f"the mesh of {asset.name!r} has no faces or places that are no numbers; run the mesh stage again"
         )
-    vertices, welded = weld(np.asarray(mesh.vertices), faces)
-    arrays: dict[str, Any] = {"vertices": vertices, "faces": welded}
-    arrays["corner_normals"] = mesh.normals[faces.ravel()]
+    # Paired before seams are joined, so that no quad lies across one.
+    shapes = polygons(mesh, quads=asset.quads)
+    corners = shapes.corners
+    vertices, index = weld(np.asarray(mesh.vertices), faces)
+    arrays: dict[str, Any] = {"vertices": vertices, "corners": index[corners], "sizes": shapes.sizes}
+    arrays["corner_normals"] = mesh.normals[corners]
     textures: dict[str, str] = {}
     if mesh.uv is not None:
-        arrays["corner_uv"] = mesh.uv[faces.ravel()]
+        arrays["corner_uv"] = mesh.uv[corners]
         pictures = {"basecolor": mesh.texture, "normal": mesh.normal_map, "orm": mesh.orm}
         for role, pixels in pictures.items():
             if pixels is not None:
@@ -97,6 +102,7 @@ def _job(asset: Asset, folder: Path) -> dict[str, Any]:
     return {
         "name": asset.name,
         "mesh": str(folder / "mesh.npz"),
+        "faces": len(shapes),
         "textures": textures,
         "roughness": asset.roughness,
         "asset": _shown(facts),
@@ -106,19 +112,19 @@ def _job(asset: Asset, folder: Path) -> dict[str, Any]:
 
 
 def weld(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join vertices at the same place: vertices [V, 3], faces [F, 3] -> the same with fewer vertices.
+    """Join vertices at the same place: vertices [V, 3], faces [F, 3] -> fewer vertices, and where each went, [V] int32.
 
     A UV atlas doubles the vertices along its seams; Blender keeps UVs and normals at the corners of faces and needs
     no such doubles, which would tear the surface when it is sculpted or smoothed. Where joining would spoil a face or
     lay two on each other, everything stays as it is.
     """
     places, index = np.unique(vertices, axis=0, return_inverse=True)
-    joined = index.reshape(-1)[faces].astype(np.int32)
-    ordered = np.sort(joined, axis=1)
+    index = index.reshape(-1).astype(np.int32)
+    ordered = np.sort(index[faces], axis=1)
     spoilt = (ordered[:, 1:] == ordered[:, :-1]).any()
     if spoilt or len(np.unique(ordered, axis=0)) < len(faces):
-        return vertices, faces.astype(np.int32)
-    return places, joined
+        return vertices, np.arange(len(vertices), dtype=np.int32)
+    return places, index
 
 
 def properties(facts: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
@@ -151,9 +157,9 @@ def _check(asset: Asset, found: Mapping[str, Any], job: Mapping[str, Any]) -> No
     """Refuse a file that lost something on the way: faces, pictures, the asset mark."""
     objects = found["objects"]
     lost: list[str] = []
-    if len(objects) != 1 or objects[0].get("faces") != len(asset.mesh.faces):
+    if len(objects) != 1 or objects[0].get("faces") != job["faces"]:
         kept = objects[0].get("faces", 0) if objects else 0
-        lost.append(f"{kept} of {len(asset.mesh.faces)} faces are there (the mesh has doubled or empty ones)")
+        lost.append(f"{kept} of {job['faces']} faces are there (the mesh has doubled or empty ones)")
     if found["missing_files"] or len(found["images"]) != len(job["textures"]):
         lost.append("not every texture is packed")
     if not objects or objects[0]["asset"] is None:
@@ -165,7 +171,7 @@ def _check(asset: Asset, found: Mapping[str, Any], job: Mapping[str, Any]) -> No
         )
 
 
-def _threads() -> int:
+def cycles_threads() -> int:
     """Threads for Cycles: as many as OMP_NUM_THREADS allows everything else here; 0 leaves it to Blender."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() else 0

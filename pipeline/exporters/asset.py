@@ -20,6 +20,7 @@ class Asset:
         mesh: right-handed, +Z up, front along -Y, in metres, the middle of its base at the origin.
         name: of the object, mesh, material and textures, as Blender's outliner shows it.
         facts: JSON values that travel with the file: prompt, seed, models with licences, what was assumed.
+        quads: whether formats that hold quads get them (see ``quads.pair_triangles``).
         roughness: of the whole surface, 0 (mirror) to 1, where ``mesh.orm`` does not say it texel by texel.
     """
 
@@ -27,6 +28,7 @@ class Asset:
     name: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     roughness: float = DEFAULT_ROUGHNESS
+    quads: bool = False
 
 
 Writer = Callable[[Asset, Path], None]

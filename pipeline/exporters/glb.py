@@ -17,12 +17,12 @@ from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
 from ...configs.errors import SlipcastError
+from ...systems.tangents import vertex_tangents
 from ...systems.types import Mesh
 from ..atomic import explain_os_errors, write_bytes
 from .asset import Asset
 from .axes import from_y_up, to_y_up
 from .maps import CLAY_LINEAR, png
-from .tangents import vertex_tangents
 
 _MAGIC, _JSON_CHUNK, _BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963

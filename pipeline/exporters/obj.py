@@ -18,6 +18,7 @@ from .asset import Asset
 from .axes import to_y_up
 from .exr import exr
 from .maps import png
+from .quads import polygons
 
 
 def write_obj(asset: Asset, path: Path) -> None:
@@ -90,7 +91,9 @@ def _material(asset: Asset, maps: list[str]) -> str:
 def _geometry(asset: Asset, stem: str) -> str:
     mesh, name = asset.mesh, _word(asset.name)
     corner = "{0}/{0}/{0}" if mesh.uv is not None else "{0}//{0}"
-    face = f"f {corner} {corner.replace('0', '1')} {corner.replace('0', '2')}".format
+    triangle = f"f {corner} {corner.replace('0', '1')} {corner.replace('0', '2')}".format
+    quad = f"{triangle('{0}', '{1}', '{2}')} {corner.replace('0', '3')}".format
+    faces = polygons(mesh, quads=asset.quads)
     return "\n".join(
         [
             "# slipcast: metres, +Y up, -Z forward; the object's front looks along +Z",
@@ -100,7 +103,8 @@ def _geometry(asset: Asset, stem: str) -> str:
             *([] if mesh.uv is None else _rows("vt", mesh.uv)),
             *_rows("vn", to_y_up(mesh.normals)),
             f"usemtl {name}",
-            *(face(a, b, c) for a, b, c in (mesh.faces + 1).tolist()),
+            *(quad(*corners) for corners in (faces.quads + 1).tolist()),
+            *(triangle(*corners) for corners in (faces.triangles + 1).tolist()),
             "",
         ]
     )

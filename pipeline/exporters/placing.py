@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ...configs.errors import SlipcastError
@@ -11,8 +13,22 @@ _IN_VIEW = 1.1
 """Radius of a ball round the origin that every orbit camera sees whole: 4.5 sin(15 degrees) is 1.16."""
 
 
-def place(mesh: Mesh, height_m: float | None = None) -> Mesh:
-    """The mesh in metres with the middle of its base at the origin: z starts at 0, x and y are centred.
+@dataclass(frozen=True)
+class Placement:
+    """A move and a uniform scale: a point p [3] of the object's frame comes to (p - origin) * scale."""
+
+    origin: np.ndarray
+    scale: float
+
+    def of(self, mesh: Mesh) -> Mesh:
+        """The mesh at its new place."""
+        # In float64 until the end, so that the base comes out at exactly 0 and each coordinate is rounded once.
+        vertices = (mesh.vertices.astype(np.float64) - self.origin) * self.scale
+        return mesh.with_(vertices=vertices.astype(np.float32))
+
+
+def placement(mesh: Mesh, height_m: float | None = None) -> Placement:
+    """What brings the mesh into metres, the middle of its base to the origin: z starts at 0, x and y are centred.
 
     The middle is that of the bounding box, handles and spouts included. The scale is uniform and nothing is turned, so
     the normals stay as they are, bit for bit.
@@ -31,15 +47,25 @@ def place(mesh: Mesh, height_m: float | None = None) -> Mesh:
             raise SlipcastError(f"a flat mesh cannot be made {height_m:g} m high; leave export.height_m out")
         scale = height_m / (high[2] - low[2])
     origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
-    return _moved(mesh, origin, scale)
+    return Placement(origin, float(scale))
+
+
+def place(mesh: Mesh, height_m: float | None = None) -> Mesh:
+    """The mesh in metres on the ground, at its own ``placement``."""
+    return placement(mesh, height_m).of(mesh)
 
 
 def into_view(mesh: Mesh) -> Mesh:
     """The mesh centred at the origin, in the size that the cameras of ``systems.cameras`` just see from all sides."""
+    return view_placement(mesh).of(mesh)
+
+
+def view_placement(mesh: Mesh) -> Placement:
+    """What ``into_view`` does to a mesh."""
     low, high = _bounds(mesh)
     centre = (low + high) / 2
     radius = np.linalg.norm(mesh.vertices.astype(np.float64) - centre, axis=1).max()
-    return _moved(mesh, centre, _IN_VIEW / radius if radius > 0 else 1.0)
+    return Placement(centre, _IN_VIEW / radius if radius > 0 else 1.0)
 
 
 def _bounds(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
@@ -49,9 +75,3 @@ def _bounds(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(mesh.vertices).all() and np.isfinite(mesh.normals).all()):
         raise SlipcastError("the mesh has coordinates that are not finite; run the mesh stage again")
     return mesh.vertices.min(0).astype(np.float64), mesh.vertices.max(0).astype(np.float64)
-
-
-def _moved(mesh: Mesh, origin: np.ndarray, scale: float) -> Mesh:
-    # In float64 until the end, so that the base comes out at exactly 0 and each coordinate is rounded once.
-    vertices = (mesh.vertices.astype(np.float64) - origin) * scale
-    return mesh.with_(vertices=vertices.astype(np.float32))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...systems.texture_lookup import sample_texture
 from ..atomic import explain_os_errors, write_bytes
 from ..preview import CLAY
-from ..texture_lookup import sample_texture
 from .asset import Asset
 
 _TYPES = {"<f4": "float", "u1": "uchar"}

@@ -8,7 +8,7 @@ from typing import Any
 from ...configs.schema import ExportConfig
 from ...systems.types import Mesh
 from .asset import DEFAULT_ROUGHNESS, Asset
-from .placing import place
+from .placing import placement
 
 _TOLD = ("id", "revision", "licence")
 
@@ -21,6 +21,7 @@ def prepare(
     prompt: str,
     seed: int,
     models: Mapping[str, Mapping[str, Any]],
+    like: Mesh | None = None,
 ) -> Asset:
     """Everything that the writers need, decided once for all of them.
 
@@ -30,6 +31,7 @@ def prepare(
 
     Args:
         models: {role: {"id", "revision", "licence"}}; "roughness" of the domain is what its card says.
+        like: the mesh whose size and place count, if not its own: a level of detail takes the full mesh's exactly.
 
     Returns:
         An asset whose facts hold prompt, seed, models, height, and as "assumed" what was not measured, and why so.
@@ -42,7 +44,7 @@ def prepare(
     if mesh.orm is None or settings.roughness is not None or not _varies(mesh):
         surface["roughness"], assumed["roughness"] = value, why
         mesh = _with_roughness(mesh, value)
-    placed = place(mesh, settings.height_m)
+    placed = placement(like or mesh, settings.height_m).of(mesh)
     facts = {
         "generator": "slipcast",
         "prompt": prompt,
@@ -52,7 +54,7 @@ def prepare(
         **surface,
         "assumed": assumed,
     }
-    return Asset(placed, name, facts, roughness=value)
+    return Asset(placed, name, facts, roughness=value, quads=settings.quads)
 
 
 def _roughness(settings: ExportConfig, models: Mapping[str, Mapping[str, Any]]) -> tuple[float, str]:

@@ -42,6 +42,11 @@ WRITERS: dict[str, Format] = {
 }
 
 
+def level_stem(stem: str, level: int) -> str:
+    """The file stem, and the object's name, of a level of detail; level 0 is the full mesh."""
+    return f"{stem}_lod{level}" if level else stem
+
+
 def paths_of(name: str, folder: Path, stem: str) -> list[Path]:
     """All that a format may write for this stem, its own file first."""
     return [folder / f"{stem}{ending}" for ending in (f".{name}", *WRITERS[name].beside)]

@@ -76,14 +76,14 @@ def test_a_mesh_that_is_nothing_is_refused_before_blender_starts(tmp_path: Path)
 def test_welding_joins_seams_and_leaves_what_it_would_spoil() -> None:
     square = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
     faces = np.array([[0, 1, 2], [3, 4, 5]])
-    places, joined = weld(square, faces)
-    assert len(places) == 4 and np.array_equal(places[joined], square[faces])
+    places, index = weld(square, faces)
+    assert len(places) == 4 and np.array_equal(places[index], square)
     for spoilt in (
         np.array([[0, 1, 2], [3, 0, 5]]),  # a face with the same corner twice
         np.array([[0, 1, 2], [3, 4, 1]]),  # two faces on each other
     ):
-        places, joined = weld(square, spoilt)
-        assert len(places) == len(square) and np.array_equal(joined, spoilt)
+        places, index = weld(square, spoilt)
+        assert np.array_equal(places, square) and np.array_equal(index, np.arange(6))
 
 
 def test_properties_are_what_blender_can_hold() -> None:
@@ -266,6 +266,11 @@ def test_code_that_runs_in_blender_imports_nothing_of_slipcast() -> None:
             lines = file.read_text(encoding="utf-8")
             assert not re.search(r"^\s*(from|import) (slipcast|\.\.)", lines, re.MULTILINE), file.name
             assert folder != SOURCE or lines.startswith("# SPDX-License-Identifier: GPL-3.0-or-later")
+
+
+def test_the_scripts_are_where_the_package_looks_for_them() -> None:
+    there = {file.name for file in SCRIPTS.iterdir()}
+    assert {"build_asset.py", "inspect_blend.py", "inspect_glb.py"} <= there
 
 
 def test_runs_of_the_pipeline_itself_are_read(tmp_path: Path) -> None:

@@ -37,6 +37,18 @@ def test_the_glb_is_a_closed_textured_object(finished):
     assert report(mesh).watertight
 
 
+def test_the_mesh_stage_bakes_all_maps_and_measures_them(finished):
+    told = json.loads((finished.run / "manifest.json").read_text())["stages"]["mesh"]["facts"]
+    assert told["watertight"] and told["threshold"] > 0 and told["fine_faces"] > told["faces"]
+    assert told["atlas"]["used"] > 0.3 and told["atlas"]["overlap"] < 0.005 and told["atlas"]["in_range"]
+    assert told["seams"]["points"] > 0 and told["seams"]["median"] < 6  # 128 texels for the whole surface
+    assert told["bake_psnr_db"] is None or told["bake_psnr_db"] > 10
+    mesh, _ = read_glb(finished.glb)
+    for name in ("normal_map", "orm"):
+        assert (finished.run / f"40-mesh/{name}.png").exists()
+        assert getattr(mesh, name).shape == (128, 128, 3)
+
+
 def test_the_same_command_again_makes_nothing(finished):
     again = make(PROMPT, load_config("smoke"), out=finished.run.parent, seed=1)
     assert again.made == ()
@@ -46,3 +58,13 @@ def test_the_same_command_again_makes_nothing(finished):
 def test_a_changed_setting_runs_from_its_stage_on(finished):
     config = load_config("smoke", ["mesh.target_faces=1200"])
     assert make(PROMPT, config, out=finished.run.parent, seed=1).made == ("mesh", "export")
+
+
+def test_maps_that_are_not_wanted_are_not_made(finished):
+    config = load_config(
+        "smoke", ["mesh.normal_map=false", "mesh.ambient_occlusion=false", "mesh.threshold=20"]
+    )
+    glb = make(PROMPT, config, out=finished.run.parent, seed=1).glb
+    assert glb is not None
+    mesh, _ = read_glb(glb)
+    assert mesh.texture is not None and mesh.normal_map is None and mesh.orm is None

@@ -67,6 +67,7 @@ def test_json_is_one_object_and_the_name_goes_into_file_and_object(run: Path) ->
         "folder": "elsewhere",
         "files": {"glb": "elsewhere/Vase_01.glb"},
         "failed": {},
+        "lods": [],
     }
     content = Path("elsewhere/Vase_01.glb").read_bytes()
     assert b'"name":"Vase_01"' in content and PROMPT.encode() in content

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from slipcast.configs.errors import SlipcastError
 from slipcast.pipeline.exporters.axes import from_y_up, to_y_up
 from slipcast.pipeline.exporters.placing import into_view, place
-from slipcast.pipeline.exporters.tangents import vertex_tangents
 from slipcast.pipeline.preview import ring_cameras
 from slipcast.systems.cameras import project
+from slipcast.systems.tangents import vertex_tangents
 from slipcast.systems.types import Mesh
 
 SHIFTS = st.tuples(*[st.floats(-2, 2, width=32)] * 3)

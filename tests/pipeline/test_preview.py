@@ -13,11 +13,12 @@ from PIL import Image, ImageSequence
 
 from slipcast.configs.errors import BadInput
 from slipcast.pipeline.preview import preview_sheet, render_mesh, render_views, ring_cameras, write_turntable
-from slipcast.pipeline.texture_lookup import sample_texture, shrink_to_footprint
+from slipcast.systems.atlas import unwrap
 from slipcast.systems.cameras import camera_rays, orbit_camera
 from slipcast.systems.mesh_checks import silhouette_iou
 from slipcast.systems.surface import extract_surface
-from slipcast.systems.texture import bake, unwrap
+from slipcast.systems.texture import bake
+from slipcast.systems.texture_lookup import sample_texture, shrink_to_footprint
 from slipcast.systems.types import Mesh, SubjectImage
 from slipcast.systems.volume_rendering import render_rays
 

@@ -8,10 +8,12 @@ import torch
 from fakes.solid_fields import SolidField, position_color, torus
 
 from slipcast.configs.errors import BadInput
+from slipcast.systems.atlas import unwrap
 from slipcast.systems.mesh_checks import report, uv_layers
 from slipcast.systems.rasterize import EMPTY, interpolate, rasterize
 from slipcast.systems.surface import extract_surface
-from slipcast.systems.texture import bake, fill_outside, surface_colors, unwrap
+from slipcast.systems.texels import fill_outside
+from slipcast.systems.texture import bake, surface_colors
 from slipcast.systems.types import Mesh
 
 FIELD = SolidField(torus, peak=400.0)

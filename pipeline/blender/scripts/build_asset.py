@@ -1,7 +1,8 @@
 """Runs inside Blender: arrays and pictures become one object, marked as an asset, in a compressed .blend file.
 
-Job: ``mesh`` (npz: vertices [V, 3], faces [F, 3], corner_normals [3F, 3], optional corner_uv [3F, 2]; +Z up, front
-along -Y, metres, which is Blender's own frame: nothing is turned), ``textures`` ({role: PNG}), ``roughness``,
+Job: ``mesh`` (npz: vertices [V, 3], corners [C], the vertices of all faces in one row, sizes [F], how many of them each
+face has, corner_normals [C, 3], optional corner_uv [C, 2]; +Z up, front along -Y, metres, which is Blender's own frame:
+nothing is turned), ``textures`` ({role: PNG}), ``roughness``,
 ``name``, ``asset`` (author, description, ...), ``properties``, ``preview`` (settings or null), ``output``.
 The result is what ``inspect_blend`` reads from the file that was written.
 """
@@ -49,19 +50,19 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_mesh(name: str, path: Path) -> bpy.types.Mesh:
-    """A mesh of triangles with a UV map and its own normals."""
+    """A mesh of triangles and quads with a UV map and its own normals."""
     with np.load(path, allow_pickle=False) as arrays:
-        vertices, faces = arrays["vertices"], arrays["faces"]
+        vertices, corners, sizes = arrays["vertices"], arrays["corners"], arrays["sizes"]
         normals = arrays["corner_normals"]
         uv = arrays.get("corner_uv")
     mesh = bpy.data.meshes.new(name)
     mesh.vertices.add(len(vertices))
     mesh.vertices.foreach_set("co", vertices.astype(np.float32).ravel())
-    mesh.loops.add(faces.size)
-    mesh.loops.foreach_set("vertex_index", faces.astype(np.int32).ravel())
-    mesh.polygons.add(len(faces))
-    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
-    mesh.polygons.foreach_set("use_smooth", np.ones(len(faces), bool))
+    mesh.loops.add(len(corners))
+    mesh.loops.foreach_set("vertex_index", corners.astype(np.int32))
+    mesh.polygons.add(len(sizes))
+    mesh.polygons.foreach_set("loop_start", (np.cumsum(sizes) - sizes).astype(np.int32))
+    mesh.polygons.foreach_set("use_smooth", np.ones(len(sizes), bool))
     if uv is not None:
         mesh.uv_layers.new(name="UVMap").uv.foreach_set("vector", uv.astype(np.float32).ravel())
     mesh.update(calc_edges=True)

@@ -20,6 +20,11 @@ from job import finish, read_job
 def inspect(path: str) -> dict[str, Any]:
     """Facts about a file as it lies on disk: its objects, its pictures, and what it would miss elsewhere."""
     bpy.ops.wm.open_mainfile(filepath=path, load_ui=False)
+    return facts()
+
+
+def facts() -> dict[str, Any]:
+    """The same about what is open in Blender now."""
     images = [image for image in bpy.data.images if image.source == "FILE"]
     return {
         "blender": bpy.app.version_string,
@@ -69,6 +74,7 @@ def _mesh(mesh: bpy.types.Mesh) -> dict[str, Any]:
     return {
         "mesh": mesh.name,
         "faces": len(mesh.polygons),
+        "quads": sum(polygon.loop_total == 4 for polygon in mesh.polygons),
         "vertices": len(mesh.vertices),
         "bounds": [points.min(0).tolist(), points.max(0).tolist()],
         "watertight": bool((np.bincount(uses, minlength=len(mesh.edges)) == 2).all()),

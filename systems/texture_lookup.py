@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
-from ..systems.types import Mesh
+from .types import Mesh
 
 
 def shrink_to_footprint(mesh: Mesh, pixels: np.ndarray) -> np.ndarray:

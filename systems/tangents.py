@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...systems.types import Mesh
+from .types import Mesh
 
 
 def vertex_tangents(mesh: Mesh) -> np.ndarray:

@@ -1,0 +1,113 @@
+"""A textured mesh out of a refined field: seconds of each step, and how good the atlas and its maps are.
+
+    python -m benchmarks.texture RUN [--faces 40000] [--size 2048] [--resolution 256] [--out benchmarks/results]
+
+RUN is a finished run or a field.safetensors. One process; kernels are compiled before the clock starts. The maps land
+beside the figures as texture-*.png with ``--pictures``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+
+from slipcast.configs.schema import ExportConfig, MeshConfig
+from slipcast.pipeline.exporters.glb import write_glb
+from slipcast.pipeline.exporters.preparing import prepare
+from slipcast.systems.atlas import atlas_report, unwrap
+from slipcast.systems.fields import VoxelField
+from slipcast.systems.mesh_checks import report as mesh_report
+from slipcast.systems.normal_map import bake_normals, without_ripples
+from slipcast.systems.occlusion import bake_occlusion
+from slipcast.systems.surface import fine_and_reduced
+from slipcast.systems.texels import surface_texels
+from slipcast.systems.texture import bake
+from slipcast.systems.texture_checks import bake_psnr, seam_difference
+from slipcast.systems.types import Mesh
+
+from .machine import report
+
+Made = TypeVar("Made")
+SLANTS = MeshConfig().slants
+
+
+def main() -> None:
+    """Time every step once, then check what came out."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--faces", type=int, default=40_000)
+    parser.add_argument("--size", type=int, default=2048)
+    parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--pictures", action="store_true")
+    given = parser.parse_args()
+    path = given.run / "30-refine/field.safetensors" if given.run.is_dir() else given.run
+    field = VoxelField.load(path).requires_grad_(False)
+    make(field, 32, 500, 64, {})  # the kernels are compiled
+    seconds: dict[str, float] = {}
+    fine, mesh = make(field, given.resolution, given.faces, given.size, seconds)
+    seconds["total"] = round(sum(seconds.values()), 2)
+    timed(seconds, "checks", lambda: bake_psnr(mesh, field))
+    psnr = bake_psnr(mesh, field)
+    assert mesh.texture is not None
+    figures = {
+        "size": given.size,
+        "resolution": given.resolution,
+        "threads": torch.get_num_threads(),
+        "seconds": seconds,
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "fine_faces": len(fine.faces),
+        "mesh": mesh_report(mesh).as_dict(),
+        "atlas": atlas_report(mesh, given.size).as_dict(),
+        "seams": seam_difference(mesh).as_dict(),
+        "bake_psnr_db": psnr,
+    }
+    report("texture", figures, given.out)
+    if given.pictures:
+        for name in ("texture", "normal_map", "orm"):
+            Image.fromarray(getattr(mesh, name)).save(given.out / f"texture-{name}.png")
+
+
+def make(
+    field: VoxelField, resolution: int, faces: int, size: int, seconds: dict[str, float]
+) -> tuple[Mesh, Mesh]:
+    """The fine surface and the finished mesh; ``seconds`` is filled with the time of each step."""
+    fine, mesh, _ = timed(
+        seconds, "surface", lambda: fine_and_reduced(field, resolution=resolution, target_faces=faces)
+    )
+    mesh = timed(seconds, "atlas", lambda: unwrap(mesh, size=size))
+    texels = timed(seconds, "texels", lambda: surface_texels(mesh, size))
+    mesh = timed(seconds, "paint", lambda: bake(mesh, field, size=size, slants=SLANTS, texels=texels))
+    shaded = timed(seconds, "ripples", lambda: without_ripples(fine, 2 / field.resolution))
+    mesh = timed(seconds, "normal map", lambda: bake_normals(mesh, shaded, size=size, texels=texels))
+    mesh = timed(seconds, "occlusion", lambda: bake_occlusion(mesh, size=size, texels=texels))
+    timed(seconds, "glb", lambda: _write(mesh))
+    return fine, mesh
+
+
+def timed(seconds: dict[str, float], name: str, work: Callable[[], Made]) -> Made:
+    """What ``work`` makes; its time is noted."""
+    start = time.perf_counter()
+    made = work()
+    seconds[name] = round(time.perf_counter() - start, 2)
+    return made
+
+
+def _write(mesh: Mesh) -> None:
+    asset = prepare(mesh, ExportConfig(), name="texture", prompt="", seed=0, models={})
+    with tempfile.TemporaryDirectory() as folder:
+        write_glb(asset, Path(folder) / "texture.glb")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Levels of detail: further decimations of a run's mesh, each unwrapped and painted anew, in files of their own.
+
+Level 0 is the full mesh. The others stand exactly where it stands, so that one can take another's place without a jump;
+their own lowest points may lie a little above or below the ground. They carry a base colour and no other map: bends and
+shadows too small for the full mesh's faces are not to be seen from where a level is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...systems.atlas import unwrap
+from ...systems.surface import levels_of_detail
+from ...systems.texture import bake
+from ...systems.types import Mesh, RadianceField
+from ..progress import Progress
+from .asset import Asset
+from .table import level_stem
+from .writing import Written, write_formats
+
+_SMALLEST_TEXTURE = 64
+_BARE_TEXTURE = 1024  # for levels of a mesh that has no texture itself
+_MISSED = 1.2  # times the wanted faces, beyond which it is told
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of detail: its number from 1, the fraction that was asked for, its faces, and its files."""
+
+    number: int
+    fraction: float
+    faces: int
+    written: Written
+
+
+def level_meshes(
+    mesh: Mesh, field: RadianceField, fractions: Sequence[float], *, crease_deg: float = 180.0
+) -> list[Mesh]:
+    """One mesh per fraction of the faces, with an atlas of its own and the field's colours on it.
+
+    mesh: closed, in the field's frame. The texture's edge is halved with every quartering of the faces, and is at least
+    64 texels: a texel stays about as large on the surface as the faces are. A level that cannot be reached without
+    breaking the surface keeps more faces. Edges sharper than ``crease_deg`` are shaded as sharp.
+
+    Raises:
+        BadInput: a fraction outside ]0, 1].
+        SlipcastError: the field's colours are not finite.
+    """
+    edge = _BARE_TEXTURE if mesh.texture is None else mesh.texture.shape[0]
+    made, bare = [], levels_of_detail(mesh, fractions, crease_deg=crease_deg)
+    for fraction, level in zip(fractions, bare, strict=True):
+        size = max(_SMALLEST_TEXTURE, edge >> round(math.log(1 / fraction, 4)))
+        made.append(bake(unwrap(level, size=size), field, size=size))
+    return made
+
+
+def write_levels(
+    mesh: Mesh,
+    field: RadianceField,
+    fractions: Sequence[float],
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    stem: str,
+    asset_of: Callable[..., Asset],
+    crease_deg: float,
+    progress: Progress,
+) -> list[Level]:
+    """Write ``<stem>_lod1.<format>``, ``<stem>_lod2.<format>`` ... and tell where a level kept more faces than wanted.
+
+    Args:
+        mesh: the full mesh in the field's frame, as the mesh stage left it.
+        crease_deg: as the full mesh was made with.
+        asset_of: ``prepare`` with all but mesh, ``name`` and ``like`` filled in.
+
+    Raises:
+        SlipcastError: of one level not one format could be written, or the field cannot be painted from.
+    """
+    advance = progress.task("levels of detail", 2 * len(fractions))
+    meshes = level_meshes(mesh, field, fractions, crease_deg=crease_deg)
+    advance(len(fractions))
+    levels = []
+    for number, (fraction, level) in enumerate(zip(fractions, meshes, strict=True), start=1):
+        name = level_stem(stem, number)
+        asset = asset_of(level, name=name, like=mesh)
+        asset = replace(asset, facts={**asset.facts, "level_of_detail": number})
+        written = write_formats(asset, folder, formats)
+        for kind, sentence in written.failed.items():
+            progress.notice(f"{name}.{kind} was not written: {sentence}")
+        levels.append(Level(number, fraction, len(level.faces), written))
+        wanted = round(fraction * len(mesh.faces))
+        if len(level.faces) > _MISSED * wanted:
+            progress.notice(
+                f"{name} has {len(level.faces)} faces, not {wanted}: with fewer its surface would break"
+            )
+        advance()
+    return levels
