@@ -66,9 +66,9 @@ def test_circles_of_extends_are_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_are_read_as_people_write_them() -> None:
-    config = load_config("starter", ["refine.lr_color=1e-3", "image.domain_weight=2"])
+    config = load_config("starter", ["refine.lr_color=1e-3", "image.domain_weight=3"])
     assert config.refine.lr_color == 0.001
-    assert config.image.domain_weight == 2.0 and isinstance(config.image.domain_weight, float)
+    assert config.image.domain_weight == 3.0 and isinstance(config.image.domain_weight, float)
 
 
 @settings(max_examples=30)
@@ -140,6 +140,9 @@ def test_a_wrong_type_says_what_was_expected_and_what_came(override: str, said: 
         "refine.t_min=0.9",
         "refine.elevation_min_deg=60",
         "mesh.resolution=100000",
+        "mesh.threshold=low",
+        "mesh.threshold=-3",
+        "mesh.crease_deg=200",
         "export.formats=[glb,doc]",
     ],
 )

@@ -94,7 +94,7 @@ def test_a_spec_holds_complex_conditions_and_the_command_line_goes_over_it() -> 
     plan = json.loads(run("--spec", "spec.yaml", "--explain", "--json", "--steps", "4").stdout)
     assert plan["steps"] == 4
     assert {"style", "other", "domain", "text", "null"} == set(plan["coefficients"])
-    assert plan["coefficients"]["null"] == dict.fromkeys(plan["coefficients"]["null"], -5.25)
+    assert plan["coefficients"]["null"] == dict.fromkeys(plan["coefficients"]["null"], -5.75)
 
 
 def test_balance_measures_the_weights() -> None:
