@@ -39,7 +39,7 @@ def prepare(
     value, why = _roughness(settings, models)
     surface: dict[str, float] = {}
     assumed: dict[str, str] = {}
-    if mesh.orm is None:
+    if mesh.orm is None or not mesh.orm[..., 2].any():
         surface["metallic"], assumed["metallic"] = 0.0, "nothing is taken for metal"
     if mesh.orm is None or settings.roughness is not None or not _varies(mesh):
         surface["roughness"], assumed["roughness"] = value, why

@@ -162,6 +162,14 @@ def test_the_facts_tell_what_was_assumed_and_by_whom() -> None:
     json.dumps(facts, allow_nan=False)
 
 
+def test_a_map_without_metal_leaves_that_an_assumption() -> None:
+    mesh = pot()
+    assert mesh.orm is not None
+    baked = mesh.with_(orm=mesh.orm * np.array([1, 1, 0], np.uint8))
+    assert made(baked).facts["assumed"]["metallic"] == "nothing is taken for metal"
+    assert "metallic" not in made(mesh).facts["assumed"]
+
+
 def test_a_roughness_map_that_varies_is_kept_unless_the_setting_insists() -> None:
     mesh = pot()
     assert mesh.orm is not None
