@@ -71,7 +71,7 @@ def find_blender(explicit: Path | None = None, environment: Mapping[str, str] = 
     if explicit is not None:
         return _supported(_ask(_resolve(explicit, "--blender")))
     if environment.get(VARIABLE):
-        return _supported(_ask(_resolve(Path(environment[VARIABLE]), VARIABLE)))
+        return _supported(_ask(_resolve(Path(environment[VARIABLE]), f"--blender or {VARIABLE}")))
     broken = ""
     if util.find_spec("bpy") is not None:
         try:
