@@ -5,6 +5,7 @@ No guidance arithmetic here: the callable is a ``GuidedNoise``, or anything of i
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,7 +133,8 @@ def _speaking_eps(scheduler: Any, schedule: NoiseSchedule | None) -> Any:
         raise BadInput(
             f"{name} cannot read eps predictions; use DDIMScheduler, DPMSolverMultistepScheduler or so."
         )
-    copied = type(scheduler).from_config(scheduler.config, prediction_type="epsilon")
+    copied = copy.deepcopy(scheduler)  # quicker than from_config, which takes a tenth of a step of the starter's
+    copied.register_to_config(prediction_type="epsilon")
     own = from_diffusers(copied)
     if schedule is not None and not schedule.matches(own):
         raise BadInput(
