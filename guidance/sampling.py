@@ -133,7 +133,9 @@ def _speaking_eps(scheduler: Any, schedule: NoiseSchedule | None) -> Any:
         raise BadInput(
             f"{name} cannot read eps predictions; use DDIMScheduler, DPMSolverMultistepScheduler or so."
         )
-    copied = copy.deepcopy(scheduler)  # quicker than from_config, which takes a tenth of a step of the starter's
+    copied = copy.deepcopy(
+        scheduler
+    )  # quicker than from_config, which takes a tenth of a step of the starter's
     copied.register_to_config(prediction_type="epsilon")
     own = from_diffusers(copied)
     if schedule is not None and not schedule.matches(own):
