@@ -108,14 +108,14 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     Angles, unlike areas, make the result independent of how a flat part was cut into triangles.
     """
     corners = vertices[faces].astype(np.float64)
-    forward = _unit(np.roll(corners, -1, axis=1) - corners)
+    forward = unit(np.roll(corners, -1, axis=1) - corners)
     backward = -np.roll(forward, 1, axis=1)
     angle = np.arccos(np.einsum("fkc,fkc->fk", forward, backward).clip(-1, 1))
-    face_normal = _unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    face_normal = unit(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     weighted = (angle[..., None] * face_normal[:, None]).reshape(-1, 3)
     index = faces.reshape(-1)
     total = np.stack([np.bincount(index, weighted[:, k], len(vertices)) for k in range(3)], 1)
-    normals = _unit(total)
+    normals = unit(total)
     # A vertex whose faces cancel out has no normal; glTF demands unit length, so it gets "up".
     normals[np.linalg.norm(normals, axis=1) < 0.5] = (0.0, 0.0, 1.0)
     return normals.astype(np.float32)
@@ -134,7 +134,7 @@ def normals_from(
     weight = (np.einsum("vkc,vc->vk", near, normals) > 0) / (distance + 1e-6)
     total = np.einsum("vk,vkc->vc", weight, near)
     agree = np.linalg.norm(total, axis=1, keepdims=True) > 1e-3 * weight.sum(axis=1, keepdims=True)
-    return np.where(agree, _unit(total), normals).astype(np.float32)
+    return np.where(agree, unit(total), normals).astype(np.float32)
 
 
 def smooth_normals(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray, radius: float) -> np.ndarray:
@@ -147,7 +147,7 @@ def smooth_normals(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray,
     mean = _neighbour_mean(len(vertices), faces)
     smoothed = normals.astype(np.float64)
     for _ in range(round(2 * (radius / edge) ** 2)):
-        smoothed = _unit(mean @ smoothed)
+        smoothed = unit(mean @ smoothed)
     return smoothed.astype(np.float32)
 
 
@@ -167,5 +167,6 @@ def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     return vertices[used], index.reshape(faces.shape)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [..., 3] of length 1; zero stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-20)

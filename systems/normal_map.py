@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .mesh_cleaning import normals_from, smooth_normals
+from .mesh_cleaning import normals_from, smooth_normals, unit
 from .mesh_rays import MISSED, MeshRays
 from .tangents import vertex_tangents
 from .texels import Texels, surface_texels
@@ -48,7 +48,7 @@ def bake_normals(
         points = texels.interpolate(mesh.vertices, mesh.faces, part)
         normals = texels.interpolate(mesh.normals, mesh.faces, part)
         tangent = texels.interpolate(tangents, mesh.faces, part)
-        seen = fine_normals(fine, rays, points, _unit(normals), reach)
+        seen = fine_normals(fine, rays, points, unit(normals), reach)
         codes[part] = encode(in_tangent_space(seen, normals, tangent))
     return mesh.with_(normal_map=texels.picture(codes))
 
@@ -76,7 +76,7 @@ def fine_normals(
     lost = (hits.face == MISSED) | ~towards
     if lost.any():
         seen[lost] = normals_from(fine.vertices, fine.normals, points[lost], normals[lost])
-    return _unit(seen)
+    return unit(seen)
 
 
 def in_tangent_space(directions: np.ndarray, normals: np.ndarray, tangents: np.ndarray) -> np.ndarray:
@@ -90,19 +90,15 @@ def in_tangent_space(directions: np.ndarray, normals: np.ndarray, tangents: np.n
     # Cramer's rule: the columns of the inverse are cross products, up to a common factor, whose sign is that of w.
     parts = [np.cross(bitangent, normals), np.cross(normals, tangent), np.cross(tangent, bitangent)]
     local = sign * np.stack([np.einsum("nk,nk->n", directions, part) for part in parts], 1)
-    local = _unit(local)
+    local = unit(local)
     across = np.linalg.norm(local[:, :2], axis=1)
     low = local[:, 2] < _LOWEST
     shrink = np.sqrt(1 - _LOWEST**2) / np.maximum(across[low], 1e-12)
     local[low, :2] *= shrink[:, None]
     local[low, 2] = _LOWEST
-    return _unit(local)
+    return unit(local)
 
 
 def encode(normals: np.ndarray) -> np.ndarray:
     """Unit vectors [N, 3] as 8-bit colours: (1 + value) / 2 of 255, rounded."""
     return np.floor(normals * 127.5 + 128).clip(0, 255).astype(np.uint8)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-20)

@@ -12,6 +12,7 @@ from numba import njit
 
 from ..configs.errors import BadInput
 from .mesh_checks import face_components
+from .mesh_cleaning import unit
 from .mesh_rays import MeshRays, frames
 from .texels import Texels, surface_texels
 from .texture_lookup import sample_texture
@@ -77,9 +78,9 @@ def _open_share(
 
     Those that dip below the face are not counted: they would see the face itself, which is round in truth.
     """
-    normals = _unit(texels.interpolate(mesh.normals, mesh.faces, part))
+    normals = unit(texels.interpolate(mesh.normals, mesh.faces, part))
     a, b, c = (mesh.vertices[mesh.faces[texels.face[part], k]] for k in range(3))
-    flat = _unit(np.cross(b - a, c - a))
+    flat = unit(np.cross(b - a, c - a))
     # The rim continues the face beyond its edge, where the air or another face may be.
     inside = np.maximum(texels.weights[part], 0)
     inside /= inside.sum(axis=1, keepdims=True)
@@ -136,7 +137,3 @@ def _average_rows(values, charts):
                     weight += share
             out[i, j] = total / weight
     return out
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-20)

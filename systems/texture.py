@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..configs.errors import BadInput, SlipcastError
+from .mesh_cleaning import unit
 from .mesh_rays import frames
 from .texels import Texels, fill_outside, surface_texels
 from .types import Mesh, RadianceField
@@ -105,10 +106,10 @@ def surface_colors(
 
 def _slanted(normals: np.ndarray, count: int) -> list[np.ndarray]:
     """``count`` directions [N, 3] evenly round each normal [N, 3], half way between it and the surface."""
-    unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-    across, along = frames(unit.astype(np.float32))
+    outward = unit(normals)
+    across, along = frames(outward.astype(np.float32))
     turns = [2 * math.pi * k / count for k in range(count)]
-    return [unit + math.cos(turn) * across + math.sin(turn) * along for turn in turns]
+    return [outward + math.cos(turn) * across + math.sin(turn) * along for turn in turns]
 
 
 def _composite(density: torch.Tensor, rgb: torch.Tensor, step: float) -> torch.Tensor:
