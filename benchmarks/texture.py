@@ -57,8 +57,7 @@ def main() -> None:
     seconds: dict[str, float] = {}
     fine, mesh = make(field, given.resolution, given.faces, given.size, seconds)
     seconds["total"] = round(sum(seconds.values()), 2)
-    timed(seconds, "checks", lambda: bake_psnr(mesh, field))
-    psnr = bake_psnr(mesh, field)
+    psnr = timed(seconds, "checks", lambda: bake_psnr(mesh, field))
     assert mesh.texture is not None
     figures = {
         "size": given.size,

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .mesh_checks import edge_pairs
-from .mesh_cleaning import vertex_normals
+from .mesh_cleaning import face_normals, unit, vertex_normals
 from .types import Mesh
 
 
@@ -39,9 +39,7 @@ def _smooth_neighbours(
     vertices: np.ndarray, faces: np.ndarray, crease_rad: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of corners (numbered 3 face + k) of one vertex in two faces that meet at a smooth edge."""
-    a, b, c = (vertices[faces[:, k]].astype(np.float64) for k in range(3))
-    normal = np.cross(b - a, c - a)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
+    normal = unit(face_normals(vertices.astype(np.float64), faces))
     edge, twin = edge_pairs(faces)
     smooth = np.einsum("fk,fk->f", normal[edge // 3], normal[twin // 3]) >= np.cos(crease_rad) - 1e-9
     edge, twin = edge[smooth], twin[smooth]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .mesh_cleaning import vertex_normals
+from .mesh_cleaning import face_normals, vertex_normals
 from .types import RadianceField
 
 _STEPS = 5
@@ -85,15 +85,10 @@ def _distances(
 
 def _without_flips(points: np.ndarray, faces: np.ndarray, move: np.ndarray) -> np.ndarray:
     """points + move, less the moves of the corners of every face that would turn by a right angle or more."""
-    before = _face_normals(points, faces)
+    before = face_normals(points, faces)
     while True:
-        turned = np.einsum("fk,fk->f", before, _face_normals(points + move, faces)) <= 0
+        turned = np.einsum("fk,fk->f", before, face_normals(points + move, faces)) <= 0
         corners = faces[turned]
         if not move[corners].any():
             return points + move
         move[corners] = 0
-
-
-def _face_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    return np.cross(b - a, c - a)

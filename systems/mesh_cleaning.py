@@ -167,6 +167,12 @@ def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.nd
     return vertices[used], index.reshape(faces.shape)
 
 
+def face_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Outward normals [F, 3] of counter-clockwise faces, twice as long as the faces' areas."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return np.cross(b - a, c - a)
+
+
 def unit(vectors: np.ndarray) -> np.ndarray:
     """Vectors [..., 3] of length 1; zero stays zero."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-20)

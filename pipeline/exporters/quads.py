@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...systems.mesh_checks import edge_pairs
+from ...systems.mesh_cleaning import face_normals, unit
 from ...systems.types import Mesh
 
 BEND_RAD = math.radians(10)
@@ -58,9 +59,9 @@ def pair_triangles(mesh: Mesh, *, bend_rad: float = BEND_RAD) -> Polygons:
     pair, quads = _candidates(mesh.faces)
     points = mesh.vertices.astype(np.float64)
     # Both triangles' normals, in the order of ``pair``.
-    normal = _unit(_normals(points, mesh.faces))
+    normal = unit(face_normals(points, mesh.faces))
     bend = np.arccos(np.einsum("ek,ek->e", normal[pair[:, 0]], normal[pair[:, 1]]).clip(-1, 1))
-    sine, cosine = _corners(points[quads], _unit(normal[pair[:, 0]] + normal[pair[:, 1]]))
+    sine, cosine = _corners(points[quads], unit(normal[pair[:, 0]] + normal[pair[:, 1]]))
     fits = (bend <= bend_rad) & (sine > _SINE).all(1)
     if mesh.uv is not None:
         flat = np.concatenate([mesh.uv, np.zeros((len(mesh.uv), 1), np.float32)], 1).astype(np.float64)
@@ -79,9 +80,8 @@ def _candidates(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every two triangles with a common edge: their numbers [E, 2] and the quad that they would be [E, 4]."""
     edge, twin = edge_pairs(faces)
     start = faces.reshape(-1)
-    opposite = np.roll(faces, -2, axis=1).reshape(
-        -1
-    )  # the corner that the edge from each corner does not touch
+    # The corner that the edge from each corner does not touch.
+    opposite = np.roll(faces, -2, axis=1).reshape(-1)
     quads = np.stack([start[edge], opposite[twin], start[twin], opposite[edge]], 1)
     # Two triangles back to back share all three vertices and are no quad.
     whole = quads[:, 1] != quads[:, 3]
@@ -90,7 +90,7 @@ def _candidates(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _corners(points: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sine (negative where the corner is hollow) and cosine of each corner's angle: points [E, 4, 3] -> two [E, 4]."""
-    forward = _unit(np.roll(points, -1, axis=1) - points)
+    forward = unit(np.roll(points, -1, axis=1) - points)
     backward = -np.roll(forward, 1, axis=1)
     sine = np.einsum("eck,ek->ec", np.cross(forward, backward), normal)
     return sine, np.einsum("eck,eck->ec", forward, backward)
@@ -104,12 +104,3 @@ def _greedy(pair: np.ndarray, count: int) -> np.ndarray:
             free[a] = free[b] = False
             taken.append(number)
     return np.array(taken, np.int64)
-
-
-def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    return np.cross(b - a, c - a)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-30)
