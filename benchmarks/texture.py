@@ -19,7 +19,7 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from slipcast.configs.schema import ExportConfig, MeshConfig
+from slipcast.configs.schema import ExportConfig
 from slipcast.pipeline.exporters.glb import write_glb
 from slipcast.pipeline.exporters.preparing import prepare
 from slipcast.systems.atlas import atlas_report, unwrap
@@ -36,7 +36,6 @@ from slipcast.systems.types import Mesh
 from .machine import report
 
 Made = TypeVar("Made")
-SLANTS = MeshConfig().slants
 
 
 def main() -> None:
@@ -86,7 +85,7 @@ def make(
     )
     mesh = timed(seconds, "atlas", lambda: unwrap(mesh, size=size))
     texels = timed(seconds, "texels", lambda: surface_texels(mesh, size))
-    mesh = timed(seconds, "paint", lambda: bake(mesh, field, size=size, slants=SLANTS, texels=texels))
+    mesh = timed(seconds, "paint", lambda: bake(mesh, field, size=size, texels=texels))
     shaded = timed(seconds, "ripples", lambda: without_ripples(fine, 2 / field.resolution))
     mesh = timed(seconds, "normal map", lambda: bake_normals(mesh, shaded, size=size, texels=texels))
     mesh = timed(seconds, "occlusion", lambda: bake_occlusion(mesh, size=size, texels=texels))

@@ -126,6 +126,12 @@ class RefineConfig:
     elevation_max_deg: float = setting(
         50.0, "Highest camera elevation, in degrees.", at_least=-89, at_most=89
     )
+    sharpness: float = setting(
+        16.0,
+        "How many times harder the field's surface is at the last step than at the first; 1 leaves it soft.",
+        at_least=1,
+        at_most=100,
+    )
     checkpoint_every: int = setting(
         50,
         "Steps between two checkpoints, from which a stopped run goes on.",
@@ -151,12 +157,6 @@ class MeshConfig:
         "Edges whose faces' normals differ by more than this are shaded as sharp, in degrees; 180 shades all smooth.",
         at_least=0,
         at_most=180,
-    )
-    slants: int = setting(
-        4,
-        "Directions, 45 degrees off the normal, over which each texel's colour is averaged; 0 looks along the normal.",
-        at_least=0,
-        at_most=64,
     )
     normal_map: bool = setting(True, "Bake what decimation took away into a normal map.")
     ambient_occlusion: bool = setting(True, "Bake how much sky each point sees into the red of an ORM map.")

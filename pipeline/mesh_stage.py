@@ -43,7 +43,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     mesh = unwrap(mesh, size=size)
     advance()
     texels = surface_texels(mesh, size)
-    mesh = bake(mesh, field, size=size, slants=settings.slants, texels=texels)
+    mesh = bake(mesh, field, size=size, texels=texels)
     advance()
     if settings.normal_map:
         shaded = without_ripples(fine, 2 / field.resolution)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .mesh_checks import edge_pairs
+from .mesh_checks import edge_pairs, next_corner
 from .mesh_cleaning import face_normals, unit, vertex_normals
 from .types import Mesh
 
@@ -44,8 +44,4 @@ def _smooth_neighbours(
     smooth = np.einsum("fk,fk->f", normal[edge // 3], normal[twin // 3]) >= np.cos(crease_rad) - 1e-9
     edge, twin = edge[smooth], twin[smooth]
     # start of one edge = end of its twin, and the other way round.
-    return np.concatenate([edge, _next(edge)]), np.concatenate([_next(twin), twin])
-
-
-def _next(corner: np.ndarray) -> np.ndarray:
-    return corner // 3 * 3 + (corner + 1) % 3
+    return np.concatenate([edge, next_corner(edge)]), np.concatenate([next_corner(twin), twin])

@@ -4,9 +4,11 @@ Both hold [R, R, R, 4] values (density channel, then red, green, blue), index or
 [-1, 1]^3, interpolate them trilinearly, and turn them into density and colour AFTER interpolation: a surface inside a
 cell stays sharp (DVGO, arXiv:2111.11215, section 4.1). Density is per unit length,
 
-    sigma = DENSITY_PEAK * sigmoid(raw),
+    sigma = s * DENSITY_PEAK * sigmoid(s * raw),
 
-bounded, so that no step can make a wall infinitely hard; the surface, where occupancy is one half, is raw = 0.
+bounded, so that no step can make a wall infinitely hard; the surface, where occupancy is one half, is raw = 0. The one
+number s, the sharpness, turns haze (1) into a hard surface at the same place, as 1/beta does for a signed distance
+(VolSDF, arXiv:2106.12052, eq. 2).
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from .ray_sampling import EMPTY, SOLID
 from .types import RadianceField
 
 DENSITY_PEAK = 80.0
-"""Density of solid matter: light through one cell of a 64-cell grid (1/32) is dimmed to 8 %."""
+"""Density of solid matter at sharpness 1: light through one cell of a 64-cell grid (1/32) is dimmed to 8 %."""
 SURFACE_DENSITY = DENSITY_PEAK / 2
-"""The density whose level set is the surface (occupancy one half)."""
+"""The density whose level set is the surface (occupancy one half), at sharpness 1."""
 NEGLIGIBLE_DENSITY = 0.005 * DENSITY_PEAK
 """Below this a cell is empty space to the renderer and to ``VoxelField.prune``."""
 RAW_LIMIT = 6.0
@@ -46,13 +48,13 @@ def raw_from_density(density: torch.Tensor) -> torch.Tensor:
     return torch.logit((density / DENSITY_PEAK).clamp(1e-6, 1 - 1e-6)).clamp(-RAW_LIMIT, RAW_LIMIT)
 
 
-def occupied_cells(raw_density: torch.Tensor) -> torch.Tensor:
+def occupied_cells(raw_density: torch.Tensor, sharpness: float = 1.0) -> torch.Tensor:
     """Where a raw density grid [R, R, R] is empty, to be looked at or solid: uint8 [M, M, M], M = ceil(R / 2).
 
     What is not empty is grown by one mask cell. That covers interpolation, which reaches half a cell beyond a
     value, and leaves a film of visible empty space around the object into which refinement can grow it.
     """
-    threshold = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / DENSITY_PEAK)).item()
+    threshold = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (sharpness * DENSITY_PEAK))).item() / sharpness
     raw = raw_density.detach()
     count = -(-raw.shape[0] // _MASK_CELL)
     odd = count * _MASK_CELL - raw.shape[0]
@@ -65,15 +67,19 @@ def occupied_cells(raw_density: torch.Tensor) -> torch.Tensor:
         grown.narrow(axis, 0, length).bitwise_or_(look.narrow(axis, 1, length))
         look = grown
     # sigmoid(2) = 0.88; even if neighbours halve that towards the cell's walls, OPAQUE_LENGTH dims light to 1e-3.
-    look[blocks.amin((1, 3, 5)) > 2.0] = SOLID
+    look[blocks.amin((1, 3, 5)) > 2.0 / sharpness] = SOLID
     return look
 
 
 class VoxelField(nn.Module):
-    """A trainable dense radiance field: ``raw_density`` [R, R, R] and ``raw_colour`` [R, R, R, 3] (sigmoid)."""
+    """A trainable dense radiance field: ``raw_density`` [R, R, R] and ``raw_colour`` [R, R, R, 3] (sigmoid).
 
-    def __init__(self, raw_density: torch.Tensor, raw_colour: torch.Tensor) -> None:
+    sharpness: how hard the surface is, above 0; not trained.
+    """
+
+    def __init__(self, raw_density: torch.Tensor, raw_colour: torch.Tensor, sharpness: float = 1.0) -> None:
         super().__init__()
+        self.sharpness = sharpness
         _check_grids("raw density", raw_density, raw_colour)
         self.raw_density = nn.Parameter(raw_density.detach().float().contiguous().clone())
         self.raw_colour = nn.Parameter(raw_colour.detach().float().contiguous().clone())
@@ -85,32 +91,39 @@ class VoxelField(nn.Module):
 
     def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3], differentiable with respect to the grids."""
-        active = torch.sigmoid(interpolate(self._values(), points))
-        return DENSITY_PEAK * active[:, 0], active[:, 1:]
+        values = interpolate(self._values(), points)
+        return self._density(values[:, 0]), torch.sigmoid(values[:, 1:])
+
+    def _density(self, raw: torch.Tensor) -> torch.Tensor:
+        return self.sharpness * DENSITY_PEAK * torch.sigmoid(self.sharpness * raw)
 
     def _values(self) -> torch.Tensor:
         return torch.cat([self.raw_density[..., None], self.raw_colour], dim=-1)
 
     def density_at_centres(self) -> torch.Tensor:
         """Density [R, R, R] at the cell centres, between which it has no extremes (see ``field_sampling``)."""
-        return DENSITY_PEAK * torch.sigmoid(self.raw_density)
+        return self._density(self.raw_density)
 
     def occupancy(self) -> torch.Tensor:
-        """sigmoid of the raw density, [R, R, R] in [0, 1]: 1 is solid."""
+        """sigmoid of the raw density, [R, R, R] in [0, 1], however sharp the field is: 1 is solid."""
         return torch.sigmoid(self.raw_density)
 
     def occupied(self) -> torch.Tensor:
         """Where rendering has to look (see ``occupied_cells``)."""
-        return occupied_cells(self.raw_density)
+        return occupied_cells(self.raw_density, self.sharpness)
+
+    def visible_cells(self) -> torch.Tensor:
+        """The cells that rendering looks at, [R, R, R] bool."""
+        seen = self.occupied() != EMPTY
+        for axis in range(3):
+            seen = seen.repeat_interleave(_MASK_CELL, axis)
+        size = self.resolution
+        return seen[:size, :size, :size]
 
     @torch.no_grad()
     def prune(self) -> None:
         """Empty every cell outside ``occupied()``: density that no picture shows must not become a surface."""
-        keep = self.occupied() != EMPTY
-        for axis in range(3):
-            keep = keep.repeat_interleave(_MASK_CELL, axis)
-        size = self.resolution
-        self.raw_density[~keep[:size, :size, :size]] = _RAW_EMPTY
+        self.raw_density[~self.visible_cells()] = _RAW_EMPTY
 
     @classmethod
     @torch.no_grad()
@@ -124,18 +137,19 @@ class VoxelField(nn.Module):
     def upsample(self, resolution: int) -> VoxelField:
         """The same field on another grid; raw values are interpolated, so the surface moves by less than a cell."""
         raw = interpolate(self._values(), cell_centres(resolution)).view(*(resolution,) * 3, 4)
-        return type(self)(raw[..., 0], raw[..., 1:])
+        return type(self)(raw[..., 0], raw[..., 1:], self.sharpness)
 
     def save(self, path: Path) -> None:
         """Write one safetensors file, whole or not at all."""
-        write_arrays(path, "voxel field", {"raw_density": self.raw_density, "raw_colour": self.raw_colour})
+        arrays = {"raw_density": self.raw_density, "raw_colour": self.raw_colour}
+        write_arrays(path, "voxel field", arrays, {"sharpness": repr(self.sharpness)})
 
     @classmethod
     def load(cls, path: Path) -> VoxelField:
         """Read what ``save`` wrote; a SlipcastError in one sentence if it is anything else."""
         expected = {"raw_density": (None, None, None), "raw_colour": (None, None, None, 3)}
-        arrays, _ = read_arrays(path, "voxel field", expected)
-        return cls(arrays["raw_density"], arrays["raw_colour"])
+        arrays, notes = read_arrays(path, "voxel field", expected)
+        return cls(arrays["raw_density"], arrays["raw_colour"], float(notes.get("sharpness", 1)))
 
 
 class FrozenGrid:

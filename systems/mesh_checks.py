@@ -88,6 +88,11 @@ def edge_pairs(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(found), twin[found]
 
 
+def next_corner(corner: np.ndarray) -> np.ndarray:
+    """The corner (numbered 3 face + k) that follows in its face."""
+    return corner // 3 * 3 + (corner + 1) % 3
+
+
 def face_components(faces: np.ndarray) -> np.ndarray:
     """The connected piece of every face, [F] integers from 0."""
     if len(faces) == 0:

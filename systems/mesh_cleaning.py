@@ -1,22 +1,17 @@
-"""From a raw iso-surface to a mesh worth exporting: no crumbs, no voxel steps, few faces, smooth normals, closed.
+"""From a raw iso-surface to a mesh worth exporting: no crumbs, no voxel steps, smooth normals.
 
 Works on plain arrays: vertices [V, 3] float, faces [F, 3] integers, counter-clockwise seen from outside.
 """
 
 from __future__ import annotations
 
-import fast_simplification
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags_array
 from scipy.spatial import KDTree
 
-from .mesh_checks import euler_number, face_components, face_volumes, is_outward, is_watertight, signed_volume
+from .mesh_checks import face_components, face_volumes
 
-MAX_FACES = 60_000
 _TAUBIN_LAMBDA, _TAUBIN_MU = 0.5, -0.53
-_VOLUME_TOLERANCE = 0.02
-# (multiple of the target, fast-simplification's aggressiveness): lower is slower and keeps more detail.
-_ATTEMPTS = ((1.0, 5.0), (1.0, 7.0), (1.6, 5.0), (2.5, 5.0))
 
 
 def keep_large_components(
@@ -29,7 +24,7 @@ def keep_large_components(
     piece = face_components(faces)
     volumes = np.bincount(piece, face_volumes(vertices, faces))
     keep = volumes >= max(fraction, 1e-9) * volumes.max()
-    return _compact(vertices, faces[keep[piece]])
+    return compact(vertices, faces[keep[piece]])
 
 
 def keep_visible_pieces(
@@ -49,7 +44,7 @@ def keep_visible_pieces(
         larger = faces[size[piece] > size[index]]
         if len(larger) and _winding_number(vertices, larger, vertices[faces[piece == index][0, 0]]) > 0.5:
             hidden |= piece == index
-    return _compact(vertices, faces[~hidden])
+    return compact(vertices, faces[~hidden])
 
 
 def _winding_number(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray) -> float:
@@ -66,40 +61,12 @@ def smooth(vertices: np.ndarray, faces: np.ndarray, iterations: int) -> np.ndarr
 
     One pass with weight 0.5 towards the neighbours' mean, one with -0.53 away from it; the connectivity is untouched.
     """
-    mean = _neighbour_mean(len(vertices), faces)
+    mean = neighbour_mean(len(vertices), faces)
     points = vertices.astype(np.float64)
     for _ in range(iterations):
         for weight in (_TAUBIN_LAMBDA, _TAUBIN_MU):
             points = points + weight * (mean @ points - points)
     return points
-
-
-def decimate(vertices: np.ndarray, faces: np.ndarray, target_faces: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quadric decimation to about ``target_faces`` that keeps the mesh closed, outward and (2 %) its volume.
-
-    fast-simplification may pinch thin parts into edges with four faces or close a narrow handle. Each result is
-    therefore checked, and other settings and higher targets are tried. The first one of the same genus wins, else the
-    first closed one; if there is none, the input comes back.
-    """
-    if len(faces) <= target_faces:
-        return vertices, faces
-    euler, volume = euler_number(faces), signed_volume(vertices, faces)
-    closed = None
-    for factor, aggressiveness in _ATTEMPTS:
-        count = int(target_faces * factor)
-        if count >= len(faces) or count > max(MAX_FACES, target_faces):
-            break
-        reduced = fast_simplification.simplify(
-            vertices.astype(np.float64), faces.astype(np.int32), target_count=count, agg=aggressiveness
-        )
-        points, triangles = _compact(reduced[0], reduced[1].astype(np.int64))
-        same_volume = abs(signed_volume(points, triangles) - volume) <= _VOLUME_TOLERANCE * abs(volume)
-        if not (same_volume and is_watertight(triangles) and is_outward(points, triangles)):
-            continue
-        if euler_number(triangles) == euler:
-            return points, triangles
-        closed = closed or (points, triangles)
-    return closed or (vertices, faces)
 
 
 def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -144,14 +111,15 @@ def smooth_normals(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray,
     to a variance of n/2 squared edges along each direction. A radius well below an edge changes nothing.
     """
     edge = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, -1, axis=1)], axis=2).mean()
-    mean = _neighbour_mean(len(vertices), faces)
+    mean = neighbour_mean(len(vertices), faces)
     smoothed = normals.astype(np.float64)
     for _ in range(round(2 * (radius / edge) ** 2)):
         smoothed = unit(mean @ smoothed)
     return smoothed.astype(np.float32)
 
 
-def _neighbour_mean(count: int, faces: np.ndarray) -> csr_matrix:
+def neighbour_mean(count: int, faces: np.ndarray) -> csr_matrix:
+    """The matrix [V, V] that takes values at ``count`` vertices to the mean over each one's neighbours."""
     start = faces.reshape(-1)
     end = np.roll(faces, -1, axis=1).reshape(-1)
     ones = np.ones(len(start))
@@ -161,7 +129,7 @@ def _neighbour_mean(count: int, faces: np.ndarray) -> csr_matrix:
     return csr_matrix(diags_array(1 / degree) @ links)
 
 
-def _compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compact(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Drop vertices that no face uses."""
     used, index = np.unique(faces, return_inverse=True)
     return vertices[used], index.reshape(faces.shape)

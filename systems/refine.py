@@ -26,6 +26,7 @@ from .fields import VoxelField
 from .refine_checkpoint import load_checkpoint, save_checkpoint
 from .refine_views import GROUNDS, Views, draw_views, step_generator
 from .regularisers import drift, indecision, total_variation
+from .surface_paint import SurfacePainted
 from .types import RadianceField, SubjectImage
 from .volume_rendering import render_rays
 
@@ -83,8 +84,16 @@ def refine_field(
         if progress is not None:
             progress(step + 1, config.steps, losses)
     if config.steps:
+        field.sharpness = _sharpness(config, 1.0)
         field.prune()
+        with torch.no_grad():
+            field.raw_colour.copy_(SurfacePainted(field).raw_colour)
     return field
+
+
+def _sharpness(config: RefineConfig, done: float) -> float:
+    """Soft at first, when the shape still moves; then ever harder, until the field looks like a surface."""
+    return float(config.sharpness**done)
 
 
 def _check(config: RefineConfig) -> None:
@@ -136,12 +145,14 @@ def _one_step(
     )
     done = step / config.steps
     _set_learning_rates(optimiser, config, step)
+    field.sharpness = _sharpness(config, done)
+    shown = SurfacePainted(field)
     losses = {}
     if config.distillation_weight:
-        losses["distillation"] = _distillation(field, views, noise_fn_for, encode, config, done, generator)
+        losses["distillation"] = _distillation(shown, views, noise_fn_for, encode, config, done, generator)
     if step % config.anchor_every == 0:
-        losses |= _anchor(field, target, config, generator)
-    losses |= _shape(field, initial, config, done)
+        losses |= _anchor(shown, target, config, generator)
+    losses |= _shape(field, shown, initial, config, done)
     total = torch.stack(list(losses.values())).sum()
     values = {name: loss.item() for name, loss in losses.items()}
     broken = [name for name, value in values.items() if not math.isfinite(value)]
@@ -156,7 +167,7 @@ def _one_step(
 
 
 def _distillation(
-    field: VoxelField,
+    field: RadianceField,
     views: Views,
     noise_fn_for: NoiseFor,
     encode: Callable[[torch.Tensor], torch.Tensor],
@@ -180,7 +191,7 @@ def _distillation(
 
 
 def _anchor(
-    field: VoxelField, target: _Target, config: RefineConfig, generator: torch.Generator
+    field: RadianceField, target: _Target, config: RefineConfig, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
     """The reference view against the picture, both before one random ground."""
     pick = int(torch.randint(len(GROUNDS), (1,), generator=generator))
@@ -197,12 +208,12 @@ def _anchor(
 
 
 def _shape(
-    field: VoxelField, initial: torch.Tensor, config: RefineConfig, done: float
+    field: VoxelField, shown: SurfacePainted, initial: torch.Tensor, config: RefineConfig, done: float
 ) -> dict[str, torch.Tensor]:
     """Terms on the grids themselves. Drift fades, indecision comes up: first keep the shape, then make it crisp."""
     matter = max(1.0, torch.sigmoid(initial).sum().item())
     occupancy = field.occupancy()
-    colour = torch.sigmoid(field.raw_colour)
+    colour = torch.sigmoid(shown.raw_colour)
     # Colour matters only where there is matter; elsewhere nothing shows it.
     paint = total_variation(colour, occupancy.detach())
     return {

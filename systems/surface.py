@@ -15,11 +15,12 @@ from scipy.ndimage import gaussian_filter
 
 from ..configs.errors import BadInput, SlipcastError
 from .creases import split_creases
+from .decimation import MAX_FACES, decimate
 from .field_sampling import FirstLook, SampledDensity, look_at, sample_near_surface
 from .level_set import pull_to_level
 from .marching import marching_cubes
 from .mesh_checks import merged
-from .mesh_cleaning import MAX_FACES, decimate, keep_visible_pieces, normals_from, smooth, vertex_normals
+from .mesh_cleaning import keep_visible_pieces, normals_from, smooth, vertex_normals
 from .types import Mesh, RadianceField
 
 _TAUBIN_ITERATIONS = 8

@@ -5,14 +5,10 @@ UV frame: u to the right, v upwards, (0, 0) at the picture's lower left; texture
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
 from ..configs.errors import BadInput, SlipcastError
-from .mesh_cleaning import unit
-from .mesh_rays import frames
 from .texels import Texels, fill_outside, surface_texels
 from .types import Mesh, RadianceField
 
@@ -25,7 +21,6 @@ def bake(
     *,
     size: int = 1024,
     supersample: int = 1,
-    slants: int = 0,
     chunk: int = 262_144,
     texels: Texels | None = None,
 ) -> Mesh:
@@ -35,7 +30,6 @@ def bake(
         mesh: an unwrapped mesh near the field's surface.
         size: edge of the square texture, in texels.
         supersample: colours per texel edge; 2 averages four surface points per texel.
-        slants: directions from which each point is looked at, see ``surface_colors``; 0 looks along the normal.
         chunk: field points per call; bounds the memory.
         texels: those of ``surface_texels(mesh, size * supersample)``, if they are at hand.
 
@@ -51,7 +45,7 @@ def bake(
     for part in texels.pieces(chunk):
         points = texels.interpolate(mesh.vertices, mesh.faces, part)
         normals = texels.interpolate(mesh.normals, mesh.faces, part)
-        colors[part] = surface_colors(field, points, normals, slants=slants, chunk=chunk)
+        colors[part] = surface_colors(field, points, normals, chunk=chunk)
     image = texels.picture(colors)
     if supersample > 1:
         covered = np.zeros(texels.size**2, bool)
@@ -66,24 +60,16 @@ def surface_colors(
     points: np.ndarray,
     normals: np.ndarray,
     *,
-    slants: int = 0,
     chunk: int = 262_144,
 ) -> np.ndarray:
-    """What the field shows at surface points, seen along the normal or on a slant, [N, 3] float32 in [0, 1].
+    """What the field shows at surface points, seen along the normal, [N, 3] float32 in [0, 1].
 
     The volume-rendering sum (Max 1995; NeRF eq. 3) over a short segment from just outside to a little inside, divided
     by its opacity: empty air has no weight, however it is coloured, and colours deep inside are hidden, as in a render.
     Where the segment meets no density at all, the point itself is asked.
 
-    Where paint changes with depth, a field shows other colours on a slant than straight on, since light goes less deep.
-    ``slants`` directions round the normal, 45 degrees off it, are averaged: what cameras all round see on the whole.
-
     points, normals [N, 3]; normals need not be of unit length.
     """
-    if slants:
-        return np.mean(
-            [surface_colors(field, points, d, chunk=chunk) for d in _slanted(normals, slants)], axis=0
-        )
     edges = torch.linspace(_OUTWARD, -_INWARD, _STEPS + 1)
     offsets = (edges[1:] + edges[:-1]) / 2
     step = (_OUTWARD + _INWARD) / _STEPS
@@ -102,14 +88,6 @@ def surface_colors(
     if not np.isfinite(colors).all():
         raise SlipcastError("the field's colour is not finite at the surface; run the refinement again")
     return colors
-
-
-def _slanted(normals: np.ndarray, count: int) -> list[np.ndarray]:
-    """``count`` directions [N, 3] evenly round each normal [N, 3], half way between it and the surface."""
-    outward = unit(normals)
-    across, along = frames(outward.astype(np.float32))
-    turns = [2 * math.pi * k / count for k in range(count)]
-    return [outward + math.cos(turn) * across + math.sin(turn) * along for turn in turns]
 
 
 def _composite(density: torch.Tensor, rgb: torch.Tensor, step: float) -> torch.Tensor:

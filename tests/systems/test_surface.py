@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.systems.decimation import MAX_FACES, decimate
 from slipcast.systems.field_sampling import sample_density
 from slipcast.systems.mesh_checks import euler_number, is_watertight, report, silhouette_iou
-from slipcast.systems.mesh_cleaning import MAX_FACES, decimate, keep_large_components, vertex_normals
+from slipcast.systems.mesh_cleaning import keep_large_components, vertex_normals
 from slipcast.systems.surface import auto_threshold, extract_surface
 
 

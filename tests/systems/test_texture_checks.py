@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from fakes.solid_fields import SPHERE_RADIUS, SolidField, position_color, sphere
+from fakes.solid_fields import SPHERE_RADIUS, SolidField, sphere
 
 from slipcast.systems.atlas import unwrap
 from slipcast.systems.mesh_cleaning import vertex_normals
-from slipcast.systems.texture import bake, surface_colors
+from slipcast.systems.texture import bake
 from slipcast.systems.texture_checks import bake_psnr, seam_difference, seams
 from slipcast.systems.types import Mesh
 
@@ -94,37 +94,6 @@ def test_a_texture_turned_upside_down_is_noticed(ball: Mesh) -> None:
     assert ball.texture is not None
     wrong = bake_psnr(ball.with_(texture=ball.texture[::-1].copy()), FIELD, views=3, size=48)
     assert wrong is not None and wrong < 20
-
-
-def layers(points: torch.Tensor) -> torch.Tensor:
-    """Paint that changes with depth: red at the surface, blue 0.02 and more inside."""
-    depth = (SPHERE_RADIUS - points.norm(dim=1)).clamp(0, 0.02) / 0.02
-    return torch.stack([1 - depth, 0 * depth, depth], 1)
-
-
-def test_a_slanted_look_is_what_the_volume_rendering_sum_gives() -> None:
-    # Optical depth grows along the ray, paint with depth: on a slant of 45 degrees light goes cos(45) as deep.
-    field = SolidField(lambda p: p[:, 2], peak=100.0, color=lambda p: position_color(p * 20))
-    point, up = np.zeros((1, 3), np.float32), np.array([[0, 0, 1]], np.float32)
-    straight = surface_colors(field, point, up)[0, 2]
-    slanted = surface_colors(field, point, up, slants=4)[0, 2]
-    step = 0.053 / 16
-    for seen, cosine in ((straight, 1.0), (slanted, math.sqrt(0.5))):
-        depth = np.arange(0.5, 14) * step * 1.0
-        depth = depth[depth < 0.045]
-        weight = np.exp(-100 * depth)
-        assert seen == pytest.approx(
-            float((weight * (1 - 20 * depth * cosine)).sum() / weight.sum() / 2), abs=0.02
-        )
-    assert slanted > straight + 0.02
-
-
-def test_slanted_looks_bring_the_mesh_closer_to_a_field_whose_paint_changes_with_depth(ball: Mesh) -> None:
-    field = SolidField(sphere, peak=120.0, color=layers)
-    told = [
-        bake_psnr(bake(ball, field, size=64, slants=n), field, views=2, size=48, samples=1024) for n in (0, 4)
-    ]
-    assert told[0] is not None and told[1] is not None and told[1] > told[0] + 1
 
 
 def test_a_mesh_without_texture_is_refused(ball: Mesh) -> None:
