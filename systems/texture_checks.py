@@ -69,7 +69,7 @@ def seams(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bake_psnr(
-    mesh: Mesh, field: RadianceField, *, views: int = 8, size: int = 160, samples: int = 128
+    mesh: Mesh, field: RadianceField, *, views: int = 8, size: int = 160, samples: int = 256
 ) -> float | None:
     """How alike the unshaded textured mesh and the field's own volume rendering are, in dB.
 

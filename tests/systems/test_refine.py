@@ -15,6 +15,7 @@ from slipcast.systems.fields import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine import NoiseFor, refine_field
 from slipcast.systems.refine_checkpoint import CHECKPOINT_FILE
 from slipcast.systems.refine_views import GROUNDS, draw_views, step_generator
+from slipcast.systems.surface_paint import SurfacePainted
 from slipcast.systems.types import SubjectImage
 from slipcast.systems.volume_rendering import render_image
 
@@ -103,13 +104,14 @@ def test_no_steps_return_the_warm_start():
 
 def test_weights_of_zero_keep_the_field():
     warm = VoxelField.from_field(grey_ball(), 16)
+    warm.sharpness = QUIET.sharpness
     warm.prune()
     assert same(refine(QUIET), warm)
 
 
 def test_distillation_pulls_the_paint_to_what_the_denoiser_expects():
     config = dataclasses.replace(
-        QUIET, steps=15, distillation_weight=1.0, lr_density=0.0, t_min=0.1, t_max=0.6
+        QUIET, steps=20, distillation_weight=1.0, lr_density=0.0, t_min=0.1, t_max=0.6
     )
     refined = refine(config)
     for azimuth in (0.0, 2.0, 4.0):
@@ -170,6 +172,13 @@ def test_drift_holds_the_shape_against_a_denoiser_that_wants_nothing_there():
     start = VoxelField.from_field(grey_ball(), 16).occupancy().sum().item()
     assert left[0] < 0.9 * start, "without drift the ball melts into the ground"
     assert left[1] > left[0] + 0.3 * (start - left[0])
+
+
+def test_refinement_ends_hard_and_with_paint_from_the_surface():
+    refined = refine(dataclasses.replace(BUSY, sharpness=9.0))
+    assert refined.sharpness == 9.0
+    again = SurfacePainted(refined).raw_colour
+    assert (torch.sigmoid(again) - torch.sigmoid(refined.raw_colour)).abs().mean() < 0.01
 
 
 def test_a_step_asks_for_opposite_views_with_their_words_and_grounds():
