@@ -9,6 +9,7 @@ the lifted field with the same settings.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,21 @@ def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, 
         "refined": judged(judge, refined, noun, shading=REFINED),
         "front_iou": round(float(silhouette_iou(alpha, subject.alpha)), 3),
         "mesh": mesh_report(refined).as_dict(),
+        "texture": textured(run),
     }
     strip = [subject.over(GROUND), *views(lifted, LIFTED)[::2], *views(refined, REFINED)[::2]]
     return row, (np.concatenate(strip, 1) * 255).astype(np.uint8)
+
+
+def textured(run: Path) -> dict[str, float]:
+    """What the mesh stage measured of its texture: dB between mesh and field, how full the atlas is, seams in 1/255."""
+    facts = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["stages"]["mesh"]["facts"]
+    return {
+        "bake_psnr_db": round(facts["bake_psnr_db"], 2),
+        "atlas_used": round(facts["atlas"]["used"], 3),
+        "overlap": facts["atlas"]["overlap"],
+        "seam_median": round(facts["seams"]["median"], 2),
+    }
 
 
 def views(mesh: Mesh, shading: str) -> list[np.ndarray]:
@@ -112,6 +125,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for what in ("noun", "in_domain"):
             told[f"{when}_{what}"] = round(float(np.mean([row[when][what] for row in rows])), 3)
     told["front_iou"] = round(float(np.mean([row["front_iou"] for row in rows])), 3)
+    for what in ("bake_psnr_db", "atlas_used", "overlap", "seam_median"):
+        values = [row["texture"][what] for row in rows]
+        told[what] = {"mean": round(float(np.mean(values)), 3), "least": min(values), "most": max(values)}
     told["watertight"] = sum(row["mesh"]["watertight"] for row in rows)
     told["assets"] = len(rows)
     told["most_faces"] = max(row["mesh"]["faces"] for row in rows)
