@@ -1,8 +1,9 @@
 """Whole assets: the judge on eight rendered views, before and after refinement, and the mesh's own checks.
 
     python -m benchmarks.assets [--only NOUN ...] [--seeds 0 1] [--out benchmarks/results] [--runs runs-benchmark]
+                               [--processes 1]
 
-Runs ``slipcast make`` in this process (finished runs are kept, so an interrupted benchmark goes on). "Before" meshes
+Runs ``slipcast make`` (finished runs are kept, so an interrupted benchmark goes on). "Before" meshes
 the lifted field with the same settings.
 """
 
@@ -11,6 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +56,46 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--runs", type=Path, default=Path("runs-benchmark"))
+    parser.add_argument(
+        "--processes", type=int, default=1, help="assets made at once, each on one thread if several"
+    )
     given, overrides = parser.parse_known_args()
-    config = load_config("starter", overrides)
-    store, judge = open_models(config), Judge.from_pretrained(STARTER / "judge").eval()
+    workshop = Workshop(given.runs, overrides, threads=1 if given.processes > 1 else 0)
+    orders = [(noun, seed) for seed in given.seeds for noun in given.only]
     rows, sheets = [], []
-    for noun in given.only:
-        for seed in given.seeds:
-            start = time.perf_counter()
-            result = make(prompt(noun), config, out=given.runs, seed=seed, open_models=lambda _: store)
-            row, strip = examine(result.run, noun, judge, config)
-            rows.append(row | {"seed": seed, "seconds": round(time.perf_counter() - start, 1)})
+    with ProcessPoolExecutor(given.processes, get_context("spawn")) as pool:
+        for row, strip in pool.map(workshop.made, *zip(*orders, strict=True)):
+            rows.append(row)
             sheets.append(strip)
-            print(rows[-1], flush=True)
+            print(row, flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(sheets, 0)).save(given.out / "assets.png")
     report("assets", {"summary": summary(rows), "rows": rows}, given.out)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where assets are made and judged; a process loads the models with its first one."""
+
+    runs: Path
+    overrides: list[str]
+    threads: int
+
+    def made(self, noun: str, seed: int) -> tuple[dict[str, Any], np.ndarray]:
+        """Figures and strip of one asset (see ``examine``)."""
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        config, store, judge = _loaded(tuple(self.overrides))
+        start = time.perf_counter()
+        result = make(prompt(noun), config, out=self.runs, seed=seed, open_models=lambda _: store)
+        row, strip = examine(result.run, noun, judge, config)
+        return row | {"seed": seed, "seconds": round(time.perf_counter() - start, 1)}, strip
+
+
+@lru_cache(maxsize=1)
+def _loaded(overrides: tuple[str, ...]) -> tuple[Any, Any, Judge]:
+    config = load_config("starter", list(overrides))
+    return config, open_models(config), Judge.from_pretrained(STARTER / "judge").eval()
 
 
 def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, Any], np.ndarray]:
