@@ -59,7 +59,7 @@ def is_watertight(faces: np.ndarray) -> bool:
     if (faces == np.roll(faces, 1, axis=1)).any():
         return False
     span = np.int64(faces.max()) + 1
-    start, end = _directed_edges(faces)
+    start, end = directed_edges(faces)
     forward = np.sort(start * span + end)
     backward = np.sort(end * span + start)
     return bool((np.diff(forward) > 0).all() and np.array_equal(forward, backward))
@@ -67,7 +67,7 @@ def is_watertight(faces: np.ndarray) -> bool:
 
 def euler_number(faces: np.ndarray) -> int:
     """V - E + F: 2 for each closed piece without handles, 0 for a torus."""
-    start, end = _directed_edges(faces)
+    start, end = directed_edges(faces)
     span = np.int64(faces.max(initial=0)) + 1
     edges = np.unique(np.minimum(start, end) * span + np.maximum(start, end))
     return len(np.unique(faces)) - len(edges) + len(faces)
@@ -78,7 +78,7 @@ def edge_pairs(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The edge of corner i runs from it to its face's next corner, and the other way in the other face.
     """
-    start, end = _directed_edges(faces)
+    start, end = directed_edges(faces)
     span = np.int64(faces.max(initial=0)) + 1
     order = np.argsort(start * span + end)
     keys = (start * span + end)[order]
@@ -97,7 +97,7 @@ def face_components(faces: np.ndarray) -> np.ndarray:
     """The connected piece of every face, [F] integers from 0."""
     if len(faces) == 0:
         return np.zeros(0, np.int64)
-    start, end = _directed_edges(faces)
+    start, end = directed_edges(faces)
     size = int(faces.max()) + 1
     graph = coo_matrix((np.ones(len(start), bool), (start, end)), shape=(size, size))
     of_vertex = connected_components(graph, directed=False)[1]
@@ -140,7 +140,8 @@ def uv_layers(mesh: Mesh, size: int) -> np.ndarray:
     return _count_layers(texels[mesh.faces], size)
 
 
-def _directed_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def directed_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the edge of every corner, numbered 3 face + k, starts and ends: vertex indices [3 F] and [3 F]."""
     return faces.astype(np.int64).reshape(-1), np.roll(faces, -1, axis=1).astype(np.int64).reshape(-1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, diags_array
 from scipy.spatial import KDTree
 
-from .mesh_checks import face_components, face_volumes
+from .mesh_checks import directed_edges, face_components, face_volumes
 
 _TAUBIN_LAMBDA, _TAUBIN_MU = 0.5, -0.53
 
@@ -120,8 +120,7 @@ def smooth_normals(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray,
 
 def neighbour_mean(count: int, faces: np.ndarray) -> csr_matrix:
     """The matrix [V, V] that takes values at ``count`` vertices to the mean over each one's neighbours."""
-    start = faces.reshape(-1)
-    end = np.roll(faces, -1, axis=1).reshape(-1)
+    start, end = directed_edges(faces)
     ones = np.ones(len(start))
     links = coo_matrix((ones, (start, end)), shape=(count, count)).tocsr()
     links = ((links + links.T) > 0).astype(np.float64)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .mesh_checks import next_corner
+from .mesh_checks import directed_edges, next_corner
 from .mesh_cleaning import neighbour_mean, unit
 
 _PARTED = 0.05  # of the way to the neighbours: enough to tell the walls apart, too little to see
@@ -45,7 +45,7 @@ def open_pinches(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, n
 
 def _joined(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of directed edges that are joined, one up and one down, each by the corner 3 face + k where it starts."""
-    start, end = faces.reshape(-1), np.roll(faces, -1, axis=1).reshape(-1)
+    start, end = directed_edges(faces)
     low, high = np.minimum(start, end), np.maximum(start, end)
     order = np.lexsort((start > end, high, low))
     key = low[order] * np.int64(len(vertices)) + high[order]
