@@ -112,18 +112,14 @@ class VoxelField(nn.Module):
         """Where rendering has to look (see ``occupied_cells``)."""
         return occupied_cells(self.raw_density, self.sharpness)
 
-    def visible_cells(self) -> torch.Tensor:
-        """The cells that rendering looks at, [R, R, R] bool."""
-        seen = self.occupied() != EMPTY
-        for axis in range(3):
-            seen = seen.repeat_interleave(_MASK_CELL, axis)
-        size = self.resolution
-        return seen[:size, :size, :size]
-
     @torch.no_grad()
     def prune(self) -> None:
         """Empty every cell outside ``occupied()``: density that no picture shows must not become a surface."""
-        self.raw_density[~self.visible_cells()] = _RAW_EMPTY
+        keep = self.occupied() != EMPTY
+        for axis in range(3):
+            keep = keep.repeat_interleave(_MASK_CELL, axis)
+        size = self.resolution
+        self.raw_density[~keep[:size, :size, :size]] = _RAW_EMPTY
 
     @classmethod
     @torch.no_grad()
