@@ -28,7 +28,8 @@ from slipcast.systems.field_sampling import look_at, sample_density, sample_near
 from slipcast.systems.fields import VoxelField
 from slipcast.systems.marching import marching_cubes
 from slipcast.systems.mesh_checks import is_watertight
-from slipcast.systems.surface import auto_threshold, fine_and_reduced
+from slipcast.systems.surface import fine_and_reduced
+from slipcast.systems.surface_level import auto_threshold
 from slipcast.systems.types import RadianceField
 
 from .machine import report

@@ -16,11 +16,12 @@ from scipy.ndimage import gaussian_filter
 from ..configs.errors import BadInput, SlipcastError
 from .creases import split_creases
 from .decimation import MAX_FACES, decimate
-from .field_sampling import FirstLook, SampledDensity, look_at, sample_near_surface
+from .field_sampling import SampledDensity, look_at, sample_near_surface
 from .level_set import pull_to_level
 from .marching import marching_cubes
 from .mesh_checks import merged
 from .mesh_cleaning import keep_visible_pieces, normals_from, smooth, vertex_normals
+from .surface_level import density_level, no_surface
 from .types import Mesh, RadianceField
 
 _TAUBIN_ITERATIONS = 8
@@ -54,7 +55,7 @@ def extract_surface(
     Args:
         resolution: grid nodes along each axis of the box. Only blocks near the surface are asked (``field_sampling``).
         threshold: the density of the surface, or "auto": the level whose outlines agree best with the field's own
-            opacity (see ``auto_threshold``).
+            opacity (see ``surface_level``).
         target_faces: wanted face count; a mesh that cannot be reduced so far without breaking keeps more.
         keep_components: pieces enclosing less than this fraction of the largest piece's volume are dropped, and so are
             cavities and pieces inside others.
@@ -93,7 +94,7 @@ def fine_and_reduced(
     """
     _check(resolution, target_faces, keep_components, crease_deg)
     look = look_at(field, resolution, chunk)
-    wanted = level = _density_threshold(threshold, look)
+    wanted = level = density_level(threshold, look)
     if look.density.min() >= level:
         raise SlipcastError(
             f"the field fills its whole box: its lowest density, {look.density.min():.3g}, is not below the threshold "
@@ -109,7 +110,7 @@ def fine_and_reduced(
                 return Surface(fine, few, wanted)
         sampled, level = _halved(sampled, level), 0.5
         fine = _fine_surface(sampled, level, keep_components, None)
-    raise SlipcastError(_no_surface(wanted, float(look.density.max())))
+    raise no_surface(wanted, float(look.density.max()))
 
 
 def reduced(fine: Mesh, target_faces: int, *, crease_deg: float = 180.0) -> Mesh:
@@ -176,62 +177,3 @@ def _halved(sampled: SampledDensity, level: float) -> SampledDensity:
     solid = np.minimum(sampled.density / np.float32(2 * level), 1)
     density = np.ascontiguousarray(gaussian_filter(solid, 1.0, mode="nearest")[::2, ::2, ::2])
     return SampledDensity.whole(density)
-
-
-def auto_threshold(density: np.ndarray, spacing: float | None = None) -> float:
-    """The density whose surface has the outlines that the field itself shows, seen along x, y and z.
-
-    The field's outline is where its opacity along the line of sight, 1 - exp(-sum(density) * spacing), passes 1/2; a
-    threshold's outline is where the densest point of the line reaches it. Many thresholds agree almost equally well
-    with a hard field: of the run within 0.002 of the best mean IoU the geometric middle is taken.
-
-    Returns 0 if the field is nowhere half opaque. density [R, R, R] on the nodes of a regular grid, ``spacing`` apart;
-    without it the grid's outermost nodes lie on the border of [-1, 1]^3.
-    """
-    spacing = spacing or 2 / (len(density) - 1)
-    shown = [1 - np.exp(-density.sum(axis) * spacing) > 0.5 for axis in range(3)]
-    if not any(mask.any() for mask in shown):
-        return 0.0
-    densest = [density.max(axis) for axis in range(3)]
-    highest = float(density.max())
-    # Density 1 needs 0.7 of the box's 2 units to become half opaque: thinner fog is never a surface.
-    candidates = np.geomspace(min(1.0, highest / 4), 0.98 * highest, 96)
-    agreement = np.array([_mean_iou(shown, densest, threshold) for threshold in candidates])
-    worse = np.flatnonzero(agreement < agreement.max() - 0.002)
-    best = int(agreement.argmax())
-    first = worse[worse < best].max(initial=-1) + 1
-    last = worse[worse > best].min(initial=len(candidates)) - 1
-    return float(np.sqrt(candidates[first] * candidates[last]))
-
-
-def _mean_iou(shown: list[np.ndarray], reach: list[np.ndarray], level: float) -> float:
-    scores = []
-    for mask, height in zip(shown, reach, strict=True):
-        outline = height >= level
-        scores.append(np.count_nonzero(mask & outline) / max(np.count_nonzero(mask | outline), 1))
-    return float(np.mean(scores))
-
-
-def _density_threshold(threshold: float | str, look: FirstLook) -> float:
-    """The wanted threshold as a density above 0 that the field reaches, or a sentence about why there is none."""
-    highest = float(look.density.max())
-    if threshold == "auto":
-        found = auto_threshold(look.density, look.spacing)
-        if found <= 0:
-            raise SlipcastError(
-                f"the field is empty: its highest density is {highest:.3g} and no line through it is half opaque "
-                "(threshold 'auto'); run the lift or the refinement again with another seed"
-            )
-        return found
-    if isinstance(threshold, str) or not threshold > 0:
-        raise BadInput(f"the mesh threshold must be 'auto' or a density above 0, not {threshold!r}")
-    if threshold >= highest:
-        raise SlipcastError(_no_surface(threshold, highest))
-    return float(threshold)
-
-
-def _no_surface(threshold: float, highest: float) -> str:
-    return (
-        f"the field has no surface at threshold {threshold:.3g}: its highest density is {highest:.3g}; "
-        "choose a lower threshold or 'auto'"
-    )

@@ -16,7 +16,8 @@ from slipcast.systems.decimation import MAX_FACES, decimate
 from slipcast.systems.field_sampling import sample_density
 from slipcast.systems.mesh_checks import euler_number, is_watertight, report, silhouette_iou
 from slipcast.systems.mesh_cleaning import keep_large_components, vertex_normals
-from slipcast.systems.surface import auto_threshold, extract_surface
+from slipcast.systems.surface import extract_surface
+from slipcast.systems.surface_level import auto_threshold
 
 
 @pytest.mark.parametrize("threshold", [100.0, "auto"])
