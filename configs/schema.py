@@ -127,7 +127,7 @@ class RefineConfig:
         50.0, "Highest camera elevation, in degrees.", at_least=-89, at_most=89
     )
     sharpness: float = setting(
-        16.0,
+        32.0,
         "How many times harder the field's surface is at the last step than at the first; 1 leaves it soft.",
         at_least=1,
         at_most=100,

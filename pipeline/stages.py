@@ -109,7 +109,7 @@ STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
     Stage("image", "10-image", ".image_stage:run", roles=("base", "domain"), version=2),
     Stage("lift", "20-lift", ".lift_stage:run", needs=("image",), roles=("lift_model",)),
-    # Version 2: the surface ends hard, and colours do not change across its skin.
+    # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
     Stage(
         "refine",
         "30-refine",
@@ -117,7 +117,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("image", "lift"),
         roles=("base", "domain"),
         reads=("image.elevation_deg",),
-        version=2,
+        version=3,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
     Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",), version=3),

@@ -22,6 +22,7 @@ from ..configs.errors import BadInput, SlipcastError
 from ..configs.schema import RefineConfig
 from ..guidance.distillation import DistillableNoise, annealed_range, draw_timesteps, sds_loss
 from .cameras import Camera
+from .connectivity import join_pieces
 from .fields import VoxelField
 from .refine_checkpoint import load_checkpoint, save_checkpoint
 from .refine_views import GROUNDS, Views, draw_views, step_generator
@@ -29,6 +30,7 @@ from .regularisers import drift, indecision, total_variation
 from .surface_paint import SurfacePainted
 from .types import RadianceField, SubjectImage
 from .volume_rendering import render_rays
+from .warm_start import warm_start
 
 NoiseFor = Callable[[Sequence[str], Sequence[tuple[float, float, float]]], DistillableNoise]
 """(view words, ground colours sRGB), one of each per view -> the guided denoiser for that batch."""
@@ -61,7 +63,7 @@ def refine_field(
         noise_fn_for: the guided denoiser for view words and ground colours.
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
         reference: square picture of the subject, and reference_camera: where it was taken from.
-        config: ``configs.schema.RefineConfig``; with steps = 0 the warm start is returned.
+        config: ``configs.schema.RefineConfig``; with steps = 0 a copy of ``init`` is returned.
         seed: of every random draw.
         progress: called after each step with (steps done, steps in all, losses by name).
         checkpoint_folder: where to keep a checkpoint every ``config.checkpoint_every`` steps, and look for one first.
@@ -70,7 +72,9 @@ def refine_field(
         SlipcastError: a loss is not finite (names the step), or a checkpoint cannot be read or written.
     """
     _check(config)
-    field = VoxelField.from_field(init, config.resolution)
+    if config.steps == 0:
+        return VoxelField.from_field(init, config.resolution)
+    field = warm_start(init, config.resolution)
     initial = field.raw_density.detach().clone()
     optimiser = _adam(field, config)
     first = 0
@@ -83,12 +87,17 @@ def refine_field(
             save_checkpoint(checkpoint_folder, field, optimiser, seed, step + 1)
         if progress is not None:
             progress(step + 1, config.steps, losses)
-    if config.steps:
-        field.sharpness = _sharpness(config, 1.0)
-        field.prune()
-        with torch.no_grad():
-            field.raw_colour.copy_(SurfacePainted(field).raw_colour)
+    _finish(field, config)
     return field
+
+
+@torch.no_grad()
+def _finish(field: VoxelField, config: RefineConfig) -> None:
+    """As hard as it gets, in one piece, empty where nobody sees, and painted from its surface."""
+    field.sharpness = _sharpness(config, 1.0)
+    field.raw_density.copy_(join_pieces(field.raw_density))
+    field.prune()
+    field.raw_colour.copy_(SurfacePainted(field).raw_colour)
 
 
 def _sharpness(config: RefineConfig, done: float) -> float:

@@ -18,6 +18,7 @@ from slipcast.systems.refine_views import GROUNDS, draw_views, step_generator
 from slipcast.systems.surface_paint import SurfacePainted
 from slipcast.systems.types import SubjectImage
 from slipcast.systems.volume_rendering import render_image
+from slipcast.systems.warm_start import warm_start
 
 SCHEDULE = NoiseSchedule(torch.cos(torch.linspace(0.01, math.pi / 2 - 0.01, 100)).square())
 FRONT = orbit_camera(0.0, FRONT_ELEVATION_RAD)
@@ -98,12 +99,12 @@ def mean_colour(field, azimuth):
     return rgb.sum((0, 1)) / opacity.sum()
 
 
-def test_no_steps_return_the_warm_start():
+def test_no_steps_return_the_field_as_it_is():
     assert same(refine(dataclasses.replace(QUIET, steps=0)), VoxelField.from_field(grey_ball(), 16))
 
 
 def test_weights_of_zero_keep_the_field():
-    warm = VoxelField.from_field(grey_ball(), 16)
+    warm = warm_start(grey_ball(), 16)
     warm.sharpness = QUIET.sharpness
     warm.prune()
     assert same(refine(QUIET), warm)
@@ -169,7 +170,7 @@ def test_drift_holds_the_shape_against_a_denoiser_that_wants_nothing_there():
         .item()
         for weight in (0.0, 0.1)
     ]
-    start = VoxelField.from_field(grey_ball(), 16).occupancy().sum().item()
+    start = warm_start(grey_ball(), 16).occupancy().sum().item()
     assert left[0] < 0.9 * start, "without drift the ball melts into the ground"
     assert left[1] > left[0] + 0.3 * (start - left[0])
 
