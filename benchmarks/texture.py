@@ -1,9 +1,11 @@
 """A textured mesh out of a refined field: seconds of each step, and how good the atlas and its maps are.
 
-    python -m benchmarks.texture RUN [--faces 40000] [--size 2048] [--resolution 256] [--out benchmarks/results]
+    python -m benchmarks.texture RUN [--faces 40000] [--size 2048] [--resolution 256] [--views 0]
+                                [--out benchmarks/results]
 
 RUN is a finished run or a field.safetensors. One process; kernels are compiled before the clock starts. The maps land
-beside the figures as texture-*.png with ``--pictures``.
+beside the figures as texture-*.png with ``--pictures``. ``--views`` is the setting ``mesh.paint_views``; its figures go
+into a file of their own.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from slipcast.systems.texels import surface_texels
 from slipcast.systems.texture import bake
 from slipcast.systems.texture_checks import bake_psnr, seam_difference
 from slipcast.systems.types import Mesh
+from slipcast.systems.view_paint import bake_views
 
 from .machine import report
 
@@ -47,14 +50,15 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=40_000)
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--resolution", type=int, default=256)
+    parser.add_argument("--views", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--pictures", action="store_true")
     given = parser.parse_args()
     path = given.run / "30-refine/field.safetensors" if given.run.is_dir() else given.run
     field = VoxelField.load(path).requires_grad_(False)
-    make(field, 32, 500, 64, {})  # the kernels are compiled
+    make(field, 32, 500, 64, given.views, {})  # the kernels are compiled
     seconds: dict[str, float] = {}
-    fine, mesh = make(field, given.resolution, given.faces, given.size, seconds)
+    fine, mesh = make(field, given.resolution, given.faces, given.size, given.views, seconds)
     seconds["total"] = round(sum(seconds.values()), 2)
     psnr = timed(seconds, "checks", lambda: bake_psnr(mesh, field))
     assert mesh.texture is not None
@@ -70,14 +74,14 @@ def main() -> None:
         "seams": seam_difference(mesh).as_dict(),
         "bake_psnr_db": psnr,
     }
-    report("texture", figures, given.out)
+    report("texture-views" if given.views else "texture", figures | {"views": given.views}, given.out)
     if given.pictures:
         for name in ("texture", "normal_map", "orm"):
             Image.fromarray(getattr(mesh, name)).save(given.out / f"texture-{name}.png")
 
 
 def make(
-    field: VoxelField, resolution: int, faces: int, size: int, seconds: dict[str, float]
+    field: VoxelField, resolution: int, faces: int, size: int, views: int, seconds: dict[str, float]
 ) -> tuple[Mesh, Mesh]:
     """The fine surface and the finished mesh; ``seconds`` is filled with the time of each step."""
     fine, mesh, _ = timed(
@@ -85,7 +89,10 @@ def make(
     )
     mesh = timed(seconds, "atlas", lambda: unwrap(mesh, size=size))
     texels = timed(seconds, "texels", lambda: surface_texels(mesh, size))
-    mesh = timed(seconds, "paint", lambda: bake(mesh, field, size=size, texels=texels))
+    if views:
+        mesh = timed(seconds, "paint", lambda: bake_views(mesh, field, texels, views=views))
+    else:
+        mesh = timed(seconds, "paint", lambda: bake(mesh, field, size=size, texels=texels))
     shaded = timed(seconds, "ripples", lambda: without_ripples(fine, 2 / field.resolution))
     mesh = timed(seconds, "normal map", lambda: bake_normals(mesh, shaded, size=size, texels=texels))
     mesh = timed(seconds, "occlusion", lambda: bake_occlusion(mesh, size=size, texels=texels))

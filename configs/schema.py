@@ -158,6 +158,12 @@ class MeshConfig:
         at_least=0,
         at_most=180,
     )
+    paint_views: int = setting(
+        0,
+        "Cameras all round whose views of the field make the base colour; 0 looks along the normals alone.",
+        at_least=0,
+        at_most=256,
+    )
     normal_map: bool = setting(True, "Bake what decimation took away into a normal map.")
     ambient_occlusion: bool = setting(True, "Bake how much sky each point sees into the red of an ORM map.")
 

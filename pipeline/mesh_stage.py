@@ -17,6 +17,7 @@ from ..systems.texels import surface_texels
 from ..systems.texture import bake
 from ..systems.texture_checks import bake_psnr, seam_difference
 from ..systems.types import Mesh
+from ..systems.view_paint import bake_views
 from .stages import StageContext
 
 _STEPS = ("surface", "atlas", "paint", "normals", "occlusion", "checks")
@@ -43,7 +44,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     mesh = unwrap(mesh, size=size)
     advance()
     texels = surface_texels(mesh, size)
-    mesh = bake(mesh, field, size=size, texels=texels)
+    if settings.paint_views:
+        mesh = bake_views(mesh, field, texels, views=settings.paint_views)
+    else:
+        mesh = bake(mesh, field, size=size, texels=texels)
     advance()
     if settings.normal_map:
         shaded = without_ripples(fine, 2 / field.resolution)

@@ -58,17 +58,17 @@ def bake(
 def surface_colors(
     field: RadianceField,
     points: np.ndarray,
-    normals: np.ndarray,
+    towards: np.ndarray,
     *,
     chunk: int = 262_144,
 ) -> np.ndarray:
-    """What the field shows at surface points, seen along the normal, [N, 3] float32 in [0, 1].
+    """What the field shows at surface points to an eye in a direction, [N, 3] float32 in [0, 1].
 
     The volume-rendering sum (Max 1995; NeRF eq. 3) over a short segment from just outside to a little inside, divided
     by its opacity: empty air has no weight, however it is coloured, and colours deep inside are hidden, as in a render.
     Where the segment meets no density at all, the point itself is asked.
 
-    points, normals [N, 3]; normals need not be of unit length.
+    points [N, 3]; towards [N, 3]: to the eye, of any length.
     """
     edges = torch.linspace(_OUTWARD, -_INWARD, _STEPS + 1)
     offsets = (edges[1:] + edges[:-1]) / 2
@@ -78,7 +78,7 @@ def surface_colors(
     with torch.inference_mode():
         for start in range(0, len(points), rows):
             base = torch.as_tensor(points[start : start + rows], dtype=torch.float32)
-            direction = torch.as_tensor(normals[start : start + rows], dtype=torch.float32)
+            direction = torch.as_tensor(towards[start : start + rows], dtype=torch.float32)
             direction = torch.nn.functional.normalize(direction, dim=1)
             along = base[:, None] + offsets[None, :, None] * direction[:, None]
             density, rgb = field(along.reshape(-1, 3).clamp(-1, 1))

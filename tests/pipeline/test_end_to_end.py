@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.exporters.glb import read_glb
@@ -68,3 +69,11 @@ def test_maps_that_are_not_wanted_are_not_made(finished):
     assert glb is not None
     mesh, _ = read_glb(glb)
     assert mesh.texture is not None and mesh.normal_map is None and mesh.orm is None
+
+
+def test_paint_from_views_is_much_the_same_paint(finished):
+    pictures = []
+    for views in (0, 6):
+        make(PROMPT, load_config("smoke", [f"mesh.paint_views={views}"]), out=finished.run.parent, seed=1)
+        pictures.append(np.array(Image.open(finished.run / "40-mesh/texture.png")).astype(int))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 12
