@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .cameras import Camera, orbit_camera, project
-from .mesh_checks import edge_pairs, merged
+from .mesh_checks import directed_edges, edge_pairs, merged
 from .rasterize import EMPTY, interpolate, rasterize
 from .texture_lookup import sample_texture
 from .types import Mesh, RadianceField
@@ -59,8 +59,7 @@ def seams(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("seams needs a mesh with uv; call unwrap first")
     _, welded = merged(mesh.vertices, mesh.faces)
     edge, twin = edge_pairs(welded)
-    corners = mesh.faces.reshape(-1)
-    start, end = corners, np.roll(mesh.faces, -1, axis=1).reshape(-1)
+    start, end = directed_edges(mesh.faces)
     one = mesh.uv[np.stack([start[edge], end[edge]], 1)]
     # The twin runs the other way.
     other = mesh.uv[np.stack([end[twin], start[twin]], 1)]

@@ -171,9 +171,13 @@ def test_ctrl_c_ends_blender_and_what_it_started(tmp_path: Path) -> None:
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=press, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        started(tmp_path, body)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        threading.Thread(target=press, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            started(tmp_path, body)
+    finally:
+        signal.signal(signal.SIGINT, before)
     for pid in ids.read_text().split():
         assert _gone(int(pid))
 
