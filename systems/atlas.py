@@ -22,8 +22,8 @@ _CHARTS = {
     "straightness_weight": 2.0,
     "normal_seam_weight": 1.0,
 }
-# Rounder charts are more, but some shapes' long ones pack badly: the next value is tried where ENOUGH is not reached.
-_ROUNDNESS = (0.5, 2.0)
+# How round charts should be depends on the shape: the next value is tried where ENOUGH is not reached.
+_ROUNDNESS = (0.5, 1.0, 2.0)
 ENOUGH = 0.61
 """Share of the texture that the charts should fill."""
 # How well charts fit is a matter of luck: they are packed on grids of several sizes, and the fullest one is taken.
