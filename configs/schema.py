@@ -145,7 +145,7 @@ class MeshConfig:
     """Stage 40-mesh: the field becomes a triangle mesh with textures."""
 
     resolution: int = setting(
-        128, "Samples of the field along each side for the iso-surface.", at_least=8, at_most=1024
+        192, "Samples of the field along each side for the iso-surface.", at_least=8, at_most=1024
     )
     target_faces: int = setting(20000, "Faces aimed at by decimation.", at_least=100, at_most=2_000_000)
     texture_size: int = setting(1024, "Side of the textures, in pixels.", at_least=16, at_most=8192)
