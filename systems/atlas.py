@@ -14,6 +14,7 @@ import xatlas
 
 from ..configs.errors import SlipcastError
 from .mesh_checks import face_components, uv_layers
+from .mesh_cleaning import face_normals
 from .types import Mesh
 
 # Large round charts: about half as many as by default on a starter teapot of 40,000 faces, and less lost between them.
@@ -22,8 +23,9 @@ _CHARTS = {
     "straightness_weight": 2.0,
     "normal_seam_weight": 1.0,
 }
-# How round charts should be depends on the shape: the next value is tried where ENOUGH is not reached.
-_ROUNDNESS = (0.5, 1.0, 2.0)
+# How round and how large charts should be, to pack well, depends on the shape: (roundness, the largest one's share of
+# the surface). The next pair is tried where ENOUGH is not reached.
+_TRIES = ((0.5, 1.0), (1.0, 1.0), (2.0, 1.0), (0.5, 0.1))
 ENOUGH = 0.61
 """Share of the texture that the charts should fill."""
 # How well charts fit is a matter of luck: they are packed on grids of several sizes, and the fullest one is taken.
@@ -57,8 +59,8 @@ def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
         SlipcastError: the charts do not fit into one texture.
     """
     best, share = None, 0.0
-    for roundness in _ROUNDNESS:
-        charts = _charts(mesh, roundness)
+    for roundness, largest in _TRIES:
+        charts = _charts(mesh, roundness, largest)
         for grid, along_axes in product(_grids(size), (True, False)):
             packed = _packed(charts, grid, size, along_axes)
             if packed is not None and _area(packed) > share:
@@ -95,13 +97,16 @@ def _grids(size: int) -> list[int]:
     return [round(share * largest) for share in _GRIDS]
 
 
-def _charts(mesh: Mesh, roundness: float) -> Mesh:
-    """The mesh cut into charts, each flat; packed anyhow."""
+def _charts(mesh: Mesh, roundness: float, largest: float) -> Mesh:
+    """The mesh cut into charts, each flat and at most ``largest`` of the surface; packed anyhow."""
     atlas = xatlas.Atlas()
     atlas.add_mesh(mesh.vertices, mesh.faces.astype(np.uint32), mesh.normals)
     options = xatlas.ChartOptions()
     for name, value in (_CHARTS | {"roundness_weight": roundness}).items():
         setattr(options, name, value)
+    if largest < 1:
+        twice = np.linalg.norm(face_normals(mesh.vertices, mesh.faces), axis=1).sum()
+        options.max_chart_area = largest * float(twice) / 2
     packing = xatlas.PackOptions()
     packing.resolution = _LARGEST_GRIDS[0]
     atlas.generate(options, packing)
