@@ -25,7 +25,7 @@ _CHARTS = {
 }
 # How round and how large charts should be, to pack well, depends on the shape: (roundness, the largest one's share of
 # the surface). The next pair is tried where ENOUGH is not reached.
-_TRIES = ((0.5, 1.0), (1.0, 1.0), (2.0, 1.0), (0.5, 0.1))
+_TRIES = ((0.5, 1.0), (1.0, 1.0), (2.0, 1.0), (0.5, 0.1), (4.0, 0.1))
 ENOUGH = 0.61
 """Share of the texture that the charts should fill."""
 # How well charts fit is a matter of luck: they are packed on grids of several sizes, and the fullest one is taken.
