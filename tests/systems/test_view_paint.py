@@ -66,6 +66,7 @@ def test_the_colour_is_that_of_the_side_from_which_it_is_seen(unwrapped: Mesh) -
 def test_what_no_camera_sees_is_painted_along_the_normals(unwrapped: Mesh) -> None:
     tent = np.array([[0, -2, -0.9], [2, 2, -0.9], [-2, 2, -0.9], [0, 0, 9]], np.float32)
     sides = np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [2, 0, 3]]) + len(unwrapped.vertices)
+    assert unwrapped.uv is not None
     covered = unwrapped.with_(
         vertices=np.concatenate([unwrapped.vertices, tent * 1.5]),
         faces=np.concatenate([unwrapped.faces, sides]).astype(np.int32),
@@ -74,6 +75,7 @@ def test_what_no_camera_sees_is_painted_along_the_normals(unwrapped: Mesh) -> No
     )
     texels = surface_texels(unwrapped, SIZE)
     hidden, along = bake_views(covered, FIELD, texels), bake(unwrapped, FIELD, size=SIZE, texels=texels)
+    assert hidden.texture is not None and along.texture is not None
     np.testing.assert_array_equal(hidden.texture, along.texture)
 
 
