@@ -52,8 +52,8 @@ def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
     """Cut the mesh into charts and pack them without overlap (xatlas); vertices on seams are doubled.
 
     ``size`` is the texture's edge that the space between charts is meant for: five texels, and more in large textures,
-    so that charts stay apart in the next two mip-maps. About 4 s for 20,000 faces on one core, 10 s for 40,000; it
-    depends on the shape.
+    so that charts stay apart in the next two mip-maps. About 4 s for 20,000 faces on one core, 10 s for 40,000, and
+    that again for each further try where charts pack badly.
 
     Raises:
         SlipcastError: the charts do not fit into one texture.
