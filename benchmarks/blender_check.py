@@ -65,6 +65,9 @@ LIMITS: dict[str, Limit] = {
     "open_surfaces": Limit(at_most=0),  # 1 if not closed or inside out, judged on joined vertices
     "degenerate_faces": Limit(at_most=0),
     "uv_outside": Limit(at_most=0),  # coordinates outside [0, 1]
+    "atlas_use": Limit(at_least=0.6),  # share of the texels in a chart
+    "atlas_overlap": Limit(at_most=0.005),  # share of those in several faces
+    "seam_difference": Limit(at_most=2),  # of 255, the median across seams
     "silhouette_iou": Limit(at_least=0.97),
     "colour_error": Limit(at_most=3),  # of 255, mean over channels of pixels that both cover wholly
 }

@@ -17,8 +17,10 @@ from slipcast.pipeline.exporters.asset import Asset
 from slipcast.pipeline.exporters.glb import read_glb, write_glb
 from slipcast.pipeline.exporters.placing import view_placement
 from slipcast.pipeline.preview import render_mesh
+from slipcast.systems.atlas import atlas_report
 from slipcast.systems.cameras import Camera, orbit_camera
 from slipcast.systems.mesh_checks import is_outward, is_watertight, merged, silhouette_iou
+from slipcast.systems.texture_checks import seam_difference
 from slipcast.systems.types import Mesh
 
 from .gltf_validation import validate
@@ -40,7 +42,7 @@ def examine(
     in_blend = build_blend(asset, blend, blender, preview=False)
     row = {"faces": len(asset.mesh.faces)}
     row |= {"validator_issues": None if validator is None else issues(validator, glb)}
-    row |= geometry(asset, read_glb(glb)[0], look, in_blend) | health(asset.mesh)
+    row |= geometry(asset, read_glb(glb)[0], look, in_blend) | health(asset.mesh) | atlas(asset.mesh)
     rgb, alpha = render_mesh(asset.mesh, camera, _SIZE, _GROUND, shading="none", supersample=4)
     assert look.rgba is not None
     row |= agreement(rgb, alpha, look.rgba)
@@ -102,6 +104,18 @@ def health(mesh: Mesh) -> dict[str, float]:
         "open_surfaces": int(not (is_watertight(faces) and is_outward(positions, faces))),
         "degenerate_faces": int((area <= 1e-12 * size**2).sum()),
         "uv_outside": int((~((uv >= 0) & (uv <= 1))).any(1).sum()),
+    }
+
+
+def atlas(mesh: Mesh) -> dict[str, float | None]:
+    """How well the texture is used, at its own texels; None for a mesh without one."""
+    if mesh.uv is None or mesh.texture is None:
+        return dict.fromkeys(("atlas_use", "atlas_overlap", "seam_difference"))
+    told = atlas_report(mesh, len(mesh.texture))
+    return {
+        "atlas_use": round(told.used, 4),
+        "atlas_overlap": told.overlap,
+        "seam_difference": round(seam_difference(mesh).median, 3),
     }
 
 

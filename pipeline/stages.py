@@ -121,7 +121,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
     # Version 4: three more tries to fill the atlas.
-    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",), version=4),
+    Stage("mesh", "40-mesh", ".mesh_stage:run", needs=("refine",), version=5),
     # The models' licences go into the exported files; levels of detail are painted from the refined field.
     # Version 2: on the ground, in metres; pictures of the file itself.
     Stage(

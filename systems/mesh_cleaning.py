@@ -56,16 +56,23 @@ def _winding_number(vertices: np.ndarray, faces: np.ndarray, point: np.ndarray) 
     return float(np.arctan2(triple, la * lb * lc + ab * lc + bc * la + ca * lb).sum() / (2 * np.pi))
 
 
-def smooth(vertices: np.ndarray, faces: np.ndarray, iterations: int) -> np.ndarray:
+def smooth(
+    vertices: np.ndarray, faces: np.ndarray, iterations: int, *, along_normals: bool = False
+) -> np.ndarray:
     """Taubin's low-pass filter (SIGGRAPH 1995, lambda | mu): removes voxel steps without shrinking the object.
 
     One pass with weight 0.5 towards the neighbours' mean, one with -0.53 away from it; the connectivity is untouched.
+    ``along_normals`` keeps vertices from sliding within the surface, which would make all faces equally large.
     """
     mean = neighbour_mean(len(vertices), faces)
     points = vertices.astype(np.float64)
     for _ in range(iterations):
+        normals = vertex_normals(points, faces) if along_normals else None
         for weight in (_TAUBIN_LAMBDA, _TAUBIN_MU):
-            points = points + weight * (mean @ points - points)
+            step = mean @ points - points
+            if normals is not None:
+                step = np.einsum("vc,vc->v", step, normals)[:, None] * normals
+            points = points + weight * step
     return points
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from fakes.solid_fields import SolidField, torus
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.systems.atlas import atlas_report, unwrap
+from slipcast.systems.fields import FrozenGrid, cell_centres
 from slipcast.systems.mesh_checks import edge_pairs, face_components, report, uv_layers
 from slipcast.systems.surface import extract_surface
 from slipcast.systems.texels import nearest_inside, surface_texels
@@ -39,6 +41,14 @@ def test_charts_fill_most_of_the_picture_and_do_not_overlap(unwrapped: Mesh) -> 
     assert facts.in_range and facts.overlap == 0
     assert facts.used >= 0.6
     assert 2 <= facts.charts < 60
+
+
+def test_steps_of_voxels_do_not_cut_the_atlas_to_pieces() -> None:
+    solid = (torus(cell_centres(48)) < 0).reshape(48, 48, 48)
+    field = FrozenGrid(solid.float(), torch.zeros(48, 48, 48, 3))
+    mesh = unwrap(extract_surface(field, resolution=96, target_faces=12_000))
+    facts = atlas_report(mesh)
+    assert facts.charts < 60 and facts.overlap == 0
 
 
 def test_five_texels_lie_between_charts(unwrapped: Mesh) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import trimesh
 from fakes.solid_fields import SPHERE_RADIUS, SolidField, sphere, torus
+from scipy.spatial import Delaunay
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.systems.creases import split_creases
@@ -21,7 +22,7 @@ from slipcast.systems.fields import VoxelField
 from slipcast.systems.level_set import pull_to_level
 from slipcast.systems.marching import marching_cubes
 from slipcast.systems.mesh_checks import is_watertight, report
-from slipcast.systems.mesh_cleaning import vertex_normals
+from slipcast.systems.mesh_cleaning import smooth, vertex_normals
 from slipcast.systems.surface import extract_surface, levels_of_detail
 from slipcast.systems.types import Mesh, RadianceField
 
@@ -80,6 +81,18 @@ def test_vertices_are_pulled_onto_the_level() -> None:
     assert off[0].max() > 0.008 and off[1].max() < 1e-4
     # Farther than it may go, a vertex stays.
     np.testing.assert_array_equal(pull_to_level(field, moved * 1.3, faces, field.peak / 2, 0.01), moved * 1.3)
+
+
+def test_smoothing_along_normals_flattens_steps_and_leaves_a_plane_where_it_is() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.uniform(size=(400, 2))
+    faces = Delaunay(points).simplices.astype(np.int64)  # counter-clockwise
+    plane = np.column_stack([points, np.zeros(len(points))])
+    np.testing.assert_allclose(smooth(plane, faces, 20, along_normals=True), plane, atol=1e-12)
+    assert np.abs(smooth(plane, faces, 20) - plane).max() > 0.01
+    stepped = plane + [0, 0, 0.002] * rng.choice([-1, 1], (len(points), 1))
+    smoothed = smooth(stepped, faces, 20, along_normals=True)
+    assert smoothed[:, 2].std() < 0.5 * stepped[:, 2].std()
 
 
 def test_a_piece_inside_another_is_removed() -> None:
