@@ -13,7 +13,7 @@ import numpy as np
 import xatlas
 
 from ..configs.errors import SlipcastError
-from .mesh_checks import face_components, uv_layers
+from .mesh_checks import face_components, merged, uv_layers
 from .mesh_cleaning import face_normals, smooth
 from .types import Mesh
 
@@ -102,10 +102,11 @@ def _grids(size: int) -> list[int]:
 
 def _without_steps(mesh: Mesh) -> np.ndarray:
     """The vertices [V, 3] float32 on a smoother surface; those at one position stay together."""
-    positions, index = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    index = index.reshape(-1)
-    passes = min(_SMOOTHING, len(mesh.faces) // _FACES_PER_PASS)
-    return smooth(positions, index[mesh.faces], passes, along_normals=True).astype(np.float32)[index]
+    positions, faces = merged(mesh.vertices, mesh.faces)
+    passes = min(_SMOOTHING, len(faces) // _FACES_PER_PASS)
+    even = mesh.vertices.copy()
+    even[mesh.faces] = smooth(positions, faces, passes, along_normals=True)[faces]
+    return even
 
 
 def _charts(mesh: Mesh, even: np.ndarray, roundness: float, largest: float) -> Mesh:
