@@ -95,8 +95,11 @@ def atlas_report(mesh: Mesh, size: int = 1024) -> AtlasReport:
 
 
 def _grids(size: int) -> list[int]:
-    """Edges of the grids to pack on: as fine as one cell between charts allows, within limits of time."""
-    largest = min(max(2 * size // _GAP_TEXELS, _LARGEST_GRIDS[0]), _LARGEST_GRIDS[1])
+    """Edges of the grids to pack on: as fine as one cell between charts allows, within limits of time.
+
+    Cells smaller than a texel make no fuller atlases, but many more of them lie between charts, which takes long.
+    """
+    largest = min(size, max(2 * size // _GAP_TEXELS, _LARGEST_GRIDS[0]), _LARGEST_GRIDS[1])
     return [round(share * largest) for share in _GRIDS]
 
 

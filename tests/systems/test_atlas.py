@@ -8,6 +8,7 @@ import torch
 from fakes.solid_fields import SolidField, torus
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.systems import atlas
 from slipcast.systems.atlas import atlas_report, unwrap
 from slipcast.systems.fields import FrozenGrid, cell_centres
 from slipcast.systems.mesh_checks import edge_pairs, face_components, report, uv_layers
@@ -49,6 +50,12 @@ def test_steps_of_voxels_do_not_cut_the_atlas_to_pieces() -> None:
     mesh = unwrap(extract_surface(field, resolution=96, target_faces=12_000))
     facts = atlas_report(mesh)
     assert facts.charts < 60 and facts.overlap == 0
+
+
+@pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
+def test_cells_to_pack_on_are_never_smaller_than_texels(size: int) -> None:
+    """With them, an atlas of 64 texels takes longer than one of 1024."""
+    assert size / 3 <= max(atlas._grids(size)) <= size
 
 
 def test_five_texels_lie_between_charts(unwrapped: Mesh) -> None:
