@@ -31,9 +31,11 @@ ENOUGH = 0.605
 # Steps left by voxels make small charts, so charts are found on a smoothed copy: half as many, and fuller atlases (by
 # up to a tenth of the texture). Coarse meshes have no steps, and shapes that smoothing would take away.
 _SMOOTHING, _FACES_PER_PASS = 60, 200
-# How well charts fit is a matter of luck: they are packed on grids of several sizes, and the fullest one is taken.
+# How well charts fit is a matter of luck: they are packed on grids of several sizes, and the fullest one is taken. In
+# textures of more than _FULLEST texels, where packing takes long and gaps take little, the first one that is enough.
 _GRIDS = (0.846, 0.868, 0.89, 0.912, 0.934, 0.956, 0.978, 1.0)  # of the largest
 _LARGEST_GRIDS = (409, 560)  # for textures up to 1024 texels, and for those that need not pad on a finer one
+_FULLEST = 1024
 _GAP_TEXELS = 5
 
 
@@ -68,7 +70,9 @@ def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
             packed = _packed(charts, grid, size, along_axes)
             if packed is not None and _area(packed) > share:
                 best, share = packed, _area(packed)
-        if best is not None and share >= ENOUGH:
+            if share >= ENOUGH and size > _FULLEST:
+                break
+        if share >= ENOUGH:
             break
     if best is None:
         raise SlipcastError(

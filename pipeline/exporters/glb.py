@@ -22,7 +22,7 @@ from ...systems.types import Mesh
 from ..atomic import explain_os_errors, write_bytes
 from .asset import Asset
 from .axes import from_y_up, to_y_up
-from .maps import CLAY_LINEAR, png
+from .maps import CLAY_LINEAR, map_files
 
 _MAGIC, _JSON_CHUNK, _BINARY_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
 _ARRAY_BUFFER, _ELEMENT_ARRAY_BUFFER = 34962, 34963
@@ -139,22 +139,21 @@ class _Glb:
         mesh = asset.mesh
         surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": round(asset.roughness, 6)}
         material: dict[str, Any] = {"name": asset.name, "pbrMetallicRoughness": surface}
-        textured = mesh.uv is not None
-        if textured and mesh.texture is not None:
-            surface["baseColorTexture"] = self._texture(mesh.texture, f"{asset.name}_basecolor")
+        files = map_files(mesh)
+        if "texture" in files:
+            surface["baseColorTexture"] = self._texture(files["texture"], f"{asset.name}_basecolor")
         else:
             surface["baseColorFactor"] = [*CLAY_LINEAR, 1.0]
-        if textured and mesh.orm is not None:
-            packed = self._texture(mesh.orm, f"{asset.name}_orm")
+        if "orm" in files:
+            packed = self._texture(files["orm"], f"{asset.name}_orm")
             surface |= {"metallicFactor": 1.0, "roughnessFactor": 1.0, "metallicRoughnessTexture": packed}
             material["occlusionTexture"] = packed
-        if textured and mesh.normal_map is not None:
-            material["normalTexture"] = self._texture(mesh.normal_map, f"{asset.name}_normal")
+        if "normal_map" in files:
+            material["normalTexture"] = self._texture(files["normal_map"], f"{asset.name}_normal")
         return material
 
-    def _texture(self, pixels: np.ndarray, name: str) -> dict[str, int]:
-        view = self._view(png(pixels))
-        image = self._add("images", {"name": name, "mimeType": "image/png", "bufferView": view})
+    def _texture(self, file: bytes, name: str) -> dict[str, int]:
+        image = self._add("images", {"name": name, "mimeType": "image/png", "bufferView": self._view(file)})
         self._document["samplers"] = [_SAMPLER]
         return {"index": self._add("textures", {"name": name, "sampler": 0, "source": image})}
 

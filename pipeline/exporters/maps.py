@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image
 
+from ...systems.types import Mesh
 from ..preview import CLAY
 
 CLAY_LINEAR = tuple(round(((c + 0.055) / 1.055) ** 2.4, 4) for c in CLAY)
@@ -18,3 +20,18 @@ def png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def map_files(mesh: Mesh) -> dict[str, bytes]:
+    """PNG files of the mesh's maps ("texture", "normal_map", "orm"), those that it has; none for a mesh without uv.
+
+    Each in a thread of its own: compressing takes most of an export's time and does not hold Python's lock.
+    """
+    maps = (
+        {name: getattr(mesh, name) for name in ("texture", "normal_map", "orm")}
+        if mesh.uv is not None
+        else {}
+    )
+    maps = {name: pixels for name, pixels in maps.items() if pixels is not None}
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(maps, pool.map(png, maps.values()), strict=True))

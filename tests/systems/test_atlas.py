@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,20 @@ def test_steps_of_voxels_do_not_cut_the_atlas_to_pieces() -> None:
 def test_cells_to_pack_on_are_never_smaller_than_texels(size: int) -> None:
     """With them, an atlas of 64 texels takes longer than one of 1024."""
     assert size / 3 <= max(atlas._grids(size)) <= size
+
+
+def test_a_large_texture_takes_the_first_packing_that_is_enough(
+    bare: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed, packings = atlas._packed, []
+
+    def counted(*arguments: Any) -> Mesh | None:
+        packings.append(packed(*arguments))
+        return packings[-1]
+
+    monkeypatch.setattr(atlas, "_packed", counted)
+    used = atlas_report(unwrap(bare, size=2048), 2048).used
+    assert used >= 0.6 and len(packings) < 16
 
 
 def test_five_texels_lie_between_charts(unwrapped: Mesh) -> None:
