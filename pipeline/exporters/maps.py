@@ -27,11 +27,9 @@ def map_files(mesh: Mesh) -> dict[str, bytes]:
 
     Each in a thread of its own: compressing takes most of an export's time and does not hold Python's lock.
     """
-    maps = (
-        {name: getattr(mesh, name) for name in ("texture", "normal_map", "orm")}
-        if mesh.uv is not None
-        else {}
-    )
-    maps = {name: pixels for name, pixels in maps.items() if pixels is not None}
+    if mesh.uv is None:
+        return {}
+    names = ("texture", "normal_map", "orm")
+    maps = {name: pixels for name in names if (pixels := getattr(mesh, name)) is not None}
     with ThreadPoolExecutor() as pool:
         return dict(zip(maps, pool.map(png, maps.values()), strict=True))
