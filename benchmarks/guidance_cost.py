@@ -103,7 +103,7 @@ def sd15_sized() -> Any:
     finally:
         torch.set_default_dtype(torch.float32)
     assert sum(p.numel() for p in unet.parameters()) == 859_520_964
-    return ready(unet.requires_grad_(False).eval(), "cpu").to(torch.bfloat16)
+    return ready(unet.requires_grad_(False).eval(), "cpu", torch.bfloat16)
 
 
 @contextmanager
@@ -190,7 +190,7 @@ def main() -> None:
     full = sd15_sized()
     noisy, t = torch.randn(1, 4, 32, 32), torch.tensor([TIMESTEP])
     features = null_text_features(full, torch.randn(1, 77, 768), noisy, t)
-    null_text = ready(make_null_text(full, features).eval(), "cpu").to(torch.bfloat16)
+    null_text = ready(make_null_text(full, features).eval(), "cpu", torch.bfloat16)
     for side in (32, 64):
         laps = given.laps if side == 32 else max(2, given.laps // 2)
         figures[f"sd15_{side}x{side}"] = measure_step(full, null_text, (77, 768), side, laps, schedule)

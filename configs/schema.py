@@ -209,6 +209,11 @@ class MakeConfig:
     )
     domain: str = setting("starter", "Domain model: an alias or a folder with domain.json.")
     lift_model: str = setting("starter", "Image-to-3D model: an alias or a folder.")
+    dtype: str = setting(
+        "auto",
+        "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
     image: ImageConfig = field(default_factory=ImageConfig)
     lift: LiftConfig = field(default_factory=LiftConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)

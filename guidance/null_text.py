@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..configs.atomic import write_safetensors
 from ..configs.errors import SlipcastError
 from .conditioning import Condition, as_conditioning
 
@@ -129,8 +130,6 @@ def save_null_text(unet: Any, folder: Path, *, dtype: torch.dtype = torch.float3
     Raises:
         ValueError: unet still reads text.
     """
-    from safetensors.torch import save_file
-
     if not is_null_text(unet):
         raise ValueError(
             "save_null_text expects a network made by make_null_text; this one still reads text."
@@ -138,7 +137,7 @@ def save_null_text(unet: Any, folder: Path, *, dtype: torch.dtype = torch.float3
     unet.save_config(folder)
     trained = any(name.endswith("attn2.E") for name, _ in unet.named_parameters())
     state = {name: value.detach().to("cpu", dtype).contiguous() for name, value in unet.state_dict().items()}
-    save_file(state, Path(folder) / WEIGHTS_NAME, {"format": "pt", "train_embedding": str(trained)})
+    write_safetensors(Path(folder) / WEIGHTS_NAME, state, {"format": "pt", "train_embedding": str(trained)})
 
 
 def load_null_text(

@@ -107,7 +107,7 @@ def _export(
     console: Reporter,
 ) -> tuple[Written, list[Level]]:
     """Check all that may be wrong, and only then read the mesh and write."""
-    from .atomic import explain_os_errors
+    from ..configs.atomic import explain_os_errors
     from .exporters.table import level_stem
     from .prompts import file_name, slug
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..configs.atomic import write_json
 from ..configs.errors import SlipcastError
 from ..guidance.sampling import sample
 from ..systems.in_domain import DOMAIN, TEXT, Weights, evidence, in_domain_noise
 from ..systems.matting import cut_out
 from ..systems.types import SubjectImage
-from .atomic import write_json
 from .stages import StageContext
 
 

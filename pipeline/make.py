@@ -7,12 +7,12 @@ exactly that, keep it; otherwise run the stage in a partial folder and give the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..configs.atomic import fingerprint
 from ..configs.schema import MakeConfig
-from .atomic import fingerprint
 from .progress import Quiet, Reporter
 from .prompts import check_prompt
 from .running import Forced, run_stage
@@ -65,11 +65,15 @@ def make(
     prompt = check_prompt(prompt)
     first, last = selected(stages, from_stage, until_stage)
     console = console or Quiet()
-    models = (open_models or _real_models)(config)
+    open_models = open_models or _real_models
     # All at once and first, so that a missing model is told before any work is done.
-    known = models.identities(sorted({role for stage in stages[first : last + 1] for role in stage.roles}))
+    known = open_models(config).identities(
+        sorted({role for stage in stages[first : last + 1] for role in stage.roles})
+    )
     made: list[str] = []
     with open_run(Path(out), prompt, seed) as run:
+        config = replace(config, dtype=_settled_dtype(config.dtype, run))
+        models = open_models(config)
         run.describe(config=asdict(config), versions=versions())
         forced = Forced(run, from_stage)
         records: dict[str, StageRecord] = {}
@@ -96,6 +100,14 @@ def make(
         forced.clear()
         folder = run.folder(stages[last])
         return MakeResult(run.path, folder, _glb(folder, records[stages[last].name]), tuple(made), records)
+
+
+def _settled_dtype(wanted: str, run: RunFolder) -> str:
+    """What ``auto`` means in this run: what the run began with, or else what this machine is best at."""
+    from ..systems.devices import resolve_dtype
+
+    began_with = run.manifest.get("config", {}).get("dtype", "auto")
+    return resolve_dtype(began_with if wanted == "auto" else wanted, "cpu")
 
 
 def stage_key(

@@ -93,7 +93,7 @@ class ModelStore:
         """The frozen prior."""
         from ..systems.base import load_base
 
-        return load_base(self.folder("base"), name=self.config.base)
+        return load_base(self.folder("base"), name=self.config.base, dtype=self.config.dtype)
 
     @cached_property
     def domain(self) -> Domain:

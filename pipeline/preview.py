@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..configs.atomic import explain_os_errors, write_bytes
 from ..configs.errors import BadInput, SlipcastError
 from ..systems.cameras import FRONT_ELEVATION_RAD, Camera, orbit_camera, project
 from ..systems.rasterize import EMPTY, interpolate, rasterize
 from ..systems.texture_lookup import sample_texture, shrink_to_footprint
 from ..systems.types import Mesh, SubjectImage
-from .atomic import explain_os_errors, write_bytes
 
 Color = tuple[float, float, float]
 WHITE: Color = (1.0, 1.0, 1.0)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..configs.atomic import explain_os_errors, fingerprint
 from ..configs.errors import SlipcastError
-from .atomic import explain_os_errors, fingerprint
 from .measure import Measured
 from .progress import Reporter
 from .runs import RunFolder, StageRecord

@@ -21,8 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..configs.atomic import explain_os_errors, sha256_of_folder, sync_folder, write_json, write_text
 from ..configs.errors import BadInput, SlipcastError
-from .atomic import explain_os_errors, sha256_of_folder, sync_folder, write_json, write_text
 from .lock import FolderLock
 from .prompts import slug
 from .stages import Stage

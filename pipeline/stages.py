@@ -7,7 +7,6 @@ their files are of an older make. To add a stage, write the function and one lin
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -51,10 +50,9 @@ class StageContext:
 
     def generator(self, step: int | str = 0) -> torch.Generator:
         """A CPU generator that depends on (seed, stage, step) alone, so that a resumed stage draws the same numbers."""
-        import torch
+        from ..guidance.noise import named_generator
 
-        digest = hashlib.sha256(f"{self.seed}/{self.stage}/{step}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        return named_generator(self.seed, self.stage, step)
 
 
 StageFunction = Callable[[StageContext], dict[str, Any]]
@@ -107,17 +105,18 @@ class Stage:
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
-    Stage("image", "10-image", ".image_stage:run", roles=("base", "domain"), version=2),
+    Stage("image", "10-image", ".image_stage:run", roles=("base", "domain"), reads=("dtype",), version=2),
     Stage("lift", "20-lift", ".lift_stage:run", needs=("image",), roles=("lift_model",)),
     # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
+    # Version 4: draws come from the same stream as everywhere else.
     Stage(
         "refine",
         "30-refine",
         ".refine_stage:run",
         needs=("image", "lift"),
         roles=("base", "domain"),
-        reads=("image.elevation_deg",),
-        version=3,
+        reads=("image.elevation_deg", "dtype"),
+        version=4,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
     # Version 4: three more tries to fill the atlas.

@@ -153,7 +153,7 @@ def evaluate_control(
     """
     base = load_base(prior, name="starter")
     with quiet_libraries():
-        network = ready(ControlNetModel.from_pretrained(control), "cpu")
+        network = ready(ControlNetModel.from_pretrained(control), "cpu", base.dtype)
     pictures, captions = canonical_pictures(shards, count)
     wanted, null = edges_of(pictures, [1.0] * len(captions)), base.encode_text([""])
     noise = torch.randn(len(captions), *base.latent_shape, generator=torch.Generator().manual_seed(0))

@@ -22,7 +22,7 @@ from ..guidance.conditioning import Conditioning
 from ..guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
 from ..guidance.offloading import OneAtATime, seated
 from ..guidance.schedules import from_diffusers
-from .devices import quiet_libraries, ready
+from .devices import DTYPES, quiet_libraries, ready, resolve_dtype
 from .latent_spaces import latent_space_of
 from .model_files import variant_of
 from .readers import READERS
@@ -49,6 +49,11 @@ class Base:
     identity: str
     folder: Path
     seat: OneAtATime | None = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its network computes in; models beside it follow."""
+        return self.predictor.network.dtype
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -145,6 +150,7 @@ def load_base(
     *,
     name: str | None = None,
     device: str = "cpu",
+    dtype: str = "auto",
     allow_pickle: bool = False,
     like: Base | None = None,
     seat: OneAtATime | None = None,
@@ -152,6 +158,7 @@ def load_base(
     """Load a base from a folder in diffusers' layout, or from an alias or hub id that is already downloaded.
 
     Args:
+        dtype: of the network: float32, bfloat16, float16, or auto (see ``devices.resolve_dtype``).
         like: share the parts (text encoders, autoencoder) whose files are the same as this base's: a fine-tuned model
             then costs its own network alone.
         seat: keep one network on the device at a time.
@@ -167,7 +174,12 @@ def load_base(
         for part in parts:
             part.requires_grad_(False).eval()
             part.to(device if seat is None else seat.rest)
-        ready(network, device, rest=None if seat is None else seat.rest)
+        ready(
+            network,
+            device,
+            DTYPES[resolve_dtype(dtype, device)],
+            rest=None if seat is None else seat.rest,
+        )
     name = name or str(folder)
     options = {"schedule": from_diffusers(pipeline.scheduler), "latent_space": latent_space_of(pipeline.vae)}
     if kind == "DiTPipeline":

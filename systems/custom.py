@@ -84,7 +84,15 @@ def load_custom(path: str, base: Base, *, scale: float = 1.0, allow_pickle: bool
     lora = where if where.is_file() else where / "pytorch_lora_weights.safetensors"
     if lora.is_file():
         return _with_lora(lora, base, scale)
-    model = load_base(where, name=path, device=device, allow_pickle=allow_pickle, like=base, seat=base.seat)
+    model = load_base(
+        where,
+        name=path,
+        device=device,
+        dtype=str(base.dtype).removeprefix("torch."),
+        allow_pickle=allow_pickle,
+        like=base,
+        seat=base.seat,
+    )
     if model.predictor.latent_space != base.predictor.latent_space:
         raise BadInput(
             f"{path} has another autoencoder than the base {base.name!r}, so their predictions cannot be added; "

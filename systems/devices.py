@@ -1,24 +1,21 @@
-"""What this machine runs networks best in, and quiet libraries while they are loaded."""
+"""In what precision and layout networks run, and quiet libraries while they are loaded."""
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 
-def ready(network: Any, device: str, *, rest: str | None = None) -> Any:
-    """A network in the quickest dtype and layout of its device, there or, with ``rest``, waiting elsewhere.
+def ready(network: Any, device: str, dtype: torch.dtype, *, rest: str | None = None) -> Any:
+    """A network in a dtype and the layout that is quickest, on its device or, with ``rest``, waiting elsewhere.
 
     Attention stays fused. Trainings on the CPU make it plain matrix products, whose backward is quicker in bf16.
     """
     with quiet_libraries():
-        return network.to(
-            device=rest or device, dtype=fastest_dtype(device), memory_format=torch.channels_last
-        )
+        return network.to(device=rest or device, dtype=dtype, memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager
@@ -39,18 +36,25 @@ def quiet_libraries() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def fastest_dtype(device: str = "cpu") -> torch.dtype:
-    """bf16 where it is quicker: on GPUs, and on CPUs whose convolutions prove it in a short race."""
-    if device != "cpu":
-        return torch.bfloat16
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x = torch.zeros(4, 64, 16, 16, dtype=dtype).to(memory_format=torch.channels_last)
-        weight = torch.zeros(64, 64, 3, 3, dtype=dtype).to(memory_format=torch.channels_last)
-        laps = []
-        for _ in range(4):
-            start = time.perf_counter()
-            torch.nn.functional.conv2d(x, weight, padding=1)
-            laps.append(time.perf_counter() - start)
-        seconds[dtype] = min(laps)
-    return torch.bfloat16 if seconds[torch.bfloat16] < 0.8 * seconds[torch.float32] else torch.float32
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_dtype(wanted: str, device: str) -> str:
+    """The name in ``DTYPES`` that a setting means on a device: ``auto`` asks what the hardware computes natively.
+
+    No stopwatch decides it, so that the same machine gives the same answer under any load: bf16 where the GPU, or the
+    CPU by its AVX512-BF16 or AMX instructions, multiplies it natively (elsewhere bf16 convolutions are emulated, 8
+    times slower than float32), and float32 otherwise.
+    """
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return "bfloat16" if device == "cpu" and _cpu_multiplies_bf16() else "float32"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    return any(features.get(name, False) for name in ("avx512bf16", "amx-bf16"))

@@ -13,7 +13,7 @@ from ..guidance.networks import NetworkPredictor, UNetPredictor
 from ..guidance.null_text import load_null_text
 from ..guidance.offloading import seated
 from .base import Base, weights_identity
-from .devices import fastest_dtype, ready
+from .devices import ready
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
             f"choose its base {card.get('base')!r} or train the domain anew"
         )
     rest = None if base.seat is None else base.seat.rest
-    unet = ready(load_null_text(folder, dtype=fastest_dtype(device)).requires_grad_(False), device, rest=rest)
+    unet = load_null_text(folder, dtype=base.dtype).requires_grad_(False)
+    unet = ready(unet, device, base.dtype, rest=rest)
     predictor = UNetPredictor(
         unet,
         schedule=base.predictor.schedule,

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from ..configs.atomic import write_safetensors
 from ..configs.errors import SlipcastError
 
 
 def write_arrays(
     path: Path, kind: str, arrays: Mapping[str, torch.Tensor], notes: Mapping[str, str] | None = None
 ) -> None:
-    """Write atomically: a temporary file beside the target, then a rename. ``kind`` says what the file is.
+    """Write atomically, equal bytes for equal content. ``kind`` says what the file is.
 
     Raises:
         SlipcastError: the folder cannot be written to or the disk is full; a file already at ``path`` is left whole.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    contents = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
     try:
-        save_file(contents, temporary, metadata={"kind": kind, **(notes or {})})
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        write_safetensors(Path(path), arrays, {"kind": kind, **(notes or {})})
+    except OSError as error:
         raise SlipcastError(
             f"cannot write {path} ({error}); check the folder's permissions and free space"
         ) from error

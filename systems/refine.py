@@ -21,11 +21,12 @@ import torch
 from ..configs.errors import BadInput, SlipcastError
 from ..configs.schema import RefineConfig
 from ..guidance.distillation import DistillableNoise, annealed_range, draw_timesteps, sds_loss
+from ..guidance.noise import named_generator
 from .cameras import Camera
 from .connectivity import join_pieces
 from .fields import VoxelField
 from .refine_checkpoint import load_checkpoint, save_checkpoint
-from .refine_views import GROUNDS, Views, draw_views, step_generator
+from .refine_views import GROUNDS, Views, draw_views
 from .regularisers import drift, indecision, total_variation
 from .surface_paint import SurfacePainted
 from .types import RadianceField, SubjectImage
@@ -145,7 +146,7 @@ def _one_step(
     step: int,
 ) -> dict[str, float]:
     """Render, measure, move; returns the losses."""
-    generator = step_generator(seed, step)
+    generator = named_generator(seed, "refine", step)
     views = draw_views(
         config.views,
         math.radians(config.elevation_min_deg),

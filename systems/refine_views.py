@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -42,12 +41,6 @@ class Views:
         pairs = [camera_rays(camera, size) for camera in self.cameras]
         ground = torch.tensor(self.grounds).repeat_interleave(size * size, dim=0)
         return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs]), ground
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The generator of all random draws of one step: made of (seed, 'refine', step), so that a step can be repeated."""
-    digest = hashlib.sha256(f"{seed}/refine/{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def draw_views(

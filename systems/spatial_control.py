@@ -62,7 +62,8 @@ def _load(place: str, base: Base, allow_pickle: bool) -> Any:
             control: Any = ControlNetModel.from_pretrained(
                 where, variant=variant_of(where), use_safetensors=safe
             )
-            control = ready(control.requires_grad_(False).eval(), device, rest=base.seat and base.seat.rest)
+            control = control.requires_grad_(False).eval()
+            control = ready(control, device, base.dtype, rest=base.seat and base.seat.rest)
     except (OSError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise SlipcastError(f"the ControlNet in {where} cannot be read ({reason})") from error

@@ -7,16 +7,16 @@ parameters and moves those; the sum of all parts is one ordinary step of data-pa
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..configs.atomic import write_safetensors
 from ..configs.errors import SlipcastError
 
 LossOf = Callable[[int, torch.Generator], Tensor]
@@ -147,9 +147,7 @@ class Shard:
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"moment/{names[index]}/{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors["progress"] = self.shared.clock[:2].clone()
-        partial = self.folder / f"checkpoint-{self.rank}.partial"
-        save_file(tensors, partial)
-        os.replace(partial, self.folder / f"checkpoint-{self.rank}.safetensors")
+        write_safetensors(self.folder / f"checkpoint-{self.rank}.safetensors", tensors)
 
 
 def begin_from(modules: Mapping[str, nn.Module], folder: Path) -> None:
@@ -159,9 +157,9 @@ def begin_from(modules: Mapping[str, nn.Module], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     masters = masters_of(modules)
     tensors = {f"master/{n}": m for n, m in masters.items()} | {f"average/{n}": m for n, m in masters.items()}
-    partial = folder / "checkpoint-0.partial"
-    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, partial)
-    os.replace(partial, folder / "checkpoint-0.safetensors")
+    write_safetensors(
+        folder / "checkpoint-0.safetensors", {name: tensor.clone() for name, tensor in tensors.items()}
+    )
 
 
 def load_checkpoint(folder: Path) -> dict[str, Tensor]:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from ..configs.atomic import write_safetensors
 from ..configs.errors import SlipcastError
 
 
@@ -82,8 +83,7 @@ class Mesh:
 
     def save(self, path: Path) -> None:
         """Write every array to one safetensors file."""
-        arrays = {k: np.ascontiguousarray(v) for k, v in vars(self).items() if v is not None}
-        save_file(arrays, path)
+        write_safetensors(path, {k: np.ascontiguousarray(v) for k, v in vars(self).items() if v is not None})
 
     @classmethod
     def load(cls, path: Path) -> Mesh:

@@ -7,8 +7,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import BadInput
-from ..atomic import explain_os_errors, write_bytes
 
 SOURCE = Path(__file__).with_name("extension")
 _HELD = (".py", ".toml", ".md")

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+from ...configs.atomic import explain_os_errors, write_text
 from ...configs.errors import SlipcastError
-from ..atomic import explain_os_errors, write_text
 
 FILE = "blender_assets.cats.txt"
 ROOT = "slipcast"

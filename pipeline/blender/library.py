@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput, SlipcastError
 from ...systems.types import Mesh
-from ..atomic import explain_os_errors
 from ..exporters.asset import Asset
 from ..exporters.preparing import prepare
 from ..finished import FinishedRun, read_run

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
-from ..atomic import explain_os_errors, write_bytes
 from ..exporters.asset import Asset
 from ..exporters.quads import polygons
 from .catalogues import catalogue_id

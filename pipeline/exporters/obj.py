@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..atomic import explain_os_errors, write_bytes
+from ...configs.atomic import explain_os_errors, write_bytes
 from ..preview import CLAY
 from .asset import Asset
 from .axes import to_y_up

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ...configs.atomic import explain_os_errors, write_bytes
 from ...systems.texture_lookup import sample_texture
-from ..atomic import explain_os_errors, write_bytes
 from ..preview import CLAY
 from .asset import Asset
 

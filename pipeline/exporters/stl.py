@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
 from ...systems.mesh_checks import is_outward, is_watertight, merged
-from ..atomic import explain_os_errors, write_bytes
 from .asset import Asset
 
 _HEADER = b"slipcast binary STL, millimetres, +Z up"  # must not begin with "solid", which announces text

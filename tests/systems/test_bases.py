@@ -31,8 +31,7 @@ T = torch.tensor([100, 900])
 
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch) -> None:
-    monkeypatch.setattr(devices, "fastest_dtype", lambda device="cpu": torch.float32)
-    monkeypatch.setattr("slipcast.systems.domain.fastest_dtype", lambda device="cpu": torch.float32)
+    monkeypatch.setattr(devices, "_cpu_multiplies_bf16", lambda: False)
 
 
 @pytest.fixture(scope="module")

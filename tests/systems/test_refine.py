@@ -9,12 +9,13 @@ import torch
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.schema import RefineConfig
+from slipcast.guidance.noise import named_generator
 from slipcast.guidance.schedules import NoiseSchedule
 from slipcast.systems.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.fields import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine import NoiseFor, refine_field
 from slipcast.systems.refine_checkpoint import CHECKPOINT_FILE
-from slipcast.systems.refine_views import GROUNDS, draw_views, step_generator
+from slipcast.systems.refine_views import GROUNDS, draw_views
 from slipcast.systems.surface_paint import SurfacePainted
 from slipcast.systems.types import SubjectImage
 from slipcast.systems.volume_rendering import render_image
@@ -195,7 +196,7 @@ def test_a_step_asks_for_opposite_views_with_their_words_and_grounds():
         assert len(words) == len(grounds) == 2
         assert all(ground in GROUNDS for ground in grounds)
     assert len({ground for _, grounds in asked for ground in grounds}) > 2
-    views = draw_views(2, 0.1, 0.9, step_generator(0, 0))
+    views = draw_views(2, 0.1, 0.9, named_generator(0, "refine", 0))
     one, two = (camera.position[:2] / camera.position[:2].norm() for camera in views.cameras)
     assert torch.allclose(one, -two, atol=1e-5)
     heights = [math.asin(camera.position[2] / camera.position.norm()) for camera in views.cameras]

@@ -7,11 +7,11 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..configs.errors import SlipcastError
+from .errors import SlipcastError
 
 _ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -41,12 +41,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
     """Write a file through a temporary one beside it, so that a reader never sees half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -59,6 +60,25 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that a person can read, atomically. NaN and infinity are refused: they are no JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_safetensors(path: Path, arrays: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> None:
+    """Write tensors, or numpy arrays, atomically; equal content gives equal bytes.
+
+    safetensors orders a file's notes differently in every process; here the header is sorted.
+    """
+    numpy = all(type(array).__module__ == "numpy" for array in arrays.values())
+    if numpy:
+        from safetensors.numpy import save
+    else:
+        from safetensors.torch import save
+
+        arrays = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
+    data = save(dict(arrays), dict(notes or {}) or None)
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # numbers stay aligned, as the format asks
+    write_bytes(path, len(header).to_bytes(8, "little"), header, memoryview(data)[8 + length :])
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,71 @@
+"""Files that are whole or absent, with the rights and the bytes that they should have."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from slipcast.configs.atomic import write_bytes, write_json, write_safetensors
+
+_WRITE = """
+import sys, torch
+from slipcast.configs.atomic import write_safetensors
+arrays = {name: torch.arange(12.).view(3, 4) * i for i, name in enumerate("zebra apple mango".split())}
+write_safetensors(sys.argv[1], arrays, {f"note {i}": str(i) for i in range(9)})
+"""
+
+
+def test_equal_tensors_and_notes_give_equal_bytes_in_every_process(tmp_path: Path) -> None:
+    hashes = set()
+    for i in range(6):
+        path = tmp_path / f"{i}.safetensors"
+        code = _WRITE.replace("sys.argv[1]", f"__import__('pathlib').Path({str(path)!r})")
+        subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONHASHSEED": str(i)})
+        hashes.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("notes", [None, {}, {"b": "2", "a": "1", "ä": "„“"}])
+def test_what_is_written_is_what_safetensors_reads(tmp_path: Path, notes: dict[str, str] | None) -> None:
+    path = tmp_path / "x.safetensors"
+    arrays = {
+        "half": torch.randn(5, dtype=torch.float16),
+        "turned": torch.randn(4, 3).T,
+        "none": torch.zeros(0),
+        "count": torch.tensor(3),
+    }
+    write_safetensors(path, arrays, notes)
+    found = load_file(path)
+    assert set(found) == set(arrays)
+    assert all(torch.equal(found[name], array) for name, array in arrays.items())
+    with safe_open(path, framework="pt") as file:
+        assert (file.metadata() or {}) == (notes or {})
+
+
+def test_numpy_arrays_are_written_as_tensors_are(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    write_safetensors(tmp_path / "n.safetensors", {"x": array}, {"a": "b"})
+    write_safetensors(tmp_path / "t.safetensors", {"x": torch.from_numpy(array)}, {"a": "b"})
+    assert (tmp_path / "n.safetensors").read_bytes() == (tmp_path / "t.safetensors").read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights are POSIX's")
+def test_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a", b"1", memoryview(b"2"))
+        write_json(tmp_path / "b", {})
+        write_safetensors(tmp_path / "c", {"x": torch.zeros(1)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").read_bytes() == b"12"
+    assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in "abc"] == ["0o640"] * 3
