@@ -24,17 +24,17 @@ import torch
 from PIL import Image
 
 from slipcast.configs.loading import load_config
+from slipcast.pipeline.exporters.preview import render_mesh, ring_cameras
 from slipcast.pipeline.make import make
-from slipcast.pipeline.models import STARTER, open_models
-from slipcast.pipeline.preview import render_mesh, ring_cameras
+from slipcast.pipeline.run.models import STARTER, open_models
 from slipcast.starter.judge import Judge
-from slipcast.systems.atlas import unwrap
-from slipcast.systems.cameras import orbit_camera
-from slipcast.systems.fields import FrozenGrid
-from slipcast.systems.mesh_checks import report as mesh_report
-from slipcast.systems.mesh_checks import silhouette_iou
-from slipcast.systems.surface import extract_surface
-from slipcast.systems.texture import bake
+from slipcast.systems.field.cameras import orbit_camera
+from slipcast.systems.field.voxels import FrozenGrid
+from slipcast.systems.mesh.extraction import extract_surface
+from slipcast.systems.mesh.report import report as mesh_report
+from slipcast.systems.mesh.report import silhouette_iou
+from slipcast.systems.texture.atlas import unwrap
+from slipcast.systems.texture.colour_baking import bake
 from slipcast.systems.types import Mesh, SubjectImage
 
 from .machine import report

@@ -26,7 +26,7 @@ from PIL import Image
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.pipeline.blender.process import find_blender
-from slipcast.pipeline.progress import for_terminal
+from slipcast.pipeline.run.progress import for_terminal
 
 from .blender_figures import examine
 from .blender_subjects import subjects

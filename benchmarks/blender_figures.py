@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from scipy.spatial import KDTree
 
+from slipcast.pipeline.assets.asset import Asset
+from slipcast.pipeline.assets.placing import view_placement
 from slipcast.pipeline.blender.looking import Look, look_at_glb
 from slipcast.pipeline.blender.process import Blender
 from slipcast.pipeline.blender.writer import build_blend
-from slipcast.pipeline.exporters.asset import Asset
 from slipcast.pipeline.exporters.glb import read_glb, write_glb
-from slipcast.pipeline.exporters.placing import view_placement
-from slipcast.pipeline.preview import render_mesh
-from slipcast.systems.atlas import atlas_report
-from slipcast.systems.cameras import Camera, orbit_camera
-from slipcast.systems.mesh_checks import is_outward, is_watertight, merged, silhouette_iou
-from slipcast.systems.texture_checks import seam_difference
+from slipcast.pipeline.exporters.preview import render_mesh
+from slipcast.systems.field.cameras import Camera, orbit_camera
+from slipcast.systems.mesh.report import is_outward, is_watertight, merged, silhouette_iou
+from slipcast.systems.texture.atlas import atlas_report
+from slipcast.systems.texture.quality import seam_difference
 from slipcast.systems.types import Mesh
 
 from .gltf_validation import validate

@@ -11,17 +11,17 @@ from scipy.spatial import KDTree
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import ExportConfig
+from slipcast.pipeline.assets.asset import Asset
+from slipcast.pipeline.assets.preparing import prepare
 from slipcast.pipeline.blender.library import asset_of_run, run_folders
-from slipcast.pipeline.exporters.asset import Asset
-from slipcast.pipeline.exporters.preparing import prepare
 from slipcast.pipeline.finished import read_run
-from slipcast.pipeline.prompts import slug
+from slipcast.pipeline.run.prompts import slug
 from slipcast.starter.generator.objects import make_object
 from slipcast.starter.generator.volume import solid_occupancy, surface_samples
-from slipcast.systems.atlas import unwrap
-from slipcast.systems.fields import FrozenGrid, cell_centres
-from slipcast.systems.surface import extract_surface
-from slipcast.systems.texture import bake
+from slipcast.systems.field.voxels import FrozenGrid, cell_centres
+from slipcast.systems.mesh.extraction import extract_surface
+from slipcast.systems.texture.atlas import unwrap
+from slipcast.systems.texture.colour_baking import bake
 
 Subject = tuple[str, Callable[[], Asset]]
 """A name, and what makes or reads the asset when its turn comes."""

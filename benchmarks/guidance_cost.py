@@ -24,10 +24,10 @@ from slipcast.guidance import Branch, GuidedNoise, UNetPredictor, sample
 from slipcast.guidance.null_text import make_null_text, null_text_features
 from slipcast.guidance.recipes import cfg, in_domain
 from slipcast.guidance.schedules import from_diffusers
-from slipcast.pipeline.models import STARTER
-from slipcast.systems.base import load_base
-from slipcast.systems.devices import ready
-from slipcast.systems.domain import load_domain
+from slipcast.pipeline.run.models import STARTER
+from slipcast.systems.domain.model import load_domain
+from slipcast.systems.models.base import load_base
+from slipcast.systems.models.precision import ready
 
 from .machine import report
 

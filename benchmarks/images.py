@@ -27,11 +27,11 @@ from slipcast.guidance.algebra import Branch
 from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.recipes import cfg
 from slipcast.guidance.sampling import sample
-from slipcast.pipeline.models import STARTER, open_models
+from slipcast.pipeline.run.models import STARTER, open_models
 from slipcast.starter.judge import Judge
-from slipcast.systems.base import Base
-from slipcast.systems.domain import Domain
-from slipcast.systems.in_domain import Weights, in_domain_noise
+from slipcast.systems.domain.model import Domain
+from slipcast.systems.guided.in_domain import Weights, in_domain_noise
+from slipcast.systems.models.base import Base
 
 from .machine import report
 from .prompts import HELD_OUT, NOUNS, SEEDS, bare_prompt, prompt

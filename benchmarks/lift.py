@@ -12,11 +12,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from slipcast.pipeline.models import STARTER
+from slipcast.pipeline.run.models import STARTER
 from slipcast.starter.build import DataSet, make_data
 from slipcast.starter.generator.families import POTTERY
 from slipcast.starter.train_lift import evaluate_lift
-from slipcast.systems.lift import load_lift
+from slipcast.systems.lift.starter import load_lift
 
 from .machine import report
 

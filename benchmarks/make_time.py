@@ -29,7 +29,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "slipcast.pipeline.cli",
+            "slipcast.pipeline.cli.app",
             "make",
             prompt("teapot"),
             "--out",

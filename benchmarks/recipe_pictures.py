@@ -33,7 +33,7 @@ def commands(page: Path) -> dict[Path, list[str]]:
 def draw(arguments: list[str], picture: Path) -> None:
     """Run one command and keep its contact sheet, or its only picture."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "slipcast.pipeline.cli", "image", *arguments]
+        command = [sys.executable, "-m", "slipcast.pipeline.cli.app", "image", *arguments]
         done = subprocess.run(
             [*command, "--out", folder, "--json"], stdout=subprocess.PIPE, text=True, check=True
         )

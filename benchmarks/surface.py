@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from scipy.spatial import KDTree
 
-from slipcast.systems.field_sampling import look_at, sample_density, sample_near_surface
-from slipcast.systems.fields import VoxelField
-from slipcast.systems.marching import marching_cubes
-from slipcast.systems.mesh_checks import is_watertight
-from slipcast.systems.surface import fine_and_reduced
-from slipcast.systems.surface_level import auto_threshold
+from slipcast.systems.field.density_sampling import look_at, sample_density, sample_near_surface
+from slipcast.systems.field.iso_level import auto_threshold
+from slipcast.systems.field.voxels import VoxelField
+from slipcast.systems.mesh.extraction import fine_and_reduced
+from slipcast.systems.mesh.marching_cubes import marching_cubes
+from slipcast.systems.mesh.report import is_watertight
 from slipcast.systems.types import RadianceField
 
 from .machine import report

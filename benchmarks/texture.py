@@ -22,19 +22,19 @@ import torch
 from PIL import Image
 
 from slipcast.configs.schema import ExportConfig
+from slipcast.pipeline.assets.preparing import prepare
 from slipcast.pipeline.exporters.glb import write_glb
-from slipcast.pipeline.exporters.preparing import prepare
-from slipcast.systems.atlas import atlas_report, unwrap
-from slipcast.systems.fields import VoxelField
-from slipcast.systems.mesh_checks import report as mesh_report
-from slipcast.systems.normal_map import bake_normals, without_ripples
-from slipcast.systems.occlusion import bake_occlusion
-from slipcast.systems.surface import fine_and_reduced
-from slipcast.systems.texels import surface_texels
-from slipcast.systems.texture import bake
-from slipcast.systems.texture_checks import bake_psnr, seam_difference
+from slipcast.systems.field.voxels import VoxelField
+from slipcast.systems.mesh.extraction import fine_and_reduced
+from slipcast.systems.mesh.report import report as mesh_report
+from slipcast.systems.texture.atlas import atlas_report, unwrap
+from slipcast.systems.texture.colour_baking import bake
+from slipcast.systems.texture.normal_baking import bake_normals, without_ripples
+from slipcast.systems.texture.occlusion_baking import bake_occlusion
+from slipcast.systems.texture.quality import bake_psnr, seam_difference
+from slipcast.systems.texture.texels import surface_texels
+from slipcast.systems.texture.view_baking import bake_views
 from slipcast.systems.types import Mesh
-from slipcast.systems.view_paint import bake_views
 
 from .machine import report
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from ..configs.errors import BadInput
 from ..configs.limits import check_limits
 from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
-from .runs import RECORD
-from .stages import STAGES
+from .run.folder import RECORD
+from .stages.table import STAGES
 
 MANIFEST = "manifest.json"
 T = TypeVar("T", ExportConfig, MeshConfig)

@@ -13,11 +13,12 @@ from typing import Any
 
 from ..configs.atomic import fingerprint
 from ..configs.schema import MakeConfig
-from .progress import Quiet, Reporter
-from .prompts import check_prompt
-from .running import Forced, run_stage
-from .runs import RunFolder, StageRecord, open_run, versions
-from .stages import STAGES, Models, Stage, StageContext, selected
+from .run.execution import Forced, run_stage
+from .run.folder import RunFolder, StageRecord, open_run, versions
+from .run.progress import Quiet, Reporter
+from .run.prompts import check_prompt
+from .run.stage import Models, Stage, StageContext, selected
+from .stages.table import STAGES
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def make(
         until_stage: stop after this stage.
         console: shows progress; nothing is shown without one.
         stages: the table of stages; tests put their own here.
-        open_models: makes the models of a config; ``pipeline.models`` by default.
+        open_models: makes the models of a config; ``pipeline.run.models`` by default.
 
     Raises:
         BadInput: an unusable prompt, stage name or run folder.
@@ -104,7 +105,7 @@ def make(
 
 def _settled_dtype(wanted: str, run: RunFolder) -> str:
     """What ``auto`` means in this run: what the run began with, or else what this machine is best at."""
-    from ..systems.devices import resolve_dtype
+    from ..systems.models.precision import resolve_dtype
 
     began_with = run.manifest.get("config", {}).get("dtype", "auto")
     return resolve_dtype(began_with if wanted == "auto" else wanted, "cpu")
@@ -133,7 +134,7 @@ def stage_key(
 
 
 def _real_models(config: MakeConfig) -> Models:
-    from .models import open_models
+    from .run.models import open_models
 
     return open_models(config)
 

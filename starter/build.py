@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs.errors import BadInput
-from ..systems.training import Budget
+from ..systems.training.loop import Budget
 
 WORKERS = 2  # processes that make data
 _SHORT_WARMUP = 30  # of trainings that take a few hundred steps
@@ -120,9 +120,9 @@ def begin_from_shipped(out: Path) -> None:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    from ..systems.devices import quiet_libraries
-    from ..systems.lift import LiftNetwork
-    from ..systems.training_shard import begin_from
+    from ..systems.lift.starter import LiftNetwork
+    from ..systems.models.precision import quiet_libraries
+    from ..systems.training.shard import begin_from
 
     for source, target in (("prior/vae", "codec"), ("judge", "weights/judge")):
         shutil.copytree(SHIPPED / source, out / target, dirs_exist_ok=True)
@@ -178,8 +178,8 @@ def _prior(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
 
 
 def _domain(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
-    from ..systems.base import load_base
-    from ..systems.domain_training import DomainRecipe, train_domain
+    from ..systems.domain.learning import DomainRecipe, train_domain
+    from ..systems.models.base import load_base
     from .batches import Pictures
 
     base = load_base(out / "weights/prior", name="starter")

@@ -17,9 +17,9 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..systems.lift import Residual
-from ..systems.patch_codec import PatchCodec
-from ..systems.training import Budget, train
+from ..systems.lift.starter import Residual
+from ..systems.models.patch_codec import PatchCodec
+from ..systems.training.loop import Budget, train
 from .batches import composite, random_backgrounds
 from .dataset import load_shards
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..systems.patch_codec import PatchCodec
-from ..systems.training import Budget, train
+from ..systems.models.patch_codec import PatchCodec
+from ..systems.training.loop import Budget, train
 from .batches import Pictures
 
 FIT_PICTURES = 3000

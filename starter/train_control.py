@@ -31,11 +31,11 @@ from ..guidance.conditioning import Conditioning, Control
 from ..guidance.evaluation import GuidedNoise
 from ..guidance.recipes import cfg
 from ..guidance.sampling import sample
-from ..systems.base import load_base
-from ..systems.devices import quiet_libraries, ready
-from ..systems.domain_training import noised
-from ..systems.edges import canny, edge_f1
-from ..systems.training import Budget, began_elsewhere, outcome, train
+from ..systems.domain.learning import noised
+from ..systems.images.control_maps import canny, edge_f1
+from ..systems.models.base import load_base
+from ..systems.models.precision import quiet_libraries, ready
+from ..systems.training.loop import Budget, began_elsewhere, outcome, train
 from .batches import Pictures, composite, random_backgrounds
 from .generator.objects import PORCELAIN
 from .train_prior import NOISE_SHIFT

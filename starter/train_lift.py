@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..systems.lift import LiftNetwork
-from ..systems.training import Budget, train
+from ..systems.lift.starter import LiftNetwork
+from ..systems.training.loop import Budget, train
 from .dataset import load_shards
 
 RESOLUTION = 64

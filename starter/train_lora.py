@@ -20,10 +20,10 @@ from peft import LoraConfig
 from peft.utils.save_and_load import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from ..systems.base import load_base
-from ..systems.devices import quiet_libraries
-from ..systems.domain_training import noised
-from ..systems.training import Budget, began_elsewhere, outcome, train
+from ..systems.domain.learning import noised
+from ..systems.models.base import load_base
+from ..systems.models.precision import quiet_libraries
+from ..systems.training.loop import Budget, began_elsewhere, outcome, train
 from .batches import Pictures
 from .train_prior import NOISE_SHIFT
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from ..guidance.schedules import from_diffusers
-from ..systems.domain_training import noised
-from ..systems.patch_codec import PatchCodec
-from ..systems.training import Budget, train
+from ..systems.domain.learning import noised
+from ..systems.models.patch_codec import PatchCodec
+from ..systems.training.loop import Budget, train
 from .batches import Pictures
 from .generator.captions import VOCABULARY
 from .text import MAX_TOKENS, make_text_encoder, make_tokenizer

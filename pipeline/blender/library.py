@@ -10,10 +10,10 @@ from pathlib import Path
 from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput, SlipcastError
 from ...systems.types import Mesh
-from ..exporters.asset import Asset
-from ..exporters.preparing import prepare
+from ..assets.asset import Asset
+from ..assets.preparing import prepare
 from ..finished import FinishedRun, read_run
-from ..progress import Progress
+from ..run.progress import Progress
 from .catalogues import domain_catalogue, write_catalogues
 from .process import Blender
 from .writer import build_blend

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...systems.cameras import Camera
+from ...systems.field.cameras import Camera
 from .process import Blender, run_script
 from .writer import cycles_threads
 

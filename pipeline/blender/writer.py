@@ -14,8 +14,8 @@ from PIL import Image
 
 from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
-from ..exporters.asset import Asset
-from ..exporters.quads import polygons
+from ...systems.mesh.quads import polygons
+from ..assets.asset import Asset
 from .catalogues import catalogue_id
 from .process import Blender, OnProgress, find_blender, run_script
 

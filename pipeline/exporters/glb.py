@@ -18,9 +18,9 @@ from trimesh.visual.texture import TextureVisuals
 
 from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
-from ...systems.tangents import vertex_tangents
+from ...systems.texture.tangents import vertex_tangents
 from ...systems.types import Mesh
-from .asset import Asset
+from ..assets.asset import Asset
 from .axes import from_y_up, to_y_up
 from .maps import CLAY_LINEAR, map_files
 

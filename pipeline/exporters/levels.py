@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...systems.atlas import unwrap
-from ...systems.surface import levels_of_detail
-from ...systems.texture import bake
+from ...systems.mesh.extraction import levels_of_detail
+from ...systems.texture.atlas import unwrap
+from ...systems.texture.colour_baking import bake
 from ...systems.types import Mesh, RadianceField
-from ..progress import Progress
-from .asset import Asset
+from ..assets.asset import Asset
+from ..run.progress import Progress
 from .table import level_stem
 from .writing import Written, write_formats
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ...systems.types import Mesh
-from ..preview import CLAY
+from .preview import CLAY
 
 CLAY_LINEAR = tuple(round(((c + 0.055) / 1.055) ** 2.4, 4) for c in CLAY)
 """Colour of a mesh without texture in linear light, as glTF and USD read a factor; ``CLAY`` is far from sRGB's toe."""

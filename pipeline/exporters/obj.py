@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ...configs.atomic import explain_os_errors, write_bytes
-from ..preview import CLAY
-from .asset import Asset
+from ...systems.mesh.quads import polygons
+from ..assets.asset import Asset
 from .axes import to_y_up
 from .exr import exr
 from .maps import png
-from .quads import polygons
+from .preview import CLAY
 
 
 def write_obj(asset: Asset, path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ...configs.atomic import explain_os_errors, write_bytes
-from ...systems.texture_lookup import sample_texture
-from ..preview import CLAY
-from .asset import Asset
+from ...systems.texture.lookup import sample_texture
+from ..assets.asset import Asset
+from .preview import CLAY
 
 _TYPES = {"<f4": "float", "u1": "uchar"}
 _COLUMNS = ((("x", "y", "z"), "<f4"), (("nx", "ny", "nz"), "<f4"), (("red", "green", "blue"), "u1"))

@@ -8,8 +8,8 @@ import numpy as np
 
 from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
-from ...systems.mesh_checks import is_outward, is_watertight, merged
-from .asset import Asset
+from ...systems.mesh.report import is_outward, is_watertight, merged
+from ..assets.asset import Asset
 
 _HEADER = b"slipcast binary STL, millimetres, +Z up"  # must not begin with "solid", which announces text
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

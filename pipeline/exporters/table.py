@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .asset import Writer
+    from ..assets.asset import Writer
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pxr import Gf, Kind, Sdf, Tf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
 
 from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
-from .asset import Asset
+from ..assets.asset import Asset
 from .axes import to_y_up
 from .maps import CLAY_LINEAR, png
 

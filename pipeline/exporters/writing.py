@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...configs.errors import SlipcastError
 from ...configs.names import unknown_name
-from .asset import Asset
+from ..assets.asset import Asset
 from .table import WRITERS
 
 

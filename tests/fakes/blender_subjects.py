@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from fakes.solid_fields import SolidField, position_color
 
-from slipcast.pipeline.exporters.asset import Asset
+from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.exporters.glb import write_glb
-from slipcast.systems.atlas import unwrap
-from slipcast.systems.fields import VoxelField
-from slipcast.systems.surface import extract_surface
-from slipcast.systems.texture import bake
+from slipcast.systems.field.voxels import VoxelField
+from slipcast.systems.mesh.extraction import extract_surface
+from slipcast.systems.texture.atlas import unwrap
+from slipcast.systems.texture.colour_baking import bake
 from slipcast.systems.types import Mesh
 
 FACTS = {

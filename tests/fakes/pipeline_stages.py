@@ -9,7 +9,8 @@ from typing import Any
 
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.make import MakeResult, make
-from slipcast.pipeline.stages import STAGES, Stage, StageContext
+from slipcast.pipeline.run.stage import Stage, StageContext
+from slipcast.pipeline.stages.table import STAGES
 
 PROMPT = "a blue vase"
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from slipcast.configs.schema import ExportConfig
-from slipcast.pipeline.exporters.asset import Asset
-from slipcast.pipeline.exporters.preparing import prepare
-from slipcast.systems.mesh_cleaning import vertex_normals
+from slipcast.pipeline.assets.asset import Asset
+from slipcast.pipeline.assets.preparing import prepare
+from slipcast.systems.mesh.cleaning import vertex_normals
 from slipcast.systems.types import Mesh
 
 PROMPT = "a blue pot"

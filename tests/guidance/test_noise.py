@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from slipcast.guidance.noise import named_generator
-from slipcast.pipeline.stages import StageContext
+from slipcast.pipeline.run.stage import StageContext
 
 
 def first_draw(generator: torch.Generator) -> float:

@@ -9,9 +9,9 @@ import pytest
 from fakes.blender_subjects import FACTS, ball_run, cube
 
 from slipcast.configs.errors import BadInput
+from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.blender.process import Blender, find_blender
 from slipcast.pipeline.blender.writer import build_blend, inspect_blend
-from slipcast.pipeline.exporters.asset import Asset
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import MakeConfig
-from slipcast.pipeline.models import ModelStore
+from slipcast.pipeline.run.models import ModelStore
 from slipcast.starter import build
-from slipcast.systems.training import Budget
+from slipcast.systems.training.loop import Budget
 
 TINY = build.Preset(
     minutes=1.0,

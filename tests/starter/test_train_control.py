@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.models import STARTER
+from slipcast.pipeline.run.models import STARTER
 from slipcast.starter.dataset import build_shards
 from slipcast.starter.train_control import ControlTask, canonical_pictures, edges_of, random_edges
 

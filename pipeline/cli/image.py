@@ -1,0 +1,112 @@
+"""``slipcast image``: the command line of the 2-D recipes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import exit_codes
+
+
+def _option(sentence: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=sentence, show_default=False, **more)
+
+
+def image(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to draw, in quotes; for DiT a class.", show_default=False)
+    ] = None,
+    recipe: Annotated[str | None, _option("cfg, in_domain (default), composable, perp_neg, ...")] = None,
+    base: Annotated[str | None, _option("The frozen prior: alias, hub id or folder.")] = None,
+    domain: Annotated[str | None, _option("The domain: 'starter' or a folder.")] = None,
+    model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
+    weight: Annotated[
+        list[str] | None, _option("Weight of a term, such as domain=3.5; may be repeated.")
+    ] = None,
+    until: Annotated[
+        list[str] | None, _option("Noise fraction up to which a term is on, such as domain=0.5.")
+    ] = None,
+    balance: Annotated[
+        float | None, _option("Share this total weight by the norm of the differences.")
+    ] = None,
+    negative: Annotated[list[str] | None, _option("Prompt to stay away from; may be repeated.")] = None,
+    wanted: Annotated[
+        list[str] | None, _option("One more prompt that must hold: 'text'=weight.", "--and")
+    ] = None,
+    unwanted: Annotated[
+        list[str] | None, _option("A prompt that must not hold: 'text'=weight.", "--not")
+    ] = None,
+    control: Annotated[list[str] | None, _option("canny:img.png, depth:map.png or normal:map.png.")] = None,
+    control_scale: Annotated[float | None, _option("Factor on the controls.")] = None,
+    edit: Annotated[str | None, _option("Picture to start from.")] = None,
+    strength: Annotated[
+        float | None, _option("How far an edited picture goes back to noise, 0 to 1.")
+    ] = None,
+    mask: Annotated[str | None, _option("With --edit: white parts are painted anew.")] = None,
+    scheduler: Annotated[str | None, _option("dpm++ (default), ddim, euler, euler-a, unipc, ...")] = None,
+    steps: Annotated[int | None, _option("Denoising steps.")] = None,
+    seed: Annotated[int | None, _option("Seed of the first picture.")] = None,
+    count: Annotated[int | None, _option("How many pictures.", "--count", "--grid")] = None,
+    size: Annotated[int | None, _option("Pixels along each side.")] = None,
+    spec: Annotated[Path | None, _option("YAML file with the same settings, and complex conditions.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
+    explain: Annotated[bool, _option("Say what would be computed, and draw nothing.", "--explain")] = False,
+    low_memory: Annotated[bool, _option("Hold one network on the device at a time.", "--low-memory")] = False,
+    allow_pickle: Annotated[bool, _option("Read pickled checkpoints.", "--allow-pickle")] = False,
+    device: Annotated[str | None, _option("cpu, cuda, ...; the quickest here if left out.")] = None,
+    as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
+    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
+) -> None:
+    """Draw pictures with guided diffusion. The last line printed is the contact sheet, or the only picture."""
+    with exit_codes(debug=debug):
+        from ...configs.picture import parse_weights, picture_config
+        from ..run.prompts import check_prompt
+
+        given: dict[str, Any] = {
+            "prompt": None if prompt is None else check_prompt(prompt),
+            "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
+            "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
+            "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
+            "count": count, "size": size,
+            "weights": parse_weights(weight or [], "--weight"),
+            "until": parse_weights(until or [], "--until"),
+            "wanted": parse_weights(wanted or [], "--and"),
+            "unwanted": parse_weights(unwanted or [], "--not"),
+        }  # fmt: skip
+        config = picture_config(
+            spec, {key: value for key, value in given.items() if value not in (None, {}, [])}
+        )
+
+        from ..drawing.explain import as_text
+        from ..drawing.pictures import draw_pictures, plan_pictures
+        from ..run.progress import for_terminal
+
+        with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
+            plan = plan_pictures(
+                config,
+                console,
+                device=device or _quickest(),
+                low_memory=low_memory,
+                allow_pickle=allow_pickle,
+            )
+            drawing = None if explain else draw_pictures(plan, out, console)
+        if drawing is None:
+            print(json.dumps(plan.told) if as_json else as_text(plan.told))
+            return
+        told = {
+            "pictures": [str(path) for path in drawing.pictures],
+            "sheet": None if drawing.sheet is None else str(drawing.sheet),
+            "recipe": drawing.recipe,
+        }
+        print(json.dumps(told) if as_json else drawing.sheet or drawing.pictures[-1])
+
+
+def _quickest() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,19 @@
+"""Stage 20-lift: the picture becomes a first radiance field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...systems.lift.starter import lift_picture
+from ...systems.types import SubjectImage
+from ..run.stage import StageContext
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write field.safetensors: occupancy and colour, front (-Y) towards the picture's camera."""
+    subject = SubjectImage.load(ctx.inputs["image"] / "image.png")
+    advance = ctx.progress.task("lifting the picture", 1)
+    field = lift_picture(ctx.models.lift, subject, ctx.config.lift.resolution)
+    field.save(ctx.folder / "field.safetensors")
+    advance()
+    return {"solid_fraction": round(float((field.occupancy > 0.5).float().mean()), 5)}

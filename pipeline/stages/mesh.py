@@ -1,0 +1,72 @@
+"""Stage 40-mesh: the field becomes a closed triangle mesh with base colour, normals and occlusion as textures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ...systems.field.voxels import VoxelField
+from ...systems.mesh.extraction import fine_and_reduced
+from ...systems.mesh.report import report
+from ...systems.texture.atlas import atlas_report, unwrap
+from ...systems.texture.colour_baking import bake
+from ...systems.texture.normal_baking import bake_normals, without_ripples
+from ...systems.texture.occlusion_baking import bake_occlusion
+from ...systems.texture.quality import bake_psnr, seam_difference
+from ...systems.texture.texels import surface_texels
+from ...systems.texture.view_baking import bake_views
+from ...systems.types import Mesh
+from ..run.stage import StageContext
+
+_STEPS = ("surface", "atlas", "paint", "normals", "occlusion", "checks")
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write mesh.safetensors and its maps as PNG: texture, and as set normal_map and orm.
+
+    The facts say whether the mesh is watertight, how full its atlas is, whether seams show (in steps of 8 bits) and how
+    alike mesh and field look (in dB).
+    """
+    settings = ctx.config.mesh
+    size = settings.texture_size
+    field = VoxelField.load(ctx.inputs["refine"] / "field.safetensors").requires_grad_(False)
+    advance = ctx.progress.task(", ".join(_STEPS), len(_STEPS))
+    fine, mesh, threshold = fine_and_reduced(
+        field,
+        resolution=settings.resolution,
+        threshold=settings.threshold if settings.threshold == "auto" else float(settings.threshold),
+        target_faces=settings.target_faces,
+        crease_deg=settings.crease_deg,
+    )
+    advance()
+    mesh = unwrap(mesh, size=size)
+    advance()
+    texels = surface_texels(mesh, size)
+    if settings.paint_views:
+        mesh = bake_views(mesh, field, texels, views=settings.paint_views)
+    else:
+        mesh = bake(mesh, field, size=size, texels=texels)
+    advance()
+    if settings.normal_map:
+        shaded = without_ripples(fine, 2 / field.resolution)
+        mesh = bake_normals(mesh, shaded, size=size, texels=texels)
+    advance()
+    if settings.ambient_occlusion:
+        mesh = bake_occlusion(mesh, size=size, texels=texels)
+    advance()
+    _save(mesh, ctx.folder)
+    facts = report(mesh).as_dict() | {"fine_faces": len(fine.faces), "threshold": threshold}
+    facts |= {"atlas": atlas_report(mesh, size).as_dict(), "seams": seam_difference(mesh).as_dict()}
+    facts["bake_psnr_db"] = bake_psnr(mesh, field)
+    advance()
+    return facts
+
+
+def _save(mesh: Mesh, folder: Path) -> None:
+    mesh.save(folder / "mesh.safetensors")
+    for name in ("texture", "normal_map", "orm"):
+        picture = getattr(mesh, name)
+        if picture is not None:
+            Image.fromarray(picture).save(folder / f"{name}.png")

@@ -1,0 +1,70 @@
+"""The five stages, in order. To add one, write a file with ``run(ctx)`` in this folder and one entry here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..run.stage import Stage, StageContext
+
+
+def _image(ctx: StageContext) -> dict[str, Any]:
+    from .image import run
+
+    return run(ctx)
+
+
+def _lift(ctx: StageContext) -> dict[str, Any]:
+    from .lift import run
+
+    return run(ctx)
+
+
+def _refine(ctx: StageContext) -> dict[str, Any]:
+    from .refine import run
+
+    return run(ctx)
+
+
+def _mesh(ctx: StageContext) -> dict[str, Any]:
+    from .mesh import run
+
+    return run(ctx)
+
+
+def _export(ctx: StageContext) -> dict[str, Any]:
+    from .export import run
+
+    return run(ctx)
+
+
+STAGES: tuple[Stage, ...] = (
+    # Version 2: candidates are ranked by the text alone, with four draws of noise.
+    Stage("image", "10-image", _image, roles=("base", "domain"), reads=("dtype",), version=2),
+    Stage("lift", "20-lift", _lift, needs=("image",), roles=("lift_model",)),
+    # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
+    # Version 4: draws come from the same stream as everywhere else.
+    Stage(
+        "refine",
+        "30-refine",
+        _refine,
+        needs=("image", "lift"),
+        roles=("base", "domain"),
+        reads=("image.elevation_deg", "dtype"),
+        version=4,
+    ),
+    # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
+    # Version 4: three more tries to fill the atlas.
+    Stage("mesh", "40-mesh", _mesh, needs=("refine",), version=5),
+    # The models' licences go into the exported files; levels of detail are painted from the refined field.
+    # Version 2: on the ground, in metres; pictures of the file itself.
+    Stage(
+        "export",
+        "50-export",
+        _export,
+        needs=("image", "refine", "mesh"),
+        roles=("base", "domain", "lift_model"),
+        reads=("mesh.crease_deg",),
+        card=("roughness",),
+        version=2,
+    ),
+)

@@ -1,0 +1,1 @@
+"""A domain: a null-text network beside its base, loaded or learned from pictures."""

@@ -1,0 +1,1 @@
+"""Radiance fields: cameras, grids, rays, volume rendering, and where the surface lies."""

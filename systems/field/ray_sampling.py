@@ -1,0 +1,159 @@
+"""Where to look along rays: the box [-1, 1]^3 cut into coarse cells of which only the occupied ones get samples.
+
+A mask is a uint8 array [M, M, M], index order [x, y, z], over [-1, 1]^3: EMPTY cells are passed over, LOOK cells are
+sampled, SOLID cells too, but a ray that has gone OPAQUE_LENGTH through them ends there, because nothing behind can be
+seen. What is left of each ray is cut into equal pieces with one sample in each: a chair's legs get all the samples, the
+air between them and the inside of the seat none, without ragged arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+
+from .trilinear import in_parts
+
+EMPTY, LOOK, SOLID = 0, 1, 2
+OPAQUE_LENGTH = 0.2
+"""Whoever marks a cell SOLID promises that this length through such cells lets less than 1e-3 of the light through."""
+
+_FAR = np.float32(1e30)
+_NUDGE = np.float32(1e-6)
+_NO_STEP = np.float32(0)
+
+
+@dataclass(frozen=True)
+class RaySamples:
+    """Samples of the A rays, out of N, that meet a cell which is not EMPTY.
+
+    rays [A]: their indices; distances [A, S]: from the ray's origin to each sample;
+    step [A]: the length each sample stands for.
+    """
+
+    rays: torch.Tensor
+    distances: torch.Tensor
+    step: torch.Tensor
+
+
+@njit(inline="always")
+def _box_span(origin, direction):
+    """Distances at which a ray enters and leaves [-1, 1]^3 (slab test), not behind the origin; none if near >= far."""
+    near, far = np.float32(0), _FAR
+    for axis in range(3):
+        if abs(direction[axis]) < 1e-12:
+            if abs(origin[axis]) > 1:
+                far = np.float32(-1)
+            continue
+        one = (np.float32(-1) - origin[axis]) / direction[axis]
+        two = (np.float32(1) - origin[axis]) / direction[axis]
+        near, far = max(near, min(one, two)), min(far, max(one, two))
+    return near, far
+
+
+@njit(inline="always")
+def _cell_exit(origin, direction, cell, axis, count):
+    """Distance at which the ray leaves the cell through the planes of one axis."""
+    if abs(direction[axis]) < 1e-12:
+        return _FAR
+    side = cell + 1 if direction[axis] > 0 else cell
+    plane = np.float32(side) * np.float32(2) / np.float32(count) - np.float32(1)
+    return (plane - origin[axis]) / direction[axis]
+
+
+@njit(nogil=True, cache=True)
+def _walk(mask, origin, direction, near, far, distances, step, offset):
+    """Follow one ray from cell to cell; returns its length inside cells to look at.
+
+    With step > 0 also writes the distance of every sample: sample s lies (s + offset) * step into that length.
+    """
+    count = mask.shape[0]
+    cell = np.empty(3, np.int64)
+    for axis in range(3):
+        place = origin[axis] + (near + _NUDGE) * direction[axis]
+        cell[axis] = max(0, min(int((place + 1) * 0.5 * count), count - 1))
+    here, length, solid, written = near, np.float32(0), np.float32(0), 0
+    while here < far:
+        axis, leave = 0, _cell_exit(origin, direction, cell[0], 0, count)
+        for other in range(1, 3):
+            distance = _cell_exit(origin, direction, cell[other], other, count)
+            if distance < leave:
+                axis, leave = other, distance
+        leave = max(here, min(leave, far))
+        content = mask[cell[0], cell[1], cell[2]]
+        if content == SOLID:
+            solid += leave - here
+            if solid >= OPAQUE_LENGTH:
+                leave = max(here, leave - (solid - np.float32(OPAQUE_LENGTH)))
+                far = leave
+        if content != EMPTY:
+            if step > 0:
+                while written < distances.shape[0]:
+                    into = (np.float32(written) + offset) * step - length
+                    if into >= leave - here:
+                        break
+                    distances[written] = here + into
+                    written += 1
+            length += leave - here
+        here = leave
+        cell[axis] += 1 if direction[axis] > 0 else -1
+        if cell[axis] < 0 or cell[axis] >= count:
+            break
+    if step > 0:
+        for late in range(written, distances.shape[0]):  # rounding can leave the very last sample over
+            distances[late] = here
+    return length
+
+
+@njit(nogil=True, cache=True)
+def _measure(mask, origins, directions, spans, lengths, start, stop):
+    nothing = np.empty(0, np.float32)
+    for ray in range(start, stop):
+        near, far = _box_span(origins[ray], directions[ray])
+        spans[ray, 0], spans[ray, 1] = near, far
+        lengths[ray] = 0
+        if near < far:
+            lengths[ray] = _walk(mask, origins[ray], directions[ray], near, far, nothing, _NO_STEP, _NO_STEP)
+
+
+@njit(nogil=True, cache=True)
+def _place(mask, origins, directions, spans, rays, steps, offsets, distances, start, stop):
+    for row in range(start, stop):
+        ray = rays[row]
+        near, far = spans[ray, 0], spans[ray, 1]
+        _walk(mask, origins[ray], directions[ray], near, far, distances[row], steps[row], offsets[row])
+
+
+def sample_rays(
+    origins: torch.Tensor,
+    directions: torch.Tensor,
+    *,
+    samples: int,
+    mask: torch.Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> RaySamples:
+    """Stratified samples along rays, where the mask says to look.
+
+    Args:
+        origins, directions: [N, 3] float32 on the CPU, unit directions.
+        samples: how many per ray, equally far apart.
+        mask: uint8 [M, M, M]; None is one cell to look at, the whole box.
+        generator: one offset per ray inside its pieces is drawn from it; without it samples are the pieces' middles.
+    """
+    cells = np.full((1, 1, 1), LOOK, np.uint8) if mask is None else mask.contiguous().numpy()
+    starts, ways = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
+    spans, lengths = np.empty((len(starts), 2), np.float32), np.empty(len(starts), np.float32)
+    in_parts(lambda _, a, b: _measure(cells, starts, ways, spans, lengths, a, b), len(starts))
+    rays = np.flatnonzero(lengths > 1e-4)
+    steps = lengths[rays] / np.float32(samples)
+    # Offsets are drawn for all rays, hit or not: the number of draws must not depend on the field.
+    count = len(starts)
+    drawn = torch.full((count,), 0.5) if generator is None else torch.rand(count, generator=generator)
+    offsets = drawn.numpy()[rays]
+    distances = np.empty((len(rays), samples), np.float32)
+    in_parts(
+        lambda _, a, b: _place(cells, starts, ways, spans, rays, steps, offsets, distances, a, b), len(rays)
+    )
+    return RaySamples(torch.from_numpy(rays), torch.from_numpy(distances), torch.from_numpy(steps))

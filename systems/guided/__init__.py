@@ -1,0 +1,1 @@
+"""Which network is told what: from a user's words to branches, terms and weights."""

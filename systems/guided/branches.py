@@ -1,0 +1,106 @@
+"""The branches of one picture: which model says what to which prompt, made when a recipe asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ...configs.errors import BadInput
+from ...guidance.algebra import Branch, Weight
+from ...guidance.conditioning import Condition, Control, as_conditioning
+from ..domain.model import Domain
+from ..models.base import Base
+from .variants import Speaker
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A further condition: who says it, to which prompt, how strongly, and which controls it follows."""
+
+    prompt: str
+    weight: float
+    speaker: Speaker | None = None
+    controls: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Models and prompts of one picture; branches are made when a recipe asks for them.
+
+    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4).
+    """
+
+    base: Base
+    prompt: str
+    domain: Domain | None = None
+    model: Speaker | None = None
+    negatives: tuple[str, ...] = ()
+    wanted: Mapping[str, float] = field(default_factory=dict)
+    unwanted: Mapping[str, float] = field(default_factory=dict)
+    extras: Mapping[str, Extra] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
+    size: int | None = None
+
+    @cached_property
+    def null(self) -> Branch:
+        """The base without a prompt."""
+        return self._of(self.base, "null", "")
+
+    @cached_property
+    def text(self) -> Branch:
+        """The base with the prompt and the controls."""
+        return self._of(self.base, "text", self.prompt, self.controls)
+
+    @cached_property
+    def in_domain(self) -> Branch:
+        """The domain, which takes no text. BadInput without one."""
+        if self.domain is None:
+            raise BadInput("this recipe needs a domain; give --domain 'starter' or a folder with domain.json")
+        return Branch("domain", self.domain.predictor, self.domain.condition)
+
+    @cached_property
+    def custom(self) -> Branch:
+        """The custom model with the prompt; the domain where no model is given."""
+        if self.model is None:
+            return self.in_domain
+        return self._of(self.model, "model", self.prompt, self.controls)
+
+    @cached_property
+    def custom_null(self) -> Branch:
+        """The custom model without a prompt. BadInput without a model that reads prompts."""
+        if self.model is None or self.model.condition([""]) is self.model.condition([self.prompt]):
+            raise BadInput(
+                "this recipe needs a model that reads prompts; give --model a LoRA or a checkpoint"
+            )
+        return self._of(self.model, "model null", "")
+
+    @cached_property
+    def start(self) -> Branch:
+        """Where text is pushed away from: the negative prompt if there is one, else no prompt at all."""
+        if len(self.negatives) > 1:
+            raise BadInput("this recipe takes one negative prompt; use composable or perp_neg for several")
+        return self.negative()[0] if self.negatives else self.null
+
+    def negative(self) -> list[Branch]:
+        """The base with each negative prompt. BadInput without any."""
+        if not self.negatives:
+            raise BadInput("this recipe needs a prompt to stay away from; give --negative 'something'")
+        return [self._of(self.base, f"negative {i + 1}", text) for i, text in enumerate(self.negatives)]
+
+    def further(self, prompts: Mapping[str, float], sign: str) -> list[tuple[Branch, Weight]]:
+        """The base with each of several prompts, and their weights."""
+        return [(self._of(self.base, f"{sign}{text}", text), weight) for text, weight in prompts.items()]
+
+    def extra(self) -> list[tuple[Branch, Weight]]:
+        """The further conditions by name."""
+        return [
+            (self._of(one.speaker or self.base, name, one.prompt, one.controls), one.weight)
+            for name, one in self.extras.items()
+        ]
+
+    def _of(self, speaker: Speaker, name: str, prompt: str, controls: tuple[Control, ...] = ()) -> Branch:
+        told: Condition = speaker.condition([prompt], size=self.size)
+        if controls:
+            told = as_conditioning(told).following(*controls)
+        return Branch(name, speaker.predictor, told)

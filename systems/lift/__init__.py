@@ -1,0 +1,1 @@
+"""Image-to-3D networks: a picture becomes a radiance field."""

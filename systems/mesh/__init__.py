@@ -1,0 +1,1 @@
+"""Triangle meshes: extraction, cleaning, decimation, checks, rays and pixels."""

@@ -1,0 +1,1 @@
+"""What is painted on a mesh: atlas, baking, and whether it shows."""

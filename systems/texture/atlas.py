@@ -1,0 +1,176 @@
+"""A UV atlas for a mesh, cut and packed by xatlas, and how well it fills its texture.
+
+UV frame: u to the right, v upwards, (0, 0) at the picture's lower left; texture row 0 is the top (see ``Mesh``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from itertools import product
+
+import numpy as np
+import xatlas
+
+from ...configs.errors import SlipcastError
+from ..mesh.cleaning import face_normals, smooth
+from ..mesh.report import face_components, merged, uv_layers
+from ..types import Mesh
+
+# Round charts, none large for its own sake: the atlas is as full as with larger ones, found in half the time.
+_CHARTS = {
+    "max_cost": 0.7,
+    "straightness_weight": 2.0,
+    "normal_seam_weight": 1.0,
+}
+# How round and how large charts should be, to pack well, depends on the shape: (roundness, the largest one's share of
+# the surface). The next pair is tried where ENOUGH is not reached.
+_TRIES = ((1.0, 1.0), (1.0, 0.1), (2.0, 1.0), (4.0, 0.1), (0.5, 1.0))
+ENOUGH = 0.605
+"""Share of the texture that the charts should fill."""
+# Steps left by voxels make small charts, so charts are found on a smoothed copy: half as many, and fuller atlases (by
+# up to a tenth of the texture). Coarse meshes have no steps, and shapes that smoothing would take away.
+_SMOOTHING, _FACES_PER_PASS = 60, 200
+# How well charts fit is a matter of luck: they are packed on grids of several sizes, and the fullest one is taken. In
+# textures of more than _FULLEST texels, where packing takes long and gaps take little, the first one that is enough.
+_GRIDS = (0.846, 0.868, 0.89, 0.912, 0.934, 0.956, 0.978, 1.0)  # of the largest
+_LARGEST_GRIDS = (409, 560)  # for textures up to 1024 texels, and for those that need not pad on a finer one
+_FULLEST = 1024
+_GAP_TEXELS = 5
+
+
+@dataclass(frozen=True)
+class AtlasReport:
+    """used: share of the texels in a chart; overlap: share of those in several faces; in_range: all uv in [0, 1]."""
+
+    charts: int
+    used: float
+    overlap: float
+    in_range: bool
+
+    def as_dict(self) -> dict[str, int | float | bool]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
+    """Cut the mesh into charts and pack them without overlap (xatlas); vertices on seams are doubled.
+
+    ``size`` is the texture's edge that the space between charts is meant for: five texels, and more in large textures,
+    so that charts stay apart in the next two mip-maps.
+
+    Raises:
+        SlipcastError: the charts do not fit into one texture.
+    """
+    best, share = None, 0.0
+    even = _without_steps(mesh)
+    for roundness, largest in _TRIES:
+        charts = _charts(mesh, even, roundness, largest)
+        for grid, along_axes in product(_grids(size), (True, False)):
+            packed = _packed(charts, grid, size, along_axes)
+            if packed is not None and _area(packed) > share:
+                best, share = packed, _area(packed)
+            if share >= ENOUGH and size > _FULLEST:
+                break
+        if share >= ENOUGH:
+            break
+    if best is None:
+        raise SlipcastError(
+            f"the charts of {len(mesh.faces)} faces do not fit into one texture; lower target_faces"
+        )
+    return best
+
+
+def atlas_report(mesh: Mesh, size: int = 1024) -> AtlasReport:
+    """Facts about an unwrapped mesh's atlas, counted at the texel centres of size x size.
+
+    Faces that share an edge do not overlap: centres on an edge count for neither.
+    """
+    if mesh.uv is None:
+        raise ValueError("atlas_report needs a mesh with uv; call unwrap first")
+    layers = uv_layers(mesh, size)
+    used = np.count_nonzero(layers)
+    return AtlasReport(
+        charts=int(face_components(mesh.faces).max(initial=-1)) + 1,
+        used=float(used / layers.size),
+        overlap=float(np.count_nonzero(layers > 1) / max(used, 1)),
+        in_range=bool(mesh.uv.min() >= 0 and mesh.uv.max() <= 1),
+    )
+
+
+def _grids(size: int) -> list[int]:
+    """Edges of the grids to pack on: as fine as one cell between charts allows, within limits of time.
+
+    Cells smaller than a texel make no fuller atlases, but many more of them lie between charts, which takes long.
+    """
+    largest = min(size, max(2 * size // _GAP_TEXELS, _LARGEST_GRIDS[0]), _LARGEST_GRIDS[1])
+    return [round(share * largest) for share in _GRIDS]
+
+
+def _without_steps(mesh: Mesh) -> np.ndarray:
+    """The vertices [V, 3] float32 on a smoother surface; those at one position stay together."""
+    positions, faces = merged(mesh.vertices, mesh.faces)
+    passes = min(_SMOOTHING, len(faces) // _FACES_PER_PASS)
+    even = mesh.vertices.copy()
+    even[mesh.faces] = smooth(positions, faces, passes, along_normals=True)[faces]
+    return even
+
+
+def _charts(mesh: Mesh, even: np.ndarray, roundness: float, largest: float) -> Mesh:
+    """The mesh cut into charts as its copy with vertices ``even`` is, each flat and at most ``largest`` of the surface.
+
+    Packed anyhow.
+    """
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(even, mesh.faces.astype(np.uint32), mesh.normals)
+    options = xatlas.ChartOptions()
+    for name, value in (_CHARTS | {"roundness_weight": roundness}).items():
+        setattr(options, name, value)
+    if largest < 1:
+        twice = np.linalg.norm(face_normals(even, mesh.faces), axis=1).sum()
+        options.max_chart_area = largest * float(twice) / 2
+    packing = xatlas.PackOptions()
+    packing.resolution = _LARGEST_GRIDS[0]
+    atlas.generate(options, packing)
+    # Charts that spilled onto a second page lie over those of the first, which does no harm: all are packed anew.
+    return _taken(mesh, atlas, keep_proportions=True)
+
+
+def _packed(charts: Mesh, grid: int, size: int, along_axes: bool) -> Mesh | None:
+    """The charts packed without regard to time on a coarse grid; None if they take more than one page."""
+    atlas = xatlas.Atlas()
+    atlas.add_mesh(charts.vertices, charts.faces.astype(np.uint32), charts.normals, charts.uv)
+    options = xatlas.ChartOptions()
+    options.use_input_mesh_uvs = True
+    packing = xatlas.PackOptions()
+    packing.resolution = grid
+    # Charts take all cells that they touch, which leaves another cell's breadth between them.
+    packing.padding = max(1, math.ceil(_GAP_TEXELS * grid / size) - 1)
+    packing.bruteForce = True
+    packing.bilinear = False  # room for lookups is in the padding
+    packing.rotate_charts_to_axis = along_axes
+    atlas.generate(options, packing)
+    if atlas.atlas_count != 1:
+        return None
+    return _taken(charts, atlas)
+
+
+def _taken(mesh: Mesh, atlas: xatlas.Atlas, *, keep_proportions: bool = False) -> Mesh:
+    """What xatlas made of the mesh. Its uv fill [0, 1] along both axes, or only the longer one."""
+    source, faces, uv = atlas[0]
+    if keep_proportions:
+        uv = uv * (np.array([atlas.width, atlas.height]) / max(atlas.width, atlas.height))
+    return Mesh(
+        vertices=mesh.vertices[source],
+        faces=faces.astype(np.int32),
+        normals=mesh.normals[source],
+        uv=uv.astype(np.float32).clip(0, 1),
+    )
+
+
+def _area(mesh: Mesh) -> float:
+    """Of all faces in the atlas, as a share of it."""
+    assert mesh.uv is not None
+    corners = mesh.uv[mesh.faces].astype(np.float64)
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return float(0.5 * np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())

@@ -1,0 +1,113 @@
+"""Which point of a mesh each texel of its atlas shows: what every bake starts from and ends with.
+
+Texels that lie in no chart but touch one (the rim) are painted too, from the surface continued beyond the chart's edge:
+bilinear lookup blends them in along seams, so they must show what the surface shows there. All texels farther out take
+the value of the nearest one in a chart, all the way, so that mip-maps never blend in a foreign colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+
+from ...configs.errors import BadInput, SlipcastError
+from ..mesh.rasterizer import EMPTY, rasterize
+from ..types import Mesh
+
+_RIM_TEXELS = 1.5  # both neighbours along the axes and the diagonal one: all that bilinear lookup reaches
+_FARTHEST = -1.0  # a sliver's rim texel would lie many slivers outside it
+
+
+@dataclass(frozen=True)
+class Texels:
+    """The N texels of a size x size atlas that show the surface, charts first row by row, then their rim.
+
+    index [N]: row * size + column, row 0 at the top; face [N]; weights [N, 3]: of the face's corners, summing to 1,
+    negative beyond its edge; nearest [size * size]: the closest texel in a chart, as an index, of every texel.
+    """
+
+    size: int
+    index: np.ndarray
+    face: np.ndarray
+    weights: np.ndarray
+    nearest: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def interpolate(self, values: np.ndarray, faces: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+        """Vertex values [V, C] at the texels (or some of them), [N, C], in the type of ``values``."""
+        corners = values[faces[self.face[part]]]
+        return np.einsum("nk,nkc->nc", self.weights[part].astype(values.dtype), corners)
+
+    def picture(self, values: np.ndarray) -> np.ndarray:
+        """Values [N, C] of the texels as a picture [size, size, C] without gaps."""
+        flat = np.zeros((self.size**2, values.shape[1]), values.dtype)
+        flat[self.index] = values
+        flat = flat[self.nearest]
+        flat[self.index] = values
+        return flat.reshape(self.size, self.size, -1)
+
+    def pieces(self, chunk: int) -> list[slice]:
+        """All texels in order, at most ``chunk`` at a time."""
+        return [slice(start, start + chunk) for start in range(0, len(self), chunk)]
+
+
+def surface_texels(mesh: Mesh, size: int) -> Texels:
+    """The texels of an unwrapped mesh's atlas of size x size.
+
+    Raises:
+        ValueError: a mesh without uv.
+        BadInput: fewer than 16 texels.
+        SlipcastError: no texel lies in a chart.
+    """
+    if mesh.uv is None:
+        raise ValueError("baking needs a mesh with uv; call unwrap first")
+    if size < 16:
+        raise BadInput(f"the texture needs at least 16 texels, not {size}")
+    corners = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], 1).astype(np.float64) * size
+    face, weights = rasterize(corners, np.ones(len(corners)), mesh.faces, size, size)
+    inside = face != EMPTY
+    if not inside.any():
+        raise SlipcastError(f"no texel of the {size} x {size} texture lies in a chart; unwrap the mesh again")
+    nearest = nearest_inside(inside)
+    charts = np.flatnonzero(inside)
+    every = np.arange(size**2)
+    apart = np.hypot(every // size - nearest // size, every % size - nearest % size)
+    rim = np.flatnonzero((apart > 0) & (apart <= _RIM_TEXELS))
+    rim_face = face.reshape(-1)[nearest[rim]]
+    centres = np.stack([rim % size + 0.5, rim // size + 0.5], 1)
+    return Texels(
+        size,
+        np.concatenate([charts, rim]),
+        np.concatenate([face.reshape(-1)[charts], rim_face]),
+        np.concatenate([weights.reshape(-1, 3)[charts], _beyond(corners[mesh.faces[rim_face]], centres)]),
+        nearest,
+    )
+
+
+def nearest_inside(covered: np.ndarray) -> np.ndarray:
+    """For every texel of ``covered`` [H, W] the closest covered one, [H * W], as row * W + column."""
+    indices = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(indices)
+    return rows.reshape(-1).astype(np.int64) * covered.shape[1] + columns.reshape(-1)
+
+
+def fill_outside(image: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Every texel outside ``covered`` [H, W] gets the value of the nearest one inside; image [H, W, C]."""
+    return image.reshape(-1, image.shape[2])[nearest_inside(covered)].reshape(image.shape)
+
+
+def _beyond(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Barycentric weights [N, 3] of points [N, 2] outside triangles [N, 3, 2]."""
+    a, b, c = triangles[:, 0] - points, triangles[:, 1] - points, triangles[:, 2] - points
+    areas = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)], 1)
+    # The rasteriser drew these triangles, so that none has an area of 0.
+    weights = np.maximum(areas / areas.sum(axis=1, keepdims=True), _FARTHEST)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]

@@ -1,0 +1,79 @@
+"""The real starter from a prompt to a GLB, at the smallest settings: every stage as shipped."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slipcast.configs.loading import load_config
+from slipcast.pipeline.exporters.glb import read_glb
+from slipcast.pipeline.make import make
+from slipcast.systems.mesh.report import report
+
+PROMPT = "a blue and white porcelain vase"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    return make(PROMPT, load_config("smoke"), out=out, seed=1)
+
+
+def test_all_five_stages_leave_their_files(finished):
+    assert finished.made == ("image", "lift", "refine", "mesh", "export")
+    for name in ("10-image/image.png", "20-lift/field.safetensors", "30-refine/field.safetensors",
+                 "40-mesh/texture.png", "50-export/preview.png", "50-export/turntable.gif"):  # fmt: skip
+        assert (finished.run / name).stat().st_size > 100
+    manifest = json.loads((finished.run / "manifest.json").read_text())
+    assert {stage["status"] for stage in manifest["stages"].values()} == {"finished"}
+
+
+def test_the_glb_is_a_closed_textured_object(finished):
+    mesh, extras = read_glb(finished.glb)
+    assert extras["prompt"] == PROMPT
+    assert mesh.texture is not None
+    assert np.isfinite(mesh.vertices).all()
+    assert mesh.vertices[:, 2].min() == 0 and np.abs(mesh.vertices[:, :2]).max() <= 1.0
+    assert report(mesh).watertight
+
+
+def test_the_mesh_stage_bakes_all_maps_and_measures_them(finished):
+    told = json.loads((finished.run / "manifest.json").read_text())["stages"]["mesh"]["facts"]
+    assert told["watertight"] and told["threshold"] > 0 and told["fine_faces"] > told["faces"]
+    assert told["atlas"]["used"] > 0.3 and told["atlas"]["overlap"] < 0.005 and told["atlas"]["in_range"]
+    assert told["seams"]["points"] > 0 and told["seams"]["median"] < 6  # 128 texels for the whole surface
+    assert told["bake_psnr_db"] is None or told["bake_psnr_db"] > 10
+    mesh, _ = read_glb(finished.glb)
+    for name in ("normal_map", "orm"):
+        assert (finished.run / f"40-mesh/{name}.png").exists()
+        assert getattr(mesh, name).shape == (128, 128, 3)
+
+
+def test_the_same_command_again_makes_nothing(finished):
+    again = make(PROMPT, load_config("smoke"), out=finished.run.parent, seed=1)
+    assert again.made == ()
+    assert again.glb == finished.glb
+
+
+def test_a_changed_setting_runs_from_its_stage_on(finished):
+    config = load_config("smoke", ["mesh.target_faces=1200"])
+    assert make(PROMPT, config, out=finished.run.parent, seed=1).made == ("mesh", "export")
+
+
+def test_maps_that_are_not_wanted_are_not_made(finished):
+    config = load_config(
+        "smoke", ["mesh.normal_map=false", "mesh.ambient_occlusion=false", "mesh.threshold=20"]
+    )
+    glb = make(PROMPT, config, out=finished.run.parent, seed=1).glb
+    assert glb is not None
+    mesh, _ = read_glb(glb)
+    assert mesh.texture is not None and mesh.normal_map is None and mesh.orm is None
+
+
+def test_paint_from_views_is_much_the_same_paint(finished):
+    pictures = []
+    for views in (0, 6):
+        make(PROMPT, load_config("smoke", [f"mesh.paint_views={views}"]), out=finished.run.parent, seed=1)
+        pictures.append(np.array(Image.open(finished.run / "40-mesh/texture.png")).astype(int))
+    assert 0 < np.abs(pictures[0] - pictures[1]).mean() < 12

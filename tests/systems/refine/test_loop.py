@@ -1,0 +1,268 @@
+"""Refinement with denoisers whose answer is known: direction, determinism, resuming, refusal of nonsense."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.schema import RefineConfig
+from slipcast.guidance.noise import named_generator
+from slipcast.guidance.schedules import NoiseSchedule
+from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
+from slipcast.systems.field.volume_rendering import render_image
+from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
+from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
+from slipcast.systems.refine.loop import NoiseFor, refine_field
+from slipcast.systems.refine.surface_colour import SurfacePainted
+from slipcast.systems.refine.views import GROUNDS, draw_views
+from slipcast.systems.refine.warm_start import warm_start
+from slipcast.systems.types import SubjectImage
+
+SCHEDULE = NoiseSchedule(torch.cos(torch.linspace(0.01, math.pi / 2 - 0.01, 100)).square())
+FRONT = orbit_camera(0.0, FRONT_ELEVATION_RAD)
+QUIET = RefineConfig(
+    steps=6,
+    size=32,
+    resolution=16,
+    samples=16,
+    drift_weight=0.0,
+    tv_weight=0.0,
+    tv_color_weight=0.0,
+    indecision_weight=0.0,
+    anchor_rgb_weight=0.0,
+    anchor_alpha_weight=0.0,
+    distillation_weight=0.0,
+)
+BUSY = dataclasses.replace(RefineConfig(), steps=6, size=32, resolution=16, samples=16, checkpoint_every=2)
+
+
+class PaintedOneColour:
+    """The exact denoiser of pictures that are one colour all over, spread 0.3 about it (a Gaussian)."""
+
+    schedule = SCHEDULE
+
+    def __init__(self, words, grounds, colour=(0.1, 0.2, 0.8)):
+        self.mean = to_latents(torch.tensor(colour).view(1, 3, 1, 1))
+
+    def __call__(self, x_t, t):
+        a, s = SCHEDULE.signal_and_noise(t, x_t)
+        clean = (0.3**2 * a * x_t + s**2 * self.mean) / (a**2 * 0.3**2 + s**2)
+        return SCHEDULE.eps_from_x0(x_t, clean, t)
+
+    def delta(self, x_t, t):
+        raise AssertionError("plain score distillation never asks for the guidance alone")
+
+
+def to_latents(pictures):
+    return (pictures - 0.5) * 3
+
+
+def encode(pictures):
+    return to_latents(torch.nn.functional.avg_pool2d(pictures, 4))
+
+
+def grey_ball(resolution=16, radius=0.6):
+    away = cell_centres(resolution).norm(dim=-1).view((resolution,) * 3)
+    return FrozenGrid(torch.sigmoid((radius - away) * 30), torch.full((resolution,) * 3 + (3,), 0.5))
+
+
+def picture_of(field, size=32):
+    rgb, opacity, _ = render_image(field, FRONT, size)
+    return SubjectImage((rgb / opacity.clamp_min(1e-3)[..., None]).clamp(0, 1).numpy(), opacity.numpy())
+
+
+def refine(
+    config, *, init=None, reference=None, seed=0, noise_fn_for: NoiseFor = PaintedOneColour, **options
+):
+    init = init or grey_ball()
+    reference = reference or picture_of(init)
+    return refine_field(
+        init,
+        noise_fn_for=noise_fn_for,
+        encode=encode,
+        reference=reference,
+        reference_camera=FRONT,
+        config=config,
+        seed=seed,
+        **options,
+    )
+
+
+def same(one, two):
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def mean_colour(field, azimuth):
+    rgb, opacity, _ = render_image(field, orbit_camera(azimuth, 0.3), 32)
+    return rgb.sum((0, 1)) / opacity.sum()
+
+
+def test_no_steps_return_the_field_as_it_is():
+    assert same(refine(dataclasses.replace(QUIET, steps=0)), VoxelField.from_field(grey_ball(), 16))
+
+
+def test_weights_of_zero_keep_the_field():
+    warm = warm_start(grey_ball(), 16)
+    warm.sharpness = QUIET.sharpness
+    warm.prune()
+    assert same(refine(QUIET), warm)
+
+
+def test_distillation_pulls_the_paint_to_what_the_denoiser_expects():
+    config = dataclasses.replace(
+        QUIET, steps=20, distillation_weight=1.0, lr_density=0.0, t_min=0.1, t_max=0.6
+    )
+    refined = refine(config)
+    for azimuth in (0.0, 2.0, 4.0):
+        before, after = mean_colour(grey_ball(), azimuth), mean_colour(refined, azimuth)
+        assert after[0] < before[0] - 0.05 and after[1] < before[1] - 0.05 and after[2] > before[2] + 0.05
+
+
+def test_distillation_weighs_the_same_at_any_size_of_latents():
+    """It is a mean over latent entries: four times as many of the same leave it alike."""
+    seen = []
+    config = dataclasses.replace(QUIET, steps=1, distillation_weight=1.0)
+    for repeats in (1, 2):
+        refine_field(
+            grey_ball(),
+            noise_fn_for=PaintedOneColour,
+            encode=lambda pictures, n=repeats: encode(pictures).repeat(1, 1, n, n),
+            reference=picture_of(grey_ball()),
+            reference_camera=FRONT,
+            config=config,
+            seed=0,
+            progress=lambda done, total, losses: seen.append(losses["distillation"]),
+        )
+    assert seen[1] == pytest.approx(seen[0], rel=0.25)
+
+
+def test_the_anchor_paints_the_front_as_in_the_picture():
+    grid = grey_ball()
+    red = FrozenGrid(grid.occupancy, torch.tensor([0.9, 0.1, 0.1]).expand(16, 16, 16, 3))
+    config = dataclasses.replace(QUIET, steps=20, anchor_rgb_weight=30.0, anchor_every=1, lr_color=0.2)
+    refined = refine(config, reference=picture_of(red))
+    front, back = mean_colour(refined, 0.0), mean_colour(refined, math.pi)
+    assert front[0] > 0.6 and front[1] < 0.4
+    assert (back - 0.5).abs().max() < 0.15, "only the rim, seen from the front too, may change"
+
+
+def test_the_anchor_shapes_the_outline_as_in_the_picture():
+    smaller = picture_of(grey_ball(radius=0.45))
+    config = dataclasses.replace(QUIET, steps=40, anchor_alpha_weight=30.0, anchor_every=1, lr_density=0.5)
+    refined = picture_of(refine(config, reference=smaller))
+    before = np.abs(picture_of(grey_ball()).alpha - smaller.alpha).mean()
+    assert np.abs(refined.alpha - smaller.alpha).mean() < 0.4 * before
+
+
+def test_drift_holds_the_shape_against_a_denoiser_that_wants_nothing_there():
+    class OnlyGround(PaintedOneColour):
+        def __init__(self, words, grounds):
+            self.mean = to_latents(torch.tensor(grounds))[:, :, None, None]
+
+    base = dataclasses.replace(QUIET, steps=25, distillation_weight=1.0, lr_density=0.3, lr_color=0.0)
+    base = dataclasses.replace(base, t_min=0.3, t_max=0.6, t_max_end=0.6)
+    left = [
+        refine(dataclasses.replace(base, drift_weight=weight), noise_fn_for=OnlyGround)
+        .occupancy()
+        .sum()
+        .item()
+        for weight in (0.0, 0.1)
+    ]
+    start = warm_start(grey_ball(), 16).occupancy().sum().item()
+    assert left[0] < 0.9 * start, "without drift the ball melts into the ground"
+    assert left[1] > left[0] + 0.3 * (start - left[0])
+
+
+def test_refinement_ends_hard_and_with_paint_from_the_surface():
+    refined = refine(dataclasses.replace(BUSY, sharpness=9.0))
+    assert refined.sharpness == 9.0
+    again = SurfacePainted(refined).raw_colour
+    assert (torch.sigmoid(again) - torch.sigmoid(refined.raw_colour)).abs().mean() < 0.01
+
+
+def test_a_step_asks_for_opposite_views_with_their_words_and_grounds():
+    asked = []
+
+    def noise_fn_for(words, grounds):
+        asked.append((list(words), list(grounds)))
+        return PaintedOneColour(words, grounds)
+
+    refine(dataclasses.replace(QUIET, distillation_weight=1.0), noise_fn_for=noise_fn_for)
+    assert len(asked) == QUIET.steps
+    for words, grounds in asked:
+        assert len(words) == len(grounds) == 2
+        assert all(ground in GROUNDS for ground in grounds)
+    assert len({ground for _, grounds in asked for ground in grounds}) > 2
+    views = draw_views(2, 0.1, 0.9, named_generator(0, "refine", 0))
+    one, two = (camera.position[:2] / camera.position[:2].norm() for camera in views.cameras)
+    assert torch.allclose(one, -two, atol=1e-5)
+    heights = [math.asin(camera.position[2] / camera.position.norm()) for camera in views.cameras]
+    assert all(0.1 - 1e-5 <= height <= 0.9 + 1e-5 for height in heights)
+    assert max(min(ground) for ground in GROUNDS) < 0.6, "no ground is near white"
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
+    assert same(refine(BUSY, seed=3), refine(BUSY, seed=3))
+    assert not same(refine(BUSY, seed=3), refine(BUSY, seed=4))
+
+
+@pytest.mark.parametrize("stop_after", [2, 3, 5])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, stop_after):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, losses):
+        if done == stop_after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        refine(BUSY, checkpoint_folder=tmp_path, progress=stop)
+    steps = []
+    resumed = refine(BUSY, checkpoint_folder=tmp_path, progress=lambda done, *_: steps.append(done))
+    assert steps[0] == stop_after // 2 * 2 + 1, "it goes on after the last checkpoint"
+    assert same(resumed, refine(BUSY))
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
+    refine(BUSY, checkpoint_folder=tmp_path)
+    with pytest.raises(SlipcastError, match="belongs to seed 0, not 1"):
+        refine(BUSY, checkpoint_folder=tmp_path, seed=1)
+    with pytest.raises(SlipcastError, match="should have the shape"):
+        refine(dataclasses.replace(BUSY, resolution=20), checkpoint_folder=tmp_path)
+    path = tmp_path / CHECKPOINT_FILE
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(SlipcastError, match="cannot read"):
+        refine(BUSY, checkpoint_folder=tmp_path)
+
+
+def test_a_denoiser_that_returns_nan_is_named_with_the_step():
+    class Broken(PaintedOneColour):
+        calls = 0
+
+        def __call__(self, x_t, t):
+            Broken.calls += 1
+            return super().__call__(x_t, t) * (math.nan if Broken.calls == 3 else 1.0)
+
+    with pytest.raises(SlipcastError, match="refinement step 2: the loss 'distillation' is not finite"):
+        refine(dataclasses.replace(QUIET, distillation_weight=1.0), noise_fn_for=Broken)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"t_min": 0.3, "t_max_end": 0.2}, "t_min"),
+        ({"elevation_min_deg": 60.0}, "elevation_min_deg"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_bad_input(changes, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        refine(dataclasses.replace(QUIET, **changes))
+
+
+def test_a_picture_that_is_not_square_is_refused():
+    wide = SubjectImage(np.zeros((8, 16, 3), np.float32), np.zeros((8, 16), np.float32))
+    with pytest.raises(ValueError, match="square"):
+        refine(QUIET, reference=wide)

@@ -1,0 +1,114 @@
+"""Paint drawn from the surface: laws of the extension, and of fields that get harder."""
+
+import pytest
+import torch
+
+from slipcast.systems.field.cameras import orbit_camera
+from slipcast.systems.field.volume_rendering import render_image
+from slipcast.systems.field.voxels import SURFACE_DENSITY, VoxelField, cell_centres
+from slipcast.systems.refine.surface_colour import SurfacePainted, extend_from_surface, surface_points
+
+RADIUS, RESOLUTION = 0.6, 32
+CUBE = (RESOLUTION,) * 3
+
+
+def ball(sharpness=1.0):
+    """A ball of random colours, a different one in every cell."""
+    raw = (RADIUS - cell_centres(RESOLUTION).norm(dim=1)).view(CUBE) * 15
+    colours = torch.rand(*CUBE, 3, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    return VoxelField(raw, colours, sharpness)
+
+
+def test_feet_lie_on_the_surface_straight_below_their_cells():
+    cells, feet = surface_points(ball().raw_density)
+    centres = cell_centres(RESOLUTION)[cells]
+    assert len(cells) > 5000
+    assert (feet.norm(dim=1) - RADIUS).abs().max() < 0.02
+    agreement = torch.nn.functional.cosine_similarity(feet, centres)
+    assert agreement.min() > 0.99
+    depth = (centres.norm(dim=1) - RADIUS).abs()
+    assert depth.max() > 3 * 2 / RESOLUTION, "cells well above and below the surface are reached"
+
+
+def test_paint_does_not_change_across_the_skin():
+    field = ball()
+    with torch.no_grad():
+        field.raw_colour.copy_(extend_from_surface(field.raw_density, field.raw_colour))
+    directions = torch.nn.functional.normalize(
+        torch.randn(500, 3, generator=torch.Generator().manual_seed(1)), dim=1
+    )
+    shells = [field((RADIUS + offset) * directions)[1] for offset in (-0.05, 0.0, 0.05)]
+    before = [ball()((RADIUS + offset) * directions)[1] for offset in (-0.05, 0.0, 0.05)]
+    for one, two, old in ((0, 1, 0), (2, 1, 2)):
+        assert (shells[one] - shells[two]).abs().mean() < 0.3 * (before[old] - before[1]).abs().mean()
+
+
+def test_paint_that_does_not_change_along_the_normal_stays_as_it_is():
+    centres = cell_centres(RESOLUTION)
+    colours = torch.nn.functional.normalize(centres, dim=1).view(*CUBE, 3)
+    painted = extend_from_surface(ball().raw_density, colours)
+    cells, _ = surface_points(ball().raw_density)
+    assert (painted.view(-1, 3)[cells] - colours.view(-1, 3)[cells]).abs().max() < 0.02
+
+
+def test_cells_far_from_the_surface_keep_their_paint():
+    field = ball()
+    away = (cell_centres(RESOLUTION).norm(dim=1) - RADIUS).abs().view(CUBE)
+    painted = extend_from_surface(field.raw_density, field.raw_colour)
+    far = away > 5 * 2 / RESOLUTION
+    assert torch.equal(painted[far], field.raw_colour[far])
+
+
+def test_the_extension_is_differentiable_with_respect_to_paint_alone():
+    field = ball()
+    shown = SurfacePainted(field)
+    _, colours = shown(torch.tensor([[RADIUS + 2.5 * 2 / RESOLUTION, 0.0, 0.0]]))
+    colours.sum().backward()
+    assert field.raw_colour.grad is not None and field.raw_density.grad is not None
+    assert not field.raw_density.grad.any()
+    touched = cell_centres(RESOLUTION)[field.raw_colour.grad.abs().sum(-1).reshape(-1) > 0]
+    assert (touched.norm(dim=1) - RADIUS).abs().max() < 2 * 2 / RESOLUTION, (
+        "the surface is painted, not the air"
+    )
+
+
+def test_light_that_goes_deeper_sees_the_same_paint():
+    """Layers of other colours would show as the field gets softer; away from the rim nothing else changes."""
+
+    def shown(field):
+        return render_image(field, orbit_camera(0.0, 0.0), 64, samples=256)[0][24:40, 24:40]
+
+    field = ball(16.0)
+    with torch.no_grad():
+        field.raw_colour.copy_(SurfacePainted(field).raw_colour)
+    softer = VoxelField(field.raw_density, field.raw_colour, 4.0)
+    apart = (shown(field) - shown(softer)).abs().mean()
+    layered = (shown(ball(16.0)) - shown(ball(4.0))).abs().mean()
+    assert apart < 0.4 * layered
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 4.0, 16.0])
+def test_sharpness_leaves_the_surface_where_it_is(sharpness):
+    field = ball(sharpness)
+    direction = torch.tensor([[0.0, 0.6, 0.8]])
+    inside, outside = (field((RADIUS + offset) * direction)[0].item() for offset in (-0.02, 0.02))
+    assert outside < sharpness * SURFACE_DENSITY < inside
+    assert field.density_at_centres().max() <= 2 * sharpness * SURFACE_DENSITY
+
+
+def test_sharpness_travels_with_the_field(tmp_path):
+    field = ball(5.5)
+    field.save(tmp_path / "field.safetensors")
+    loaded = VoxelField.load(tmp_path / "field.safetensors")
+    points = torch.rand(50, 3) * 2 - 1
+    assert loaded.sharpness == 5.5 and torch.equal(loaded(points)[0], field(points)[0])
+    assert field.upsample(40).sharpness == 5.5
+
+
+def test_looking_only_where_a_hard_field_is_shows_the_same_picture():
+    field = ball(16.0)
+    camera = orbit_camera(0.3, 0.4)
+    rgb, opacity, _ = render_image(field, camera, 48, samples=256)
+    everywhere = lambda points: field(points)  # noqa: E731 - hides what the field knows of its empty space
+    plain_rgb, plain_opacity, _ = render_image(everywhere, camera, 48, samples=2048)
+    assert (opacity - plain_opacity).abs().mean() < 0.01 and (rgb - plain_rgb).abs().mean() < 0.01
