@@ -56,7 +56,7 @@ def place(mesh: Mesh, height_m: float | None = None) -> Mesh:
 
 
 def into_view(mesh: Mesh) -> Mesh:
-    """The mesh centred at the origin, in the size that the cameras of ``systems.field.cameras`` just see from all sides."""
+    """The mesh centred at the origin, as large as the cameras of ``systems.field.cameras`` just see from all sides."""
     return view_placement(mesh).of(mesh)
 
 

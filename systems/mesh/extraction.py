@@ -1,7 +1,7 @@
 """The surface of a radiance field as a closed triangle mesh.
 
-Marching cubes on blocks near the level set (``density_sampling``, ``marching_cubes``), pieces that nobody can see removed,
-voxel steps smoothed off, every vertex pulled back onto the level set (``level_set``), decimated, normals.
+Marching cubes on blocks near the level set (``density_sampling``, ``marching_cubes``), pieces that nobody can see
+removed, voxel steps smoothed off, every vertex pulled back onto the level set (``level_set``), decimated, normals.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def extract_surface(
     """The iso-surface of a field's density in [-1, 1]^3: closed, outward, decimated, with smooth normals, without uv.
 
     Args:
-        resolution: grid nodes along each axis of the box. Only blocks near the surface are asked (``density_sampling``).
+        resolution: grid nodes along each axis of the box. Only blocks near the surface are asked.
         threshold: the density of the surface, or "auto": the level whose outlines agree best with the field's own
             opacity (see ``surface_level``).
         target_faces: wanted face count; a mesh that cannot be reduced so far without breaking keeps more.

@@ -1,8 +1,8 @@
 """Base colour from views all round: each texel shows what those cameras see of it that nothing hides it from.
 
-Paint that lies in a field's skin looks a little different from every side. Along the normal (``colour_baking.bake``) a texel
-gets one of these looks, here the mean of all, weighted as a picture's pixels are: with the cosine between the normal
-and the way to the camera. What is hidden, Embree says (``mesh_rays``).
+Paint that lies in a field's skin looks a little different from every side. Along the normal (``colour_baking.bake``) a
+texel gets one of these looks, here the mean of all, weighted as a picture's pixels are: with the cosine between the
+normal and the way to the camera. What is hidden, Embree says (``raycasting``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,61 @@
+"""slipcast: a visual domain from pictures alone, and textured 3D assets of it.
+
+This file is the package ``slipcast`` itself; its rooms (``slipcast.guidance``, ``slipcast.systems`` ...) are the
+top-level folders of the repository. The names below are imported when they are first asked for, so that ``import
+slipcast`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .configs.errors import BadInput, SlipcastError
+    from .configs.loading import load_config
+    from .guidance.algebra import Guidance
+    from .guidance.evaluation import GuidedNoise
+    from .guidance.sampling import sample
+    from .pipeline.make import MakeResult, make
+    from .systems.domain.model import load_domain
+    from .systems.models.base import load_base
+
+__all__ = [
+    "BadInput",
+    "Guidance",
+    "GuidedNoise",
+    "MakeResult",
+    "SlipcastError",
+    "__version__",
+    "load_base",
+    "load_config",
+    "load_domain",
+    "make",
+    "sample",
+]
+
+_HOMES = {
+    "BadInput": "configs.errors",
+    "Guidance": "guidance.algebra",
+    "GuidedNoise": "guidance.evaluation",
+    "MakeResult": "pipeline.make",
+    "SlipcastError": "configs.errors",
+    "load_base": "systems.models.base",
+    "load_config": "configs.loading",
+    "load_domain": "systems.domain.model",
+    "make": "pipeline.make",
+    "sample": "guidance.sampling",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("slipcast")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

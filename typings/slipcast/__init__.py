@@ -1,0 +1,1 @@
+../../pipeline/public/__init__.py
