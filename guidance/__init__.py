@@ -1,6 +1,6 @@
 """What the denoisers say, and how it is combined: pure tensors, no 3D, no prompts, no command line."""
 
-from .algebra import Branch, Guidance, PerpendicularTo, Term, Weight
+from .algebra import Branch, Guidance, Term, Weight
 from .balance import balance, balanced_weights
 from .conditioning import Condition, Conditioning, Control
 from .distillation import annealed_range, draw_timesteps, sds_gradient, sds_loss
@@ -12,6 +12,7 @@ from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor
 from .recipes import RECIPES, around, interval
 from .sampling import SCHEDULERS, sample, scheduler_named, seeded_noise
 from .schedules import NoiseSchedule, from_diffusers
+from .transforms import PerpendicularTo
 
 __all__ = [
     "RECIPES",

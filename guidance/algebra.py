@@ -3,7 +3,8 @@
     eps_hat(x_t, t) = eps_base + sum_i w_i(t) * T_i(eps_pos_i - eps_neg_i)
 
 A *branch* is a noise predictor under a condition. A *term* is (positive branch, negative branch, weight).
-T_i is the identity unless a term names a transform (Perp-Neg).
+T_i is the identity unless a term names a transform (Perp-Neg). Methods that go beyond the formula hang into it at four
+places, ``guidance.transforms``: T_i, weights computed from the data, branches adjusted first, the sum changed last.
 
 Convention, stated once and used everywhere: w = 1 with one term around the base returns the positive branch,
 w = 0 returns the base, so w is diffusers' ``guidance_scale``. Papers that start from the text branch use
@@ -21,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from .conditioning import Condition
     from .predictors import NoisePredictor
+    from .transforms import Adaptive, Adjustment, Final, Transform
 
 Weight = float | Callable[[float], float]
 """A constant, or a function of t / T."""
@@ -57,41 +59,6 @@ class Branch:
         return hash((id(self.predictor), id(self.condition)))
 
 
-class Transform(Protocol):
-    """What a term may do to its difference before it is weighted; it may look at other branches."""
-
-    @property
-    def branches(self) -> tuple[Branch, ...]:
-        """The branches whose eps the transform reads."""
-        ...
-
-    def __call__(self, delta: Tensor, eps: Mapping[Branch, Tensor]) -> Tensor:
-        """delta [B, C, h, w] and the eps of the branches asked for -> transformed delta [B, C, h, w]."""
-        ...
-
-
-@dataclass(frozen=True)
-class PerpendicularTo:
-    """Keep only the part of a difference that is orthogonal to another one, sample by sample.
-
-    Perp-Neg (arxiv.org/abs/2304.04968): a negative prompt must not undo what the positive prompt asks for.
-    """
-
-    positive: Branch
-    negative: Branch
-
-    @property
-    def branches(self) -> tuple[Branch, ...]:
-        return (self.positive, self.negative)
-
-    def __call__(self, delta: Tensor, eps: Mapping[Branch, Tensor]) -> Tensor:
-        direction = (eps[self.positive] - eps[self.negative]).flatten(1)
-        # Clamped: where the two branches agree there is no direction, and nothing is to be removed.
-        length2 = direction.square().sum(1).clamp_min(torch.finfo(delta.dtype).tiny)
-        along = (delta.flatten(1) * direction).sum(1) / length2
-        return delta - (along[:, None] * direction).view_as(delta)
-
-
 @dataclass(frozen=True)
 class Term:
     """weight(t) * transform(eps_positive - eps_negative)."""
@@ -100,11 +67,17 @@ class Term:
     negative: Branch
     weight: Weight
     transform: Transform | None = None
+    adaptive: Adaptive | None = None
 
     @property
     def branches(self) -> tuple[Branch, ...]:
         """Every branch the term reads."""
-        return (self.positive, self.negative, *(self.transform.branches if self.transform else ()))
+        return (self.positive, self.negative, *_read_by(self.transform, self.adaptive))
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether the term is a plain weighted difference."""
+        return self.transform is None and self.adaptive is None
 
     def weight_at(self, t: float) -> float:
         """The weight at t / T = ``t``.
@@ -127,12 +100,16 @@ class Guidance:
     Attributes:
         channels: guide the first so many channels only; None guides all. DiT's released sampler guides 3 of 4.
         rest: the branch that gives the other channels (a learned variance among them); the base if None.
+        adjustment: changes what single branches say before anything is added up.
+        final: changes the finished prediction.
     """
 
     base: Branch
     terms: Sequence[Term] = ()
     channels: int | None = None
     rest: Branch | None = None
+    adjustment: Adjustment | None = None
+    final: Final | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", tuple(self.terms))
@@ -149,12 +126,18 @@ class Guidance:
     def branches(self) -> tuple[Branch, ...]:
         """Every unique branch, the base first."""
         rest = [self.rest] if self.rest else []
-        return tuple(dict.fromkeys([self.base, *(b for term in self.terms for b in term.branches), *rest]))
+        of_terms = (branch for term in self.terms for branch in term.branches)
+        return tuple(dict.fromkeys([self.base, *of_terms, *rest, *self._always]))
+
+    @property
+    def _always(self) -> tuple[Branch, ...]:
+        """Branches that are read whatever the weights are."""
+        return _read_by(self.adjustment, self.final)
 
     def coefficients(self, t: float, *, drop_base: bool = False) -> dict[Branch, float]:
         """The number in front of each unique branch at t / T = ``t``; they sum to 1.
 
-        Terms with a transform are not part of an affine sum; they are left out here and added by ``combine``.
+        Terms that are not affine have no such numbers; they are left out here and added by ``combine``.
 
         Args:
             t: t / T in [0, 1].
@@ -162,7 +145,7 @@ class Guidance:
         """
         parts: dict[Branch, list[float]] = {self.base: [] if drop_base else [1.0]}
         for term in self.terms:
-            if term.transform is None:
+            if term.is_affine:
                 w = term.weight_at(t)
                 parts.setdefault(term.positive, []).append(w)
                 parts.setdefault(term.negative, []).append(-w)
@@ -171,11 +154,14 @@ class Guidance:
 
     def needed(self, times: Iterable[float], *, drop_base: bool = False) -> tuple[Branch, ...]:
         """The branches that take part at one of these t / T: the others need not be evaluated."""
-        found: set[Branch] = set() if self.channels is None else {self.rest or self.base}
+        found = set(self._always) | ({self.rest or self.base} if self.channels is not None else set())
+        if drop_base and self.final is not None:  # what changes the whole needs the whole
+            found.add(self.base)
+            drop_base = False
         for t in set(times):
             found.update(branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0)
-            transformed = [term for term in self.terms if term.transform and term.weight_at(t) != 0]
-            found.update(branch for term in transformed for branch in term.branches)
+            others = [term for term in self.terms if not term.is_affine and term.weight_at(t) != 0]
+            found.update(branch for term in others for branch in term.branches)
         return tuple(branch for branch in self.branches if branch in found)
 
     def combine(
@@ -194,6 +180,18 @@ class Guidance:
         """
         if drop_base and self.channels is not None:
             raise ValueError("Guidance of some channels only cannot drop its base; leave channels at None.")
+        if self.adjustment is not None:
+            eps = self.adjustment(eps)
+        total = self._sum(eps, times, drop_base=drop_base and self.final is None)
+        if self.final is not None:
+            total = self.final(total, eps)
+            total = total - eps[self.base] if drop_base else total
+        if self.channels is None:
+            return total
+        return torch.cat([total[:, : self.channels], eps[self.rest or self.base][:, self.channels :]], 1)
+
+    def _sum(self, eps: Mapping[Branch, Tensor], times: Sequence[float], *, drop_base: bool) -> Tensor:
+        """Base and terms added up."""
         rows = {t: self.coefficients(t, drop_base=drop_base) for t in set(times)}
         total = torch.zeros_like(next(iter(eps.values())))
         for branch in rows[times[0]]:
@@ -202,12 +200,18 @@ class Guidance:
                 total = total + _per_sample(scales, total) * eps[branch]
         for term in self.terms:
             scales = [term.weight_at(t) for t in times]
-            if term.transform is not None and any(scales):
-                delta = term.transform(eps[term.positive] - eps[term.negative], eps)
-                total = total + _per_sample(scales, total) * delta
-        if self.channels is None:
-            return total
-        return torch.cat([total[:, : self.channels], eps[self.rest or self.base][:, self.channels :]], 1)
+            if not term.is_affine and any(scales):
+                delta, weight = eps[term.positive] - eps[term.negative], _per_sample(scales, total)
+                if term.adaptive is not None:
+                    weight = term.adaptive(weight, delta, eps)
+                if term.transform is not None:
+                    delta = term.transform(delta, eps)
+                total = total + weight * delta
+        return total
+
+
+def _read_by(*parts: Transform | Adaptive | Adjustment | Final | None) -> tuple[Branch, ...]:
+    return tuple(branch for part in parts if part is not None for branch in part.branches)
 
 
 def _per_sample(scales: list[float], like: Tensor) -> Tensor:

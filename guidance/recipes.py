@@ -1,14 +1,16 @@
 """The guidance methods of the literature, each a base and a list of terms.
 
-Weights follow ``algebra``: w = 1 returns the positive branch, w = 0 the base. Seven of the nine recipes are
+Weights follow ``algebra``: w = 1 returns the positive branch, w = 0 the base. Seven of the first nine are
 one picture, arrows from one base to several targets: ``around``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from .algebra import Branch, Guidance, PerpendicularTo, Term, Weight
+from .algebra import Branch, Guidance, Term, Weight
+from .transforms import Band, MagnitudeAware, NormCapped, PerpendicularTo, Projected, Rescaled, ZeroStar
 
 Weighted = tuple[Branch, Weight]
 
@@ -105,6 +107,54 @@ def perp_neg(
     return Guidance(unconditional, [Term(positive, unconditional, weight), *pushes])
 
 
+def apg(
+    unconditional: Branch, conditional: Branch, weight: Weight, *, eta: float = 0.0, norm_cap: float = 0.0
+) -> Guidance:
+    """Adaptive projected guidance (arxiv.org/abs/2410.02416): large weights without burnt colours.
+
+    eps(0) + w (perp + eta par), perp and par of eps(c) - eps(0), at most ``norm_cap`` long, relative to eps(c).
+    """
+    projected = Projected(conditional, eta, norm_cap)
+    return Guidance(unconditional, [Term(conditional, unconditional, weight, transform=projected)])
+
+
+def rescale(unconditional: Branch, conditional: Branch, weight: Weight, *, phi: float = 0.7) -> Guidance:
+    """CFG with the contrast of the conditional branch (arxiv.org/abs/2305.08891, section 3.4)."""
+    return replace(cfg(unconditional, conditional, weight), final=Rescaled(conditional, phi))
+
+
+def norm_cap(unconditional: Branch, conditional: Branch, weight: Weight, *, ratio: float = 1.0) -> Guidance:
+    """CFG, never longer than ``ratio`` times the conditional branch."""
+    return replace(cfg(unconditional, conditional, weight), final=NormCapped(conditional, ratio))
+
+
+def cfg_zero_star(unconditional: Branch, conditional: Branch, weight: Weight) -> Guidance:
+    """CFG-Zero* (arxiv.org/abs/2503.18886): CFG from an unconditional branch that is scaled to fit."""
+    adjustment = ZeroStar(unconditional, conditional)
+    return replace(cfg(unconditional, conditional, weight), adjustment=adjustment)
+
+
+def magnitude_aware(
+    unconditional: Branch, conditional: Branch, weight: Weight, *, alpha: float = 8.0
+) -> Guidance:
+    """CFG whose weight falls towards 1 where the difference is long, as it is near pure noise."""
+    careful = MagnitudeAware(unconditional, alpha)
+    return Guidance(unconditional, [Term(conditional, unconditional, weight, adaptive=careful)])
+
+
+def frequency_decoupled(
+    unconditional: Branch, conditional: Branch, low_weight: Weight, high_weight: Weight
+) -> Guidance:
+    """Frequency-decoupled guidance (arxiv.org/abs/2506.19713): weights of their own for shape and detail.
+
+    eps(0) + w_low low(d) + w_high high(d), d = eps(c) - eps(0); equal weights are CFG.
+    """
+    bands = ((Band(low=True), low_weight), (Band(low=False), high_weight))
+    return Guidance(
+        unconditional, [Term(conditional, unconditional, weight, transform=band) for band, weight in bands]
+    )
+
+
 RECIPES: dict[str, Callable[..., Guidance]] = {
     "cfg": cfg,
     "negative_prompt": negative_prompt,
@@ -115,6 +165,12 @@ RECIPES: dict[str, Callable[..., Guidance]] = {
     "class_and_domain": class_and_domain,
     "autoguidance": autoguidance,
     "perp_neg": perp_neg,
+    "apg": apg,
+    "rescale": rescale,
+    "norm_cap": norm_cap,
+    "cfg_zero_star": cfg_zero_star,
+    "magnitude_aware": magnitude_aware,
+    "frequency_decoupled": frequency_decoupled,
 }
 
 

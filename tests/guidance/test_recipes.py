@@ -108,3 +108,64 @@ def test_recipe_perp_neg(branches) -> None:
 
     expected = said(null) + 7 * (said(positive) - said(null) - 0.5 * across(no_1) - 1.0 * across(no_2))
     torch.testing.assert_close(evaluate(guidance), expected)
+
+
+def length(eps: torch.Tensor) -> torch.Tensor:
+    return eps.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a * b).sum((1, 2, 3), keepdim=True)
+
+
+def test_recipe_apg(branches) -> None:
+    null, text = branches(2)
+    delta = said(text) - said(null)
+    short = delta * (0.5 / length(delta)).clamp_max(1)
+    parallel = dot(short, said(text)) / dot(said(text), said(text)) * said(text)
+    expected = said(null) + 4 * (short - parallel + 0.25 * parallel)
+    torch.testing.assert_close(evaluate(RECIPES["apg"](null, text, 4.0, eta=0.25, norm_cap=0.5)), expected)
+
+
+def test_recipe_rescale(branches) -> None:
+    null, text = branches(2)
+    plain = said(null) + 4 * (said(text) - said(null))
+    ratio = said(text).std((1, 2, 3), keepdim=True) / plain.std((1, 2, 3), keepdim=True)
+    expected = 0.7 * ratio * plain + 0.3 * plain
+    torch.testing.assert_close(evaluate(RECIPES["rescale"](null, text, 4.0)), expected)
+
+
+def test_recipe_norm_cap(branches) -> None:
+    null, text = branches(2)
+    plain = said(null) + 4 * (said(text) - said(null))
+    assert bool((length(plain) > length(said(text))).all())
+    expected = plain / length(plain) * length(said(text))
+    torch.testing.assert_close(evaluate(RECIPES["norm_cap"](null, text, 4.0)), expected)
+
+
+def test_recipe_cfg_zero_star(branches) -> None:
+    null, text = branches(2)
+    fitted = dot(said(text), said(null)) / dot(said(null), said(null)) * said(null)
+    expected = fitted + 4 * (said(text) - fitted)
+    torch.testing.assert_close(evaluate(RECIPES["cfg_zero_star"](null, text, 4.0)), expected)
+
+
+def test_recipe_magnitude_aware(branches) -> None:
+    null, text = branches(2)
+    delta = said(text) - said(null)
+    weight = 1 + 3 * torch.exp(-8 * length(delta) / length(said(null)))
+    expected = said(null) + weight * delta
+    torch.testing.assert_close(evaluate(RECIPES["magnitude_aware"](null, text, 4.0)), expected)
+
+
+def test_recipe_frequency_decoupled(branches) -> None:
+    null, text = branches(2)
+    low = RECIPES["frequency_decoupled"](null, text, 1.0, 0.0)
+    high = RECIPES["frequency_decoupled"](null, text, 0.0, 1.0)
+    delta = said(text) - said(null)
+    both = (evaluate(low) - said(null)) + (evaluate(high) - said(null))
+    torch.testing.assert_close(both, delta)
+    smooth = evaluate(low) - said(null)
+    assert bool(smooth.diff(dim=-1).abs().mean() < delta.diff(dim=-1).abs().mean())
+    expected = said(null) + 2 * smooth + 5 * (delta - smooth)
+    torch.testing.assert_close(evaluate(RECIPES["frequency_decoupled"](null, text, 2.0, 5.0)), expected)
