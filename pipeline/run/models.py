@@ -41,7 +41,7 @@ class ModelStore:
             return resolve(wanted, allow_pickle=self.allow_pickle)
         else:
             path = given_path(wanted, role)
-        if not (path / _MARKERS[role]).is_file():
+        if not given_path(path / _MARKERS[role], role).is_file():
             where = (
                 "the starter models are not installed"
                 if wanted == "starter"

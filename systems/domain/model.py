@@ -15,6 +15,7 @@ from ...guidance.offloading import seated
 from ..models.base import Base
 from ..models.identity import is_network, model_identity
 from ..models.precision import ready
+from ..models.reading import explained
 from ..models.shipped import check_hashes
 
 CARD = "domain.json"
@@ -46,7 +47,9 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
             f"choose its base {card.get('base', '(which its card does not name)')!r} or train the domain anew"
         )
     rest = None if base.seat is None else base.seat.rest
-    unet = load_null_text(folder, dtype=base.dtype).requires_grad_(False)
+    read_json_object(folder / "config.json", "the domain's config", allow_nan=True)
+    with explained(folder, "the domain"):
+        unet = load_null_text(folder, dtype=base.dtype).requires_grad_(False)
     unet = ready(unet, device, base.dtype, rest=rest)
     predictor = seated(beside(unet, base.predictor, name=card["name"]), base.seat)
     return Domain(card["name"], card, unet, predictor, base.unconditional, model_identity(folder))

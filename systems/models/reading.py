@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ...configs.atomic import read_json_object
-from ...configs.errors import BadInput
+from ...configs.errors import BadInput, SlipcastError
 from .patch_codec import PatchCodec
 from .precision import quiet_libraries
 from .prompt_encoders import READERS
@@ -93,7 +93,7 @@ def read_pipeline(folder: Path, kind: str, shared: dict[str, Any], *, allow_pick
         read["id2label"] = index.get("id2label")
     if kind == "StableDiffusionXLPipeline":
         read["force_zeros_for_empty_prompt"] = index.get("force_zeros_for_empty_prompt", True)
-    with quiet_libraries(), _explained(folder, "the model"):
+    with quiet_libraries(), explained(folder, "the model"):
         pipeline = pipeline_class(**read)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -108,7 +108,7 @@ def read_network(cls: Any, folder: Path, what: str, *, allow_pickle: bool = Fals
         BadInput: unreadable, or weights are missing or too many.
     """
     _check_configs(folder, what)
-    with quiet_libraries(), _explained(folder, what):
+    with quiet_libraries(), explained(folder, what):
         network, told = cls.from_pretrained(
             str(folder),
             variant=variant_of(folder),
@@ -146,7 +146,7 @@ def _read_part(folder: Path, entry: Any, classes: tuple[str, ...], allow_pickle:
     if isinstance(cls, type) and issubclass(cls, torch.nn.Module):
         return read_network(cls, folder, what, allow_pickle=allow_pickle)
     _check_configs(folder, what)
-    with quiet_libraries(), _explained(folder, what):
+    with quiet_libraries(), explained(folder, what):
         return cls.from_pretrained(str(folder), local_files_only=True)
 
 
@@ -158,14 +158,14 @@ def _check_configs(folder: Path, what: str) -> None:
 
 
 @contextlib.contextmanager
-def _explained(folder: Path, what: str) -> Iterator[None]:
+def explained(folder: Path, what: str) -> Iterator[None]:
     """Turn what a library raises while it reads a folder into one sentence.
 
     Nothing but that reading runs inside, and damaged files raise anything there, down to a bare Exception.
     """
     try:
         yield
-    except MemoryError:
+    except (MemoryError, SlipcastError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__

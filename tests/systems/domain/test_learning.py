@@ -138,6 +138,18 @@ def test_a_damaged_card_is_named(folders, tmp_path, content) -> None:
             read()
 
 
+def test_a_damaged_network_is_named(folders, tmp_path) -> None:
+    base, _ = learned(folders["sd1"], tmp_path)
+    config, out = tmp_path / "out/config.json", tmp_path / "out"
+    whole = config.read_text()
+    for content in ("", whole[:50], "[]", "null", whole.replace("8,", '"8",'), whole.replace("Attn", "attn")):
+        config.write_text(content)
+        with pytest.raises(BadInput, match=str(out)):
+            load_domain(out, base)
+    config.write_text(whole)
+    assert load_domain(out, base).name == "toy"
+
+
 @pytest.mark.parametrize("name", ["~nouser-of-this-machine/x", "n" * 300])
 def test_names_that_are_no_paths(name) -> None:
     from slipcast.configs.schema import MakeConfig
