@@ -27,7 +27,7 @@ from slipcast.configs.loading import load_config
 from slipcast.pipeline.exporters.preview import render_mesh, ring_cameras
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import STARTER, open_models
-from slipcast.starter.judge import Judge
+from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.voxels import FrozenGrid
 from slipcast.systems.mesh.extraction import extract_surface
@@ -95,7 +95,7 @@ class Workshop:
 @lru_cache(maxsize=1)
 def _loaded(overrides: tuple[str, ...]) -> tuple[Any, Any, Judge]:
     config = load_config("starter", list(overrides))
-    return config, open_models(config), Judge.from_pretrained(STARTER / "judge").eval()
+    return config, open_models(config), load_judge(STARTER / "judge")
 
 
 def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, Any], np.ndarray]:

@@ -28,7 +28,7 @@ from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.recipes import cfg
 from slipcast.guidance.sampling import sample
 from slipcast.pipeline.run.models import STARTER, open_models
-from slipcast.starter.judge import Judge
+from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.domain.model import Domain
 from slipcast.systems.guided.in_domain import Weights, in_domain_noise
 from slipcast.systems.models.base import Base
@@ -55,7 +55,7 @@ def main() -> None:
         image.domain_until if given.domain_until is None else given.domain_until,
     )
     base, domain = models.base, models.domain
-    judge = Judge.from_pretrained(STARTER / "judge").eval()
+    judge = load_judge(STARTER / "judge")
     figures: dict[str, Any] = {"weights": vars(weights)}
     given.out.mkdir(parents=True, exist_ok=True)
     for wording, phrase in (("domain named", prompt), ("noun alone", bare_prompt)):

@@ -6,12 +6,13 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import SlipcastError
+from .errors import BadInput, SlipcastError
 
 _ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -60,6 +61,41 @@ def write_bytes(path: Path, *pieces: bytes | memoryview) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that a person can read, atomically. NaN and infinity are refused: they are no JSON."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, what: str, *, allow_nan: bool = False) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        what: names the file in the sentence, such as "the domain's card".
+        allow_nan: take NaN and infinity, which are no JSON, but which other libraries write.
+    Raises:
+        BadInput: missing, unreadable, not UTF-8, no JSON, nested too deep, or with numbers or text that are none.
+    """
+
+    def number(text: str) -> float:
+        if not allow_nan and not math.isfinite(float(text)):
+            raise ValueError(f"{text} is no number")
+        return float(text)
+
+    try:
+        text = path.read_bytes().decode("utf-8")
+        content = json.loads(text, parse_float=number, parse_constant=number)
+        if "\\ud" in text.lower():  # may be half of a character, which no file and no terminal takes
+            json.dumps(content, ensure_ascii=False).encode("utf-8")
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(reason.split())[:160]
+        raise BadInput(f"{what} {path} is unreadable ({reason})") from error
+    return content
+
+
+def read_json_object(path: Path, what: str, *, allow_nan: bool = False) -> dict[str, Any]:
+    """``read_json`` for a file that holds one object, ``{...}``; BadInput for anything else in it."""
+    content = read_json(path, what, allow_nan=allow_nan)
+    if not isinstance(content, dict):
+        raise BadInput(f"{what} {path} is unreadable (it holds no object but a {type(content).__name__})")
+    return content
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> None:

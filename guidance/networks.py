@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from .conditioning import Condition, Conditioning, as_conditioning
+from .control_residuals import home_of, residuals
 from .null_text import is_null_text
 from .predictors import NoisePredictor
-from .schedules import TO_EPS, NoiseSchedule
+from .schedules import NoiseSchedule, parameterisation_named
+from .training import Example
 
 
 class NetworkPredictor(NoisePredictor, Protocol):
@@ -35,8 +37,7 @@ class _Predictor:
     def __init__(
         self, network: Any, *, schedule: NoiseSchedule, prediction_type: str, latent_space: str, name: str
     ) -> None:
-        if prediction_type not in TO_EPS:
-            raise ValueError(f"prediction_type is one of {sorted(TO_EPS)}, not {prediction_type!r}.")
+        self._parameterisation = parameterisation_named(prediction_type)
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
         self.latent_space, self.name = latent_space, name
 
@@ -57,17 +58,27 @@ class _Predictor:
             eps.update(zip(places, self._forward(x_t, t, [told[i] for i in places]), strict=True))
         return [eps[place] for place in range(len(told))]
 
+    def loss(self, example: Example, condition: Condition) -> Tensor:
+        """How far the network's own answer is from what it should be, a scalar; differentiable in both.
+
+        Args:
+            example: drawn for this predictor's schedule and prediction type.
+            condition: as for ``predict``.
+        """
+        told = as_conditioning(condition)
+        self._refuse_wrong_kind(told)
+        x = self._to_network(example.x)
+        return example.loss(self._ask(x, example.t.to(x.device), [told]))
+
     def _forward(self, x_t: Tensor, t: Tensor, told: list[Conditioning]) -> list[Tensor]:
         count, x_t = len(told), x_t.to(torch.promote_types(x_t.dtype, torch.float32))
-        x_in, t_in = x_t, t
-        if self.prediction_type == "flow_prediction":
-            x_in, t_in = self.schedule.flow_coordinates(x_t, t)
+        x_in, t_in = self._parameterisation.shown(self.schedule, x_t, t)
         x_in = self._to_network(x_in).repeat(count, 1, 1, 1)
         output = self._ask(x_in, t_in.repeat(count).to(x_in.device), told).to(x_t)
         return [self._to_eps(x_t, one, t) for one in output.chunk(count)]
 
     def _to_eps(self, x_t: Tensor, output: Tensor, t: Tensor) -> Tensor:
-        return TO_EPS[self.prediction_type](self.schedule, x_t, output, t)
+        return self._parameterisation.to_eps(self.schedule, x_t, output, t)
 
     def _to_network(self, x: Tensor) -> Tensor:
         """x on the network's device, in its dtype and memory layout."""
@@ -75,14 +86,14 @@ class _Predictor:
             self.network.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
         )
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        return x.to(*_home(self.network)).contiguous(memory_format=layout)
+        return x.to(*home_of(self.network)).contiguous(memory_format=layout)
 
     def _stack(self, values: Sequence[Tensor | None], batch: int) -> Tensor | None:
         """One tensor of all rows, [count * batch, ...], or None where no condition has one."""
         rows = [value.expand(batch, *[-1] * (value.ndim - 1)) for value in values if value is not None]
         if not rows:
             return None
-        device, dtype = _home(self.network)
+        device, dtype = home_of(self.network)
         stacked = torch.cat(rows)
         return stacked.to(device, dtype if stacked.is_floating_point() else None)
 
@@ -91,12 +102,6 @@ class _Predictor:
 
     def _ask(self, x: Tensor, t: Tensor, told: list[Conditioning]) -> Tensor:
         raise NotImplementedError
-
-
-def _home(network: Any) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of a network; diffusers' own properties visit every module, a tenth of a small step."""
-    first = next(network.parameters())
-    return first.device, first.dtype
 
 
 class UNetPredictor(_Predictor):
@@ -111,7 +116,7 @@ class UNetPredictor(_Predictor):
         prediction_type: ``epsilon``, ``v_prediction``, ``sample`` or ``flow_prediction``, as in diffusers.
         latent_space: name of the autoencoder whose latents it was trained on.
     Raises:
-        ValueError: prediction_type is none of these.
+        BadInput: prediction_type is none of these.
     """
 
     def __init__(
@@ -153,47 +158,19 @@ class UNetPredictor(_Predictor):
             }
         options: dict[str, Any] = {"added_cond_kwargs": added} if added else {}
         if any(one.controls for one in told):
-            options |= _residuals(x, t, text, told, added)
+            options |= residuals(x, t, text, told, added)
         return self.network(x, t, encoder_hidden_states=text, return_dict=False, **options)[0]
 
 
-def _residuals(
-    x: Tensor, t: Tensor, text: Tensor | None, told: list[Conditioning], added: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What the ControlNets add inside the UNet: their residuals on their own rows, zeros on all others."""
-    batch = len(x) // len(told)
-    down: list[Tensor] = []
-    middle: Tensor | None = None
-    for network in dict.fromkeys(control.network for one in told for control in one.controls):
-        chosen = [(i, c) for i, one in enumerate(told) for c in one.controls if c.network is network]
-        rows = torch.cat([torch.arange(i * batch, (i + 1) * batch) for i, _ in chosen]).to(x.device)
-        pictures = torch.cat([control.picture.expand(batch, -1, -1, -1) for _, control in chosen])
-        device, dtype = _home(network)
-        said = network(
-            x[rows].to(dtype),
-            t[rows],
-            # A null-text UNet gives its ControlNet nothing to read; ControlNets themselves always read text.
-            encoder_hidden_states=None if text is None else text[rows].to(dtype),
-            controlnet_cond=pictures.to(device, dtype),
-            added_cond_kwargs=None if added is None else {key: value[rows] for key, value in added.items()},
-            return_dict=False,
-        )
-        scale = torch.tensor([control.scale for _, control in chosen], device=x.device, dtype=x.dtype)
-        scale = scale.repeat_interleave(batch).view(-1, 1, 1, 1)
-        parts = [*said[0], said[1]]
-        sums = [*down, middle] if middle is not None else [None] * len(parts)
-        grown = [
-            _scattered(s, part.to(x.dtype) * scale, rows, len(x)) for s, part in zip(sums, parts, strict=True)
-        ]
-        down, middle = grown[:-1], grown[-1]
-    return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
-
-
-def _scattered(total: Tensor | None, part: Tensor, rows: Tensor, count: int) -> Tensor:
-    """``part`` added to the given rows of ``total`` [count, ...], zeros to begin with."""
-    if total is None:
-        total = part.new_zeros(count, *part.shape[1:])
-    return total.index_add(0, rows, part)
+def beside(unet: Any, other: NetworkPredictor, *, name: str) -> UNetPredictor:
+    """A UNet that was made of another predictor's: it adds the same noise and speaks of it in the same way."""
+    return UNetPredictor(
+        unet,
+        schedule=other.schedule,
+        prediction_type=other.prediction_type,
+        latent_space=other.latent_space,
+        name=name,
+    )
 
 
 class DiTPredictor(_Predictor):

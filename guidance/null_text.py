@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..configs.atomic import write_safetensors
-from ..configs.errors import SlipcastError
+from ..configs.errors import BadInput
 from .conditioning import Condition, as_conditioning
 
 # Not diffusers' own file name: its loader would fill the absent attentions with random numbers, with a mere log.
@@ -146,7 +146,7 @@ def load_null_text(
     """Read what ``save_null_text`` wrote: every E and every weight must be there, and nothing else.
 
     Raises:
-        SlipcastError: the folder is incomplete or unreadable.
+        BadInput: the folder is incomplete or unreadable.
     """
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from safetensors import SafetensorError, safe_open
@@ -163,9 +163,7 @@ def load_null_text(
         unet.load_state_dict(state, strict=True, assign=True)
     except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise SlipcastError(
-            f"{folder} is not a complete null-text UNet ({reason}); make it again."
-        ) from error
+        raise BadInput(f"{folder} is not a complete null-text UNet ({reason}); make it again.") from error
     return unet.eval()
 
 

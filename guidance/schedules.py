@@ -15,12 +15,13 @@ Everything downstream of a predictor speaks eps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..configs.errors import BadInput
+from ..configs.names import unknown_name
 
 
 class NoiseSchedule:
@@ -124,20 +125,47 @@ class NoiseSchedule:
         return x_t / (a + s), (s / (a + s)).flatten() * len(self)
 
 
-TO_EPS: dict[str, Callable[[NoiseSchedule, Tensor, Tensor, Tensor], Tensor]] = {
-    "epsilon": lambda schedule, x_t, eps, t: eps,
-    "v_prediction": NoiseSchedule.eps_from_v,
-    "sample": NoiseSchedule.eps_from_x0,
-    "flow_prediction": NoiseSchedule.eps_from_flow,
+class Parameterisation(NamedTuple):
+    """What a network is shown of (x_t, t), how its answer becomes eps, and what it should have answered.
+
+    Attributes:
+        to_eps: (schedule, x_t, answer, t) -> eps.
+        from_eps: (schedule, x_t, eps, t) -> the answer of a network that knows eps; its inverse.
+        shown: (schedule, x_t, t) -> the latents and timesteps that the network itself is given.
+    """
+
+    to_eps: Callable[[NoiseSchedule, Tensor, Tensor, Tensor], Tensor]
+    from_eps: Callable[[NoiseSchedule, Tensor, Tensor, Tensor], Tensor]
+    shown: Callable[[NoiseSchedule, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda schedule, x_t, t: (
+        x_t,
+        t,
+    )
+
+
+PARAMETERISATIONS = {
+    "epsilon": Parameterisation(lambda schedule, x_t, eps, t: eps, lambda schedule, x_t, eps, t: eps),
+    "v_prediction": Parameterisation(NoiseSchedule.eps_from_v, NoiseSchedule.v_from_eps),
+    "sample": Parameterisation(NoiseSchedule.eps_from_x0, NoiseSchedule.x0_from_eps),
+    "flow_prediction": Parameterisation(
+        NoiseSchedule.eps_from_flow, NoiseSchedule.flow_from_eps, NoiseSchedule.flow_coordinates
+    ),
 }
-"""(schedule, x_t, output, t) -> eps for each of diffusers' names for what a network predicts."""
+"""By diffusers' names for what a network predicts; sampling and training both read this table."""
+
+
+def parameterisation_named(prediction_type: str) -> Parameterisation:
+    """A line of ``PARAMETERISATIONS``. BadInput, with the names there are, for any other name."""
+    if prediction_type not in PARAMETERISATIONS:
+        raise unknown_name("prediction_type", str(prediction_type), PARAMETERISATIONS)
+    return PARAMETERISATIONS[prediction_type]
 
 
 def from_diffusers(scheduler: Any) -> NoiseSchedule:
     """The noise schedule of a diffusers scheduler.
 
     Raises:
-        BadInput: the scheduler has none, or its last step is pure noise, where eps says nothing about x0.
+        BadInput: the scheduler has none that can be used, or its last step is pure noise, where eps says nothing
+            about x0.
     """
     table = getattr(scheduler, "alphas_cumprod", None)
     name = type(scheduler).__name__
@@ -150,4 +178,7 @@ def from_diffusers(scheduler: Any) -> NoiseSchedule:
             f"{name} ends in pure noise (zero terminal SNR), where eps does not determine x0; "
             "load it with rescale_betas_zero_snr=False."
         )
-    return NoiseSchedule(table)
+    try:
+        return NoiseSchedule(table)
+    except ValueError as error:
+        raise BadInput(f"the noise schedule of {name} cannot be used: {error}") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs.errors import BadInput
+from ..systems.models.shipped import HASHES, check_hashes, write_hashes
 from ..systems.training.loop import Budget
 
 WORKERS = 2  # processes that make data
@@ -108,10 +109,13 @@ def build(
     for name, data in chosen.sets.items():
         make_data(out / "data" / name, data, workers=WORKERS)
     reports: dict[str, Any] = {}
+    # What is written now is not what was listed before.
+    (out / "weights" / HASHES).unlink(missing_ok=True)
     for step in steps:
         reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
+        forget_paths(out / "weights")
         (out / "report.json").write_text(json.dumps(reports, indent=2))
-    forget_paths(out / "weights")
+    write_hashes(out / "weights")
     return out / "weights"
 
 
@@ -124,6 +128,8 @@ def begin_from_shipped(out: Path) -> None:
     from ..systems.models.precision import quiet_libraries
     from ..systems.training.shard import begin_from
 
+    for model in ("prior", "lift", "judge"):
+        check_hashes(SHIPPED / model)
     for source, target in (("prior/vae", "codec"), ("judge", "weights/judge")):
         shutil.copytree(SHIPPED / source, out / target, dirs_exist_ok=True)
     with quiet_libraries():

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from ..systems.lift.starter import Residual
 from ..systems.models.patch_codec import PatchCodec
+from ..systems.models.reading import read_network
+from ..systems.models.shipped import check_hashes
 from ..systems.training.loop import Budget, train
 from .batches import composite, random_backgrounds
 from .dataset import load_shards
@@ -114,6 +116,12 @@ class JudgeTask:
             + 0.3 * F.cross_entropy(material.float(), truth["material"], label_smoothing=0.05)
             + 0.5 * F.binary_cross_entropy_with_logits(domain.float(), truth["domain"].float())
         )
+
+
+def load_judge(folder: Path) -> Judge:
+    """Read the judge's folder. BadInput in one sentence when it is damaged or incomplete."""
+    check_hashes(folder)
+    return read_network(Judge, folder, "the judge")
 
 
 def shifted(pictures: Tensor, rng: np.random.Generator) -> Tensor:

@@ -31,7 +31,7 @@ from ..guidance.conditioning import Conditioning, Control
 from ..guidance.evaluation import GuidedNoise
 from ..guidance.recipes import cfg
 from ..guidance.sampling import sample
-from ..systems.domain.learning import noised
+from ..guidance.training import draw_example
 from ..systems.images.control_maps import canny, edge_f1
 from ..systems.models.base import load_base
 from ..systems.models.precision import quiet_libraries, ready
@@ -74,22 +74,23 @@ class ControlTask:
             network.set_attn_processor(AttnProcessor())  # pyright: ignore
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Mean squared error of v at shifted noise levels."""
+        """Mean squared error of v, which the prior predicts, at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
         edges = random_edges(pictures, generator)
         dropped = torch.rand(batch, generator=generator) < CAPTIONS_DROPPED
         captions = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
         latents = self._base.encode(pictures.to(self._device) / 2 + 0.5).cpu()
-        noisy, t, target = noised(latents, self._base.predictor.schedule, generator, NOISE_SHIFT)
+        prior = self._base.predictor
+        example = draw_example(latents, prior.schedule, prior.prediction_type, generator, shift=NOISE_SHIFT)
         noisy, edges = (
-            x.to(self._device, torch.bfloat16, memory_format=torch.channels_last) for x in (noisy, edges)
+            x.to(self._device, torch.bfloat16, memory_format=torch.channels_last) for x in (example.x, edges)
         )
-        t, text = t.to(self._device), self._base.encode_text(captions).bfloat16()
+        t, text = example.t.to(self._device), self._base.encode_text(captions).bfloat16()
         down, middle = self._control(noisy, t, text, edges, return_dict=False)
         v = self._unet(
             noisy, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
         ).sample
-        return (v.float() - target.to(self._device)).square().mean()
+        return example.loss(v)
 
 
 @torch.no_grad()
@@ -130,7 +131,7 @@ def train_control(shards: Path, prior: Path, work: Path, out: Path, budget: Budg
     card = {
         "kind": "canny",
         "base": base.name,
-        "base_identity": base.identity,
+        "base_identity": base.network_identity,
         "licence": "Apache-2.0",
         "training": outcome(work, budget),
     }

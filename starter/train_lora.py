@@ -20,7 +20,7 @@ from peft import LoraConfig
 from peft.utils.save_and_load import get_peft_model_state_dict
 from torch import Tensor, nn
 
-from ..systems.domain.learning import noised
+from ..guidance.training import draw_example
 from ..systems.models.base import load_base
 from ..systems.models.precision import quiet_libraries
 from ..systems.training.loop import Budget, began_elsewhere, outcome, train
@@ -59,14 +59,15 @@ class LoraTask:
         self._base = load_base(self.prior, device=device)
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Mean squared error of v at shifted noise levels."""
+        """Mean squared error of v, which the prior predicts, at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
         latents = self._base.encode(pictures.to(self._device) / 2 + 0.5).cpu()
-        noisy, t, target = noised(latents, self._base.predictor.schedule, generator, NOISE_SHIFT)
-        noisy = noisy.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
+        prior = self._base.predictor
+        example = draw_example(latents, prior.schedule, prior.prediction_type, generator, shift=NOISE_SHIFT)
+        noisy = example.x.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
         text = self._base.encode_text(captions).bfloat16()
-        v = self._unet(noisy, t.to(self._device), text).sample
-        return (v.float() - target.to(self._device)).square().mean()
+        v = self._unet(noisy, example.t.to(self._device), text).sample
+        return example.loss(v)
 
 
 def train_lora(shards: Path, prior: Path, work: Path, out: Path, budget: Budget) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def train_lora(shards: Path, prior: Path, work: Path, out: Path, budget: Budget)
     card = {
         "kind": "lora",
         "base": base.name,
-        "base_identity": base.identity,
+        "base_identity": base.network_identity,
         "licence": "Apache-2.0",
         "training": outcome(work, budget),
     }

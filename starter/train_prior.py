@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
 from ..guidance.schedules import from_diffusers
-from ..systems.domain.learning import noised
+from ..guidance.training import draw_example
 from ..systems.models.patch_codec import PatchCodec
 from ..systems.training.loop import Budget, train
 from .batches import Pictures
@@ -26,6 +26,7 @@ from .text import MAX_TOKENS, make_text_encoder, make_tokenizer
 
 LATENT_CHANNELS, LATENT_SIZE, TEXT_WIDTH = 16, 16, 256
 NOISE_SHIFT = 1.6
+PREDICTION_TYPE = "v_prediction"
 
 
 @dataclass
@@ -55,11 +56,11 @@ class PriorTask:
         """Mean squared error of v at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
         latents = self._codec.encode(pictures).latents
-        noisy, t, target = noised(latents, self._schedule, generator, NOISE_SHIFT)
+        example = draw_example(latents, self._schedule, PREDICTION_TYPE, generator, shift=NOISE_SHIFT)
         text = self._modules["text_encoder"](tokens(self._tokenizer, captions).to(self._device))[0]
-        noisy = noisy.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        v = self._modules["unet"](noisy, t.to(self._device), text).sample
-        return (v.float() - target.to(self._device)).square().mean()
+        noisy = example.x.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
+        v = self._modules["unet"](noisy, example.t.to(self._device), text).sample
+        return example.loss(v)
 
 
 def make_unet(widths: tuple[int, ...]) -> UNet2DConditionModel:
@@ -85,7 +86,7 @@ def make_scheduler() -> DDIMScheduler:
     """Cosine schedule, v-prediction; sampling starts at the noisiest 'leading' step as Stable Diffusion does."""
     return DDIMScheduler(
         beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
+        prediction_type=PREDICTION_TYPE,
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,

@@ -68,7 +68,7 @@ def image(
         from ..run.prompts import check_prompt
 
         given: dict[str, Any] = {
-            "prompt": None if prompt is None else check_prompt(prompt),
+            "prompt": None if prompt is None else check_prompt(prompt, digits=True),
             "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import BadInput
+from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class ModelStore:
         elif role == "base":
             return resolve(wanted, allow_pickle=self.allow_pickle)
         else:
-            path = Path(wanted).expanduser()
-        if not (path / _MARKERS[role]).is_file():
+            path = given_path(wanted, role)
+        if not given_path(path / _MARKERS[role], role).is_file():
             where = (
                 "the starter models are not installed"
                 if wanted == "starter"
@@ -51,26 +51,31 @@ class ModelStore:
         return path
 
     def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """{role: {id, revision, licence}}; the revision is a hash of the weights, so that a swapped file is noticed.
+        """{role: {id, revision, licence}}; the revision is a hash of all files that are read: a changed one is noticed.
 
         A domain whose domain.json says how glossy its things are also has "roughness".
         """
-        from ...systems.models.base import weights_identity
+        from ...systems.models.identity import model_identity
 
         told = {}
         for role in roles:
             folder = self.folder(role)
-            card = folder / "domain.json"
             licence = "Apache-2.0" if getattr(self.config, role) == "starter" else "unknown"
-            content = json.loads(card.read_text()) if card.is_file() else {}
+            content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": getattr(self.config, role),
-                "revision": weights_identity(folder),
+                "revision": model_identity(folder),
                 "licence": content.get("licence", licence),
             }
             if role == "domain":
                 told[role] |= self.look()
         return told
+
+    def card(self) -> dict[str, Any]:
+        """What domain.json says. BadInput when it is damaged."""
+        from ...systems.domain.model import read_card
+
+        return read_card(self.folder("domain"))
 
     def look(self) -> dict[str, float]:
         """{"roughness": 0 to 1} of the domain's things; empty where its domain.json does not say.
@@ -78,13 +83,13 @@ class ModelStore:
         Raises:
             BadInput: no such domain, or its card says something else than a number from 0 to 1.
         """
-        card = self.folder("domain") / "domain.json"
         # The starter's things are porcelain, which is glossy.
         default = STARTER_ROUGHNESS if self.config.domain == "starter" else None
-        roughness = json.loads(card.read_text()).get("roughness", default)
+        roughness = self.card().get("roughness", default)
         if roughness is None:
             return {}
         if isinstance(roughness, bool) or not isinstance(roughness, int | float) or not 0 <= roughness <= 1:
+            card = self.folder("domain") / "domain.json"
             raise BadInput(f"roughness in {card} expects a number from 0 to 1, not {roughness!r}")
         return {"roughness": float(roughness)}
 

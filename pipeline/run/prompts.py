@@ -14,9 +14,11 @@ _PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_SLUG_LENGTH - 1}}}")
 _DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # devices of Windows, whatever the ending
 
 
-def check_prompt(prompt: str) -> str:
+def check_prompt(prompt: str, *, digits: bool = False) -> str:
     """The prompt with its white space folded to single blanks.
 
+    Args:
+        digits: a number alone will do, as models of classes take it.
     Raises:
         BadInput: empty, without a single letter, longer than ``LONGEST``, or holding control or undecodable characters.
     """
@@ -30,7 +32,7 @@ def check_prompt(prompt: str) -> str:
             )
     if len(text) > LONGEST:
         raise BadInput(f"the prompt has {len(text)} characters; at most {LONGEST} are read, so shorten it")
-    if not any(character.isalpha() for character in text):
+    if not any(character.isalpha() or (digits and character.isdecimal()) for character in text):
         raise BadInput(f"the prompt {text!r} holds no letters; say in words what to make")
     return text
 

@@ -7,19 +7,27 @@ text-free UNet is trained on the domain's pictures. No caption is read after the
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ...configs.atomic import write_json
+from ...configs.errors import SlipcastError
+from ...guidance.conditioning import Conditioning
+from ...guidance.networks import UNetPredictor, beside
 from ...guidance.null_text import load_null_text, make_null_text, null_text_features, save_null_text
 from ...guidance.schedules import NoiseSchedule
+from ...guidance.training import Example, draw_example
 from ..models.base import Base
+from ..models.codec import Codec
+from ..models.latent_spaces import latent_space_of
 from ..training.loop import Budget, began_elsewhere, outcome, train
+from .model import CARD
 
 
 class PictureSource(Protocol):
@@ -45,12 +53,17 @@ class DomainRecipe:
 
 @dataclass
 class DomainTask:
-    """Plain denoising of the domain's pictures by the null-text UNet; see ``training.Task``."""
+    """Denoising of the domain's pictures by the null-text UNet, told what a ``Domain`` is told; see ``training.Task``.
+
+    It predicts what its base predicts, since that is how it is read back.
+    """
 
     start: Path
     pictures: PictureSource
-    codec: Any
+    codec: Codec
     schedule: NoiseSchedule
+    prediction_type: str
+    condition: Conditioning
     noise_shift: float
 
     def modules(self) -> dict[str, nn.Module]:
@@ -61,52 +74,61 @@ class DomainTask:
         """Make ready in this process; attention as plain matrix products, whose backward is quick in bf16 on CPUs."""
         from diffusers.models.attention_processor import AttnProcessor
 
-        modules["unet"].set_attn_processor(AttnProcessor())  # pyright: ignore
-        self._unet, self._device = modules["unet"].train(), device
-
-    def loss(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Mean squared error of v."""
-        with torch.no_grad():
-            latents = self.codec.encode(self.pictures.draw_pictures(batch, generator)).latents
-        noisy, t, v = noised(latents, self.schedule, generator, self.noise_shift)
-        noisy = noisy.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        return (
-            (self._unet(noisy, t.to(self._device), None).sample.float() - v.to(self._device)).square().mean()
+        unet: Any = modules["unet"]
+        unet.set_attn_processor(AttnProcessor())
+        self._predictor = UNetPredictor(
+            unet.train(),
+            schedule=self.schedule,
+            prediction_type=self.prediction_type,
+            latent_space=latent_space_of(self.codec.vae),
+            name="domain",
         )
 
-
-def noised(
-    latents: Tensor, schedule: NoiseSchedule, generator: torch.Generator, shift: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(x_t, t, v) for a training step: stratified timesteps moved towards high noise, u -> s u / (1 + (s - 1) u)."""
-    batch = len(latents)
-    u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
-    u = u[torch.randperm(batch, generator=generator)]
-    t = (shift * u / (1 + (shift - 1) * u) * len(schedule)).long().clamp(0, len(schedule) - 1)
-    noise = torch.randn(latents.shape, generator=generator)
-    noisy = schedule.add_noise(latents, noise, t)
-    return noisy, t, schedule.v_from_eps(noisy, noise, t)
+    def loss(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Mean squared error of what the base predicts (eps, v, x0 or flow)."""
+        with torch.no_grad():
+            latents = self.codec.encode(self.pictures.draw_pictures(batch, generator) / 2 + 0.5)
+        example = draw_example(
+            latents, self.schedule, self.prediction_type, generator, shift=self.noise_shift
+        )
+        return self._predictor.loss(example, self.condition)
 
 
 def optimise_text_features(
     base: Base, pictures: PictureSource, recipe: DomainRecipe, *, seed: int
-) -> tuple[Tensor, list[float]]:
-    """F_T [1, T, C] and the loss of every step; network and text encoder stay frozen."""
-    unet, schedule = base.pipeline.unet, base.predictor.schedule
+) -> tuple[Conditioning, list[float]]:
+    """F_T [1, T, C] and the loss of every step; network and text encoder stay frozen.
+
+    F_T comes with what the null-text network will be told as well: for SDXL the pooled text of no prompt, and sizes.
+
+    Raises: SlipcastError when a loss is NaN or infinite.
+    """
+    network = beside(base.predictor.network, base.predictor, name=base.name)
     features = base.encode_text([recipe.prompt]).requires_grad_()
+    told = replace(base.unconditional, text=features)
     optimiser = torch.optim.Adam([features], lr=recipe.feature_learning_rate)
     losses = []
     for step in range(recipe.feature_steps):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        latents = base.encode(pictures.draw_pictures(recipe.feature_batch, generator) / 2 + 0.5)
-        noisy, t, v = noised(latents, schedule, generator, recipe.noise_shift)
-        text = features.expand(len(latents), -1, -1).to(unet.dtype)
-        loss = (unet(noisy.to(unet.dtype), t, text).sample.float() - v).square().mean()
+        loss = network.loss(_example(base, pictures, recipe.feature_batch, recipe, generator), told)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    return features.detach(), losses
+        if not math.isfinite(losses[-1]):
+            raise SlipcastError(
+                f"the loss of {base.name!r} on the pictures of {recipe.name!r} became {losses[-1]} at step {step}; "
+                "check its weights and the pictures"
+            )
+    return replace(told, text=features.detach()), losses
+
+
+def _example(
+    base: Base, pictures: PictureSource, batch: int, recipe: DomainRecipe, generator: torch.Generator
+) -> Example:
+    latents = base.encode(pictures.draw_pictures(batch, generator) / 2 + 0.5).cpu()
+    said = base.predictor
+    return draw_example(latents, said.schedule, said.prediction_type, generator, shift=recipe.noise_shift)
 
 
 def train_domain(
@@ -115,26 +137,31 @@ def train_domain(
     """Train (or go on training) a domain and write its folder: domain.json and the null-text UNet, float16."""
     start, features_note = work / "start", work / "features.json"
     if began_elsewhere(work, base.identity) or not features_note.exists():
-        features, losses = optimise_text_features(base, pictures, recipe, seed=budget.seed)
-        generator = torch.Generator().manual_seed(budget.seed)
-        latents = base.encode(pictures.draw_pictures(64, generator) / 2 + 0.5)
-        noisy, t, _ = noised(latents, base.predictor.schedule, generator, recipe.noise_shift)
-        null_text = make_null_text(
-            base.pipeline.unet, null_text_features(base.pipeline.unet, features, noisy, t)
-        )
+        told, losses = optimise_text_features(base, pictures, recipe, seed=budget.seed)
+        unet = base.pipeline.unet
+        example = _example(base, pictures, 64, recipe, torch.Generator().manual_seed(budget.seed))
+        null_text = make_null_text(unet, null_text_features(unet, told, example.x, example.t))
         save_null_text(null_text.float().requires_grad_(True), start)
-        features_note.write_text(json.dumps({"losses": losses}))
-    task = DomainTask(start, pictures, base.pipeline.vae, base.predictor.schedule, recipe.noise_shift)
+        write_json(features_note, {"losses": losses})
+    task = DomainTask(
+        start,
+        pictures,
+        replace(base.codec, seat=None),
+        base.predictor.schedule,
+        base.predictor.prediction_type,
+        base.unconditional,
+        recipe.noise_shift,
+    )
     unet = train(task, work, budget, label=f"domain {recipe.name}")["unet"]
     save_null_text(unet, out, dtype=torch.float16)
     card = {
         "name": recipe.name,
         "prompt_template": "{prompt}",
         "base": base.name,
-        "base_identity": base.identity,
+        "base_identity": base.network_identity,
         "licence": recipe.licence,
         "recipe": asdict(recipe),
         "training": outcome(work, budget),
     }
-    (out / "domain.json").write_text(json.dumps(card, indent=2))
+    write_json(out / CARD, card)
     return card

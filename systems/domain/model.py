@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
-from ...guidance.networks import NetworkPredictor, UNetPredictor
+from ...guidance.networks import NetworkPredictor, beside
 from ...guidance.null_text import load_null_text
 from ...guidance.offloading import seated
-from ..models.base import Base, weights_identity
+from ..models.base import Base
+from ..models.identity import is_network, model_identity
 from ..models.precision import ready
+from ..models.reading import explained
+from ..models.shipped import check_hashes
+
+CARD = "domain.json"
 
 
 @dataclass(frozen=True)
@@ -33,29 +38,27 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
 
     Raises: BadInput when the folder is no domain, or one of another base.
     """
-    card_path = folder / "domain.json"
-    try:
-        card = json.loads(card_path.read_text())
-        name = card["name"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    check_hashes(folder)
+    card = read_card(folder)
+    told = card.get("base_identity")
+    if told is not None and not is_network(told, base.folder, base.predictor.prediction_type):
         raise BadInput(
-            f"{folder} is not a domain: {card_path.name} is missing or unreadable ({error})"
-        ) from error
-    if card.get("base_identity") not in (None, base.identity):
-        raise BadInput(
-            f"the domain {name!r} was trained on other weights than those of the base {base.name!r}; "
-            f"choose its base {card.get('base')!r} or train the domain anew"
+            f"the domain {card['name']!r} was trained on other weights than those of the base {base.name!r}; "
+            f"choose its base {card.get('base', '(which its card does not name)')!r} or train the domain anew"
         )
     rest = None if base.seat is None else base.seat.rest
-    unet = load_null_text(folder, dtype=base.dtype).requires_grad_(False)
+    read_json_object(folder / "config.json", "the domain's config", allow_nan=True)
+    with explained(folder, "the domain"):
+        unet = load_null_text(folder, dtype=base.dtype).requires_grad_(False)
     unet = ready(unet, device, base.dtype, rest=rest)
-    predictor = UNetPredictor(
-        unet,
-        schedule=base.predictor.schedule,
-        prediction_type=base.predictor.prediction_type,
-        latent_space=base.predictor.latent_space,
-        name=name,
-    )
-    return Domain(
-        name, card, unet, seated(predictor, base.seat), base.unconditional, weights_identity(folder)
-    )
+    predictor = seated(beside(unet, base.predictor, name=card["name"]), base.seat)
+    return Domain(card["name"], card, unet, predictor, base.unconditional, model_identity(folder))
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The content of domain.json: at least a "name". BadInput when it is missing or damaged."""
+    card = read_json_object(folder / CARD, "the domain's card")
+    for key, needed in (("name", True), ("base_identity", False)):
+        if not isinstance(card.get(key), str) and (needed or card.get(key) is not None):
+            raise BadInput(f"{key} in {folder / CARD} expects a text, not {card.get(key)!r}")
+    return card

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...configs.errors import SlipcastError
 from ..field.voxels import FrozenGrid
+from ..models.reading import read_network
+from ..models.shipped import check_hashes
 from ..types import SubjectImage
 
 
@@ -117,16 +117,9 @@ def _places(x: Tensor) -> Tensor:
 
 
 def load_lift(folder: Path) -> LiftNetwork:
-    """Read a network's folder; a SlipcastError in one sentence when its weights are unreadable."""
-    try:
-        network = LiftNetwork.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SlipcastError(
-            f"the image-to-3D network in {folder} cannot be read ({reason}); copy or build it again"
-        ) from error
-    assert isinstance(network, LiftNetwork)
-    return network.requires_grad_(False).eval()
+    """Read a network's folder. BadInput in one sentence when it is damaged or incomplete."""
+    check_hashes(folder)
+    return read_network(LiftNetwork, folder, "the image-to-3D network")
 
 
 @torch.no_grad()

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
+from ...configs.paths import given_path
 from .hub import Bytes, HubUnreachable, cache_folder, cached, download
+from .shipped import check_hashes
 from .weight_files import PICKLES, gaps, refuse_pickles, variant_of
 
 Notice = Callable[[str], None]
@@ -96,10 +98,12 @@ def hub_id_of(name: str) -> str:
 def resolve(name: str, *, allow_pickle: bool = False, notice: Notice = lambda sentence: None) -> Path:
     """The folder (or single file) of a model that is on this disk; ``starter`` is pipeline.models' business.
 
-    Raises: BadInput when it is not here, here in part only, or would be read from a pickle without ``allow_pickle``.
+    Raises: BadInput when it is not here, here in part only, damaged although its hashes are known, or would be read
+        from a pickle without ``allow_pickle``.
     """
-    path = Path(name).expanduser()
+    path = given_path(name, "a model")
     if name not in ALIASES and path.exists():
+        check_hashes(path)
         refuse_pickles(path, allow_pickle)
         return path
     hub_id = hub_id_of(name)
@@ -153,7 +157,7 @@ def fetch(
 
     Raises: BadInput (no such model, or pickles only), SlipcastError (no network, refused, disk full).
     """
-    if name not in ALIASES and Path(name).expanduser().exists():
+    if name not in ALIASES and given_path(name, "a model").exists():
         raise BadInput(f"{name} is on this disk already; there is nothing to fetch")
     hub_id = hub_id_of(name)
     if hub_id in MOVED:

@@ -6,28 +6,28 @@ The starter's prior and Stable Diffusion 1.5 go through the same lines: a folder
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
 from ...guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
 from ...guidance.offloading import OneAtATime, seated
 from ...guidance.schedules import from_diffusers
 from .aliases import resolve
+from .codec import Codec
+from .identity import model_identity, network_identity, same_part
 from .latent_spaces import latent_space_of
 from .precision import DTYPES, quiet_libraries, ready, resolve_dtype
 from .prompt_encoders import READERS
-from .weight_files import variant_of
+from .reading import kind_of, read_pipeline
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Base:
         pipeline: the diffusers pipeline that holds its parts.
         predictor: its frozen network as an eps predictor, taking its turn on a small device; its latent space is
             named after the autoencoder's weights.
-        identity: sha256 of its weights' files, for run manifests.
+        identity: of all files that it was read from, for run manifests.
         folder: where it was read from.
         seat: where its networks take turns on a small device; None keeps all there.
     """
@@ -65,7 +65,7 @@ class Base:
     @property
     def pixels_per_latent(self) -> int:
         """How many pixels of a picture, along each side, one latent stands for."""
-        return 2 ** (len(self.pipeline.vae.config.block_out_channels) - 1)
+        return self.codec.pixels_per_latent
 
     @property
     def picture_size(self) -> int:
@@ -99,24 +99,23 @@ class Base:
         told = self.condition([""])
         return Conditioning(pooled=told.pooled, time_ids=told.time_ids)
 
+    @property
+    def codec(self) -> Codec:
+        """Its autoencoder."""
+        return Codec(self.pipeline.vae, self.name, self.seat)
+
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; the mode, where the codec is random."""
-        vae = self._codec()
-        encoded = vae.encode(pictures.to(vae.device, vae.dtype) * 2 - 1)
-        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
-        return latents.float() * vae.config.scaling_factor
+        """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; see ``Codec.encode``."""
+        return self.codec.encode(pictures)
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] in [0, 1] of latents."""
-        vae = self._codec()
-        picture = vae.decode((latents / vae.config.scaling_factor).to(vae.device, vae.dtype)).sample
-        return (picture.float() / 2 + 0.5).clamp(0, 1)
+        """Pictures [B, 3, S, S] in [0, 1] of latents; see ``Codec.decode``."""
+        return self.codec.decode(latents)
 
-    def _codec(self) -> Any:
-        if self.seat is not None:
-            self.seat.take(self.pipeline.vae)
-        return self.pipeline.vae
+    @cached_property
+    def network_identity(self) -> str:
+        """Of its network alone, equal for fp16 and full copies: what belongs to this base names it."""
+        return network_identity(self.folder, self.predictor.prediction_type)
 
     def cut_off(self, prompt: str) -> str:
         """The end of a prompt that the text encoder does not read, empty if it reads all."""
@@ -163,101 +162,47 @@ def load_base(
         like: share the parts (text encoders, autoencoder) whose files are the same as this base's: a fine-tuned model
             then costs its own network alone.
         seat: keep one network on the device at a time.
-    Raises: BadInput when there is no such model or it is of an unknown kind; SlipcastError when its files are broken.
+    Raises: BadInput when there is no such model, it is of an unknown kind, or its files are broken.
     """
     where = resolve(str(folder), allow_pickle=allow_pickle)
-    kind = _kind(where)
-    with quiet_libraries():
-        shared = {} if like is None else shared_parts(where, like)
-        pipeline = _read_pipeline(where, kind, shared, allow_pickle)
-        network = getattr(pipeline, "unet", None) or pipeline.transformer
-        parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        for part in parts:
-            part.requires_grad_(False).eval()
-            part.to(device if seat is None else seat.rest)
-        ready(
-            network,
-            device,
-            DTYPES[resolve_dtype(dtype, device)],
-            rest=None if seat is None else seat.rest,
-        )
+    kind = kind_of(where)
     name = name or str(folder)
-    options = {"schedule": from_diffusers(pipeline.scheduler), "latent_space": latent_space_of(pipeline.vae)}
+    shared = {} if like is None else shared_parts(where, like)
+    pipeline = read_pipeline(where, kind, shared, allow_pickle=allow_pickle)
+    network = getattr(pipeline, "unet", None) or pipeline.transformer
+    codec = Codec(pipeline.vae, name)
+    options = {
+        "schedule": from_diffusers(pipeline.scheduler),
+        "latent_space": latent_space_of(codec.vae),
+        "name": name,
+    }
     if kind == "DiTPipeline":
-        predictor = DiTPredictor(network, name=name, **options)
+        predictor = DiTPredictor(network, **options)
     else:
-        if network.config.in_channels != pipeline.vae.config.latent_channels:
+        if network.config.in_channels != codec.vae.config.latent_channels:
             raise BadInput(
                 f"{where} is a network of {network.config.in_channels} input channels (for inpainting or depth); "
                 "give the plain model, inpainting works with any"
             )
-        prediction_type = pipeline.scheduler.config.prediction_type
-        predictor = UNetPredictor(network, prediction_type=prediction_type, name=name, **options)
-    return Base(name, pipeline, seated(predictor, seat), weights_identity(where), where, seat)
+        predictor = UNetPredictor(
+            network, prediction_type=pipeline.scheduler.config.prediction_type, **options
+        )
+    with quiet_libraries():
+        for part in pipeline.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.to(device if seat is None else seat.rest)
+        computed_in = DTYPES[resolve_dtype(dtype, device)]
+        ready(network, device, computed_in, rest=None if seat is None else seat.rest)
+    return Base(name, pipeline, seated(predictor, seat), model_identity(where), where, seat)
 
 
 def shared_parts(folder: Path, like: Base) -> dict[str, Any]:
-    """The parts of a loaded base, other than its network, whose weights a model's folder holds once more."""
-    found = {}
-    for name, part in like.pipeline.components.items():
-        same_kind = isinstance(part, torch.nn.Module) and name not in ("unet", "transformer")
-        if same_kind and (folder / name).is_dir():
-            here, there = weights_identity(folder / name), weights_identity(like.folder / name)
-            found |= {name: part} if here == there else {}
-    return found
-
-
-def _kind(folder: Path) -> str:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        raise BadInput(
-            f"{folder} is not a diffusers model: it has no model_index.json; give a folder that save_pretrained wrote"
-        )
-    try:
-        kind = str(json.loads(index.read_text())["_class_name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SlipcastError(
-            f"the model in {folder} cannot be read (model_index.json is damaged); copy or build it again"
-        ) from error
-    if kind not in READERS:
-        raise BadInput(
-            f"{folder} is a {kind}, which slipcast cannot guide (docs/guidance.md says why); "
-            f"it reads {', '.join(READERS)}"
-        )
-    return kind
-
-
-def _read_pipeline(folder: Path, kind: str, shared: dict[str, Any], allow_pickle: bool) -> Any:
-    import diffusers
-
-    from . import patch_codec
-
-    # diffusers loads a part from the module that model_index.json names, if that is imported already; earlier versions
-    # of slipcast wrote this name.
-    sys.modules.setdefault("slipcast.systems.patch_codec", patch_codec)
-
-    options: dict[str, Any] = {"variant": variant_of(folder), "dtype": torch.float32, **shared}
-    options["use_safetensors"] = None if allow_pickle else True
-    if kind == "StableDiffusionPipeline":
-        options["safety_checker"] = None
-    try:
-        pipeline = getattr(diffusers, kind).from_pretrained(str(folder), **options)
-    except Exception as error:  # each library has its own kinds; what is not about reading is raised as it is
-        foreign = type(error).__module__.startswith(("safetensors", "huggingface_hub"))
-        if not foreign and not isinstance(error, OSError | ValueError | RuntimeError | EOFError):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        raise SlipcastError(
-            f"the model in {folder} cannot be read ({reason}); copy or build it again"
-        ) from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def weights_identity(folder: Path) -> str:
-    """sha256 over names and bytes of every weights file of a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(str(path.relative_to(folder)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """The parts of a loaded base, other than its network, that a model's folder holds once more."""
+    return {
+        name: part
+        for name, part in like.pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+        and name not in ("unet", "transformer")
+        and (folder / name).is_dir()
+        and same_part(folder / name, like.folder / name)
+    }

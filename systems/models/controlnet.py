@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import BadInput
 from ...guidance.conditioning import Control
 from ..images.control_maps import CONTROLS, control_picture
 from .aliases import resolve
 from .base import Base
-from .precision import quiet_libraries, ready
-from .weight_files import variant_of
+from .precision import ready
+from .reading import read_network
 
 STARTER_CONTROLS = Path(__file__).resolve().parents[2] / "starter" / "weights"
 
@@ -26,6 +26,10 @@ def load_controls(
         wanted: kind is canny, depth or normal; network an alias, hub id or folder, chosen by kind if left out.
     Raises: BadInput for an unknown kind, a missing picture or network, or a network of another base.
     """
+    if wanted and not hasattr(base.pipeline, "unet"):
+        raise BadInput(
+            f"{base.name!r} draws classes, and there are no ControlNets for such models; leave --control out"
+        )
     found, networks = [], dict[str, Any]()
     for text in wanted:
         kind, _, rest = text.partition(":")
@@ -55,23 +59,9 @@ def _load(place: str, base: Base, allow_pickle: bool) -> Any:
 
     where = resolve(place, allow_pickle=allow_pickle)
     network = base.predictor.network
-    device = str(network.device) if base.seat is None else base.seat.device
-    try:
-        with quiet_libraries():
-            safe = None if allow_pickle else True
-            control: Any = ControlNetModel.from_pretrained(
-                where, variant=variant_of(where), use_safetensors=safe
-            )
-            control = control.requires_grad_(False).eval()
-            control = ready(control, device, base.dtype, rest=base.seat and base.seat.rest)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SlipcastError(f"the ControlNet in {where} cannot be read ({reason})") from error
-    ours, theirs = control.config, network.config
-    if (ours.block_out_channels, ours.cross_attention_dim, ours.in_channels) != (
-        theirs.block_out_channels,
-        theirs.cross_attention_dim,
-        theirs.in_channels,
-    ):
+    ours = read_network(ControlNetModel, where, "the ControlNet", allow_pickle=allow_pickle)
+    shapes = ("block_out_channels", "cross_attention_dim", "in_channels")
+    if any(ours.config.get(key) != network.config.get(key) for key in shapes):
         raise BadInput(f"the ControlNet {place} was made for another kind of base than {base.name!r}")
-    return control
+    device = str(network.device) if base.seat is None else base.seat.device
+    return ready(ours, device, base.dtype, rest=base.seat and base.seat.rest)

@@ -22,6 +22,11 @@ def latent_space_of(vae: Any) -> str:
     ]
     digest = hashlib.sha256(repr(scaling).encode())
     for key, value in sorted((encoder or tensors).items()):
-        digest.update(f"{key} {tuple(value.shape)}".encode())
-        digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+        add_rounded(digest, key, value)
     return f"latents-{digest.hexdigest()[:12]}"
+
+
+def add_rounded(digest: Any, name: str, value: torch.Tensor) -> None:
+    """Hash a tensor's name, shape and numbers in half precision, in which all copies of one model agree."""
+    digest.update(f"{name} {tuple(value.shape)}".encode())
+    digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())

@@ -7,12 +7,12 @@ folder with ``config.json``. Weights come as safetensors or as pickles (.bin), i
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
 
 MODEL_INDEX = "model_index.json"
@@ -22,8 +22,10 @@ _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>fp16))?(?:-\d+-of-(?P<shards>\d+))?"
     r"(?P<suffix>\.safetensors|\.bin)"
 )
-_NOTES = frozenset({".json", ".txt", ".md", ".model"})  # configs, vocabularies, model cards, sentencepiece
-_UNREAD = frozenset({"safety_checker"})  # bases are loaded without it
+_CONFIGS = frozenset({".json", ".txt", ".model"})  # configs, vocabularies, sentencepiece
+_NOTES = _CONFIGS | {".md"}  # and model cards
+# Bases are loaded without these; the first two are never asked, and the others belong to other ways of drawing.
+_UNREAD = frozenset({"safety_checker", "feature_extractor", "image_encoder", "controlnet"})
 
 
 def part_names(index: dict[str, Any]) -> list[str]:
@@ -34,13 +36,32 @@ def part_names(index: dict[str, Any]) -> list[str]:
 
 def parts(folder: Path) -> list[Path]:
     """The folders that a model on disk is loaded from: those of its parts, or itself."""
-    index = folder / MODEL_INDEX
-    if not index.is_file():
+    if not (folder / MODEL_INDEX).is_file():
         return [folder]
-    try:
-        return [folder / name for name in part_names(json.loads(index.read_text(encoding="utf-8")))]
-    except (ValueError, AttributeError) as error:
-        raise BadInput(f"{index} is unreadable ({error}); fetch or copy the model again") from error
+    return [folder / name for name in part_names(read_json_object(folder / MODEL_INDEX, "the model's index"))]
+
+
+def files_read(model: Path) -> list[Path]:
+    """Every file that loading a model reads, sorted: configs, vocabularies and weights, pickles where it has no others.
+
+    Args:
+        model: a pipeline's folder, a network's, a domain's, a LoRA's, or a single file.
+    """
+    if model.is_file():
+        return [model]
+    index = model / MODEL_INDEX
+    found = [index] if index.is_file() else []
+    for part in parts(model):
+        names = _names(part)
+        chosen = (
+            weights(names, ".safetensors", full_precision=True)
+            or weights(names, ".bin", full_precision=True)
+            # Domains and LoRAs have names of their own.
+            or [name for name in names if name.endswith(".safetensors")]
+        )
+        notes = [name for name in names if PurePosixPath(name).suffix in _CONFIGS]
+        found += [part / name for name in (*chosen, *notes)]
+    return sorted(found)
 
 
 def weights(names: Iterable[str], suffix: str, *, full_precision: bool) -> list[str]:
@@ -124,4 +145,4 @@ def variant_of(folder: Path) -> str | None:
 
 
 def _names(part: Path) -> list[str]:
-    return [file.name for file in part.iterdir()] if part.is_dir() else []
+    return [file.name for file in part.iterdir() if file.is_file()] if part.is_dir() else []

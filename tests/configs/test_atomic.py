@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from slipcast.configs.atomic import write_bytes, write_json, write_safetensors
+from slipcast.configs.atomic import (
+    read_json,
+    read_json_object,
+    write_bytes,
+    write_json,
+    write_safetensors,
+)
+from slipcast.configs.errors import BadInput
 
 _WRITE = """
 import sys, torch
@@ -69,3 +77,32 @@ def test_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
         os.umask(before)
     assert (tmp_path / "a").read_bytes() == b"12"
     assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in "abc"] == ["0o640"] * 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"a": ', b"\xff\xfe", b"NaN", b'{"a": -Infinity}', b'{"a": 1e999}', b"[" * 100_000]
+    + [b'{"a": ' + b"9" * 5000 + b"}", rb'{"a": "\ud800"}', rb'{"\uDC00": 1}'],
+)
+def test_json_that_cannot_be_read_is_one_sentence_with_its_path(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as told:
+        read_json(path, "the card")
+    assert str(told.value).startswith(f"the card {path} is unreadable (")
+    assert "\n" not in str(told.value)
+
+
+def test_what_is_written_as_json_is_read_again(tmp_path):
+    content = {"a": [1, 2.5, None, True, "ä 花 😀"], "b": {}}
+    write_json(tmp_path / "x.json", content)
+    assert read_json(tmp_path / "x.json", "the card") == content
+    (tmp_path / "x.json").write_text(r'{"a": "\ud83d\ude00", "b": -Infinity}')
+    assert read_json_object(tmp_path / "x.json", "it", allow_nan=True) == {"a": "😀", "b": -math.inf}
+    (tmp_path / "x.json").write_text("[1]")
+    with pytest.raises(BadInput, match="holds no object but a list"):
+        read_json_object(tmp_path / "x.json", "it")
+    with pytest.raises(BadInput, match="No such file"):
+        read_json(tmp_path / "absent.json", "it")
+    with pytest.raises(BadInput, match="Is a directory"):
+        read_json(tmp_path, "it")

@@ -9,7 +9,7 @@ import torch
 
 from slipcast.configs.errors import BadInput
 from slipcast.guidance import NoiseSchedule, from_diffusers
-from slipcast.guidance.schedules import TO_EPS
+from slipcast.guidance.schedules import PARAMETERISATIONS
 
 T = torch.tensor([0, 1, 250, 700, 999])
 
@@ -24,11 +24,11 @@ def outputs(schedule: NoiseSchedule, x0: torch.Tensor, eps: torch.Tensor) -> dic
     return {"epsilon": eps, "sample": x0, "v_prediction": a * eps - s * x0, "flow_prediction": eps - x0}
 
 
-@pytest.mark.parametrize("kind", sorted(TO_EPS))
+@pytest.mark.parametrize("kind", sorted(PARAMETERISATIONS))
 def test_every_parameterisation_comes_back_as_the_noise_that_was_added(schedule, kind) -> None:
     x0, eps = random_latents(0), random_latents(1)
     x_t = schedule.add_noise(x0, eps, T)
-    found = TO_EPS[kind](schedule, x_t, outputs(schedule, x0, eps)[kind], T)
+    found = PARAMETERISATIONS[kind].to_eps(schedule, x_t, outputs(schedule, x0, eps)[kind], T)
     torch.testing.assert_close(found, eps, atol=1e-4, rtol=0)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from slipcast.configs.errors import BadInput
 from slipcast.guidance import UNetPredictor
-from slipcast.guidance.schedules import TO_EPS
+from slipcast.guidance.schedules import PARAMETERISATIONS
 
 T = torch.tensor([20, 600])
 
@@ -53,7 +54,7 @@ def test_texts_of_different_lengths_keep_their_places(tiny_unet, schedule) -> No
 def test_the_output_is_converted_to_eps(tiny_unet, schedule, kind) -> None:
     raw = tiny_unet(latents(), T, encoder_hidden_states=text(1).expand(2, -1, -1)).sample
     eps = predictor(tiny_unet, schedule, kind).predict(latents(), T, [text(1)])[0]
-    torch.testing.assert_close(eps, TO_EPS[kind](schedule, latents(), raw, T))
+    torch.testing.assert_close(eps, PARAMETERISATIONS[kind].to_eps(schedule, latents(), raw, T))
 
 
 def test_a_flow_network_is_asked_at_its_own_point_and_time(tiny_unet, schedule) -> None:
@@ -80,5 +81,5 @@ def test_double_precision_latents_stay_double(tiny_unet, schedule) -> None:
 def test_a_text_network_without_text_and_an_unknown_parameterisation_are_refused(tiny_unet, schedule) -> None:
     with pytest.raises(ValueError, match="'tiny' reads text but was given no condition"):
         predictor(tiny_unet, schedule).predict(latents(), T, [None])
-    with pytest.raises(ValueError, match="not 'velocity'"):
+    with pytest.raises(BadInput, match="no prediction_type 'velocity'"):
         predictor(tiny_unet, schedule, "velocity")

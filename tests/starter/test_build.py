@@ -49,7 +49,7 @@ def test_every_model_is_there_and_loads_as_the_shipped_ones_do(built):
         )
     )
     assert store.base.latent_shape == (16, 16, 16)
-    assert store.domain.card["base_identity"] == store.base.identity
+    assert store.domain.card["base_identity"] == store.base.network_identity
     assert store.lift.resolution == 64
 
 

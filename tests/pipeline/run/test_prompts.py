@@ -47,6 +47,14 @@ def test_a_checked_prompt_is_left_alone(prompt: str) -> None:
     assert check_prompt(checked) == checked
 
 
+def test_numbers_are_prompts_for_models_of_classes_alone() -> None:
+    assert check_prompt(" 207 ", digits=True) == "207"
+    with pytest.raises(BadInput, match="no letters"):
+        check_prompt("207")
+    with pytest.raises(BadInput, match="no letters"):
+        check_prompt("!?", digits=True)
+
+
 def test_slugs_of_plain_prompts_are_readable() -> None:
     assert slug("A blue and white porcelain teapot!") == "a-blue-and-white-porcelain-teapot"
 

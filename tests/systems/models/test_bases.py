@@ -177,7 +177,7 @@ def test_a_null_text_domain_of_either_kind(folders, tmp_path, kind) -> None:
     features = null_text_features(base.pipeline.unet, told, noise(), T)
     null_text = make_null_text(base.pipeline.unet, features)
     save_null_text(null_text, tmp_path)
-    (tmp_path / "domain.json").write_text(json.dumps({"name": "toy", "base_identity": base.identity}))
+    (tmp_path / "domain.json").write_text(json.dumps({"name": "toy", "base_identity": base.network_identity}))
     domain = load_domain(tmp_path, base)
     eps = domain.predictor.predict(noise(), T, [domain.condition])[0]
     assert eps.shape == noise().shape

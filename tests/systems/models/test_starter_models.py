@@ -56,7 +56,6 @@ def test_cfg_equals_diffusers_on_the_starter(base):
 def test_the_domain_reads_no_text_and_belongs_to_the_prior(base):
     domain = load_domain(STARTER / "domain", base)
     assert is_null_text(domain.unet)
-    assert domain.card["base_identity"] == base.identity
     x, t = torch.randn(2, *base.latent_shape), torch.tensor([100, 800])
     eps = domain.predictor.predict(x, t, [None])[0]
     assert eps.shape == x.shape

@@ -1,0 +1,66 @@
+"""What a denoiser learns from: noisy latents, what it should answer, and the loss between the two.
+
+A network is trained on what it predicts itself (eps, v, x0 or flow, ``schedules.PARAMETERISATIONS``), all noise levels
+weighing the same in that parameterisation; which levels are drawn, and how often, is the weighting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .schedules import NoiseSchedule, parameterisation_named
+
+
+@dataclass(frozen=True)
+class Example:
+    """A batch for one training step.
+
+    Attributes:
+        x: what the network is shown [B, C, h, w].
+        t: the timesteps that it is told [B].
+        target: what it should answer [B, C, h, w].
+    """
+
+    x: Tensor
+    t: Tensor
+    target: Tensor
+
+    def loss(self, answer: Tensor) -> Tensor:
+        """Mean squared error of an answer [B, C, h, w] on any device, in float32: a scalar."""
+        return (answer.float() - self.target.to(answer.device)).square().mean()
+
+
+def example_of(
+    latents: Tensor, eps: Tensor, t: Tensor, schedule: NoiseSchedule, prediction_type: str
+) -> Example:
+    """The example that clean latents [B, C, h, w], noise of their shape and timesteps t [B] make.
+
+    Raises: BadInput for an unknown prediction type.
+    """
+    kind = parameterisation_named(prediction_type)
+    x_t = schedule.add_noise(latents, eps, t)
+    return Example(*kind.shown(schedule, x_t, t), kind.from_eps(schedule, x_t, eps, t))
+
+
+def draw_example(
+    latents: Tensor,
+    schedule: NoiseSchedule,
+    prediction_type: str,
+    generator: torch.Generator,
+    *,
+    shift: float = 1.0,
+) -> Example:
+    """An example of clean latents [B, C, h, w] with random noise, at stratified timesteps.
+
+    Args:
+        shift: s in u -> s u / (1 + (s - 1) u), for u = t / T uniform: above 1 it moves them towards high noise.
+    """
+    batch = len(latents)
+    u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
+    u = u[torch.randperm(batch, generator=generator)]
+    t = (shift * u / (1 + (shift - 1) * u) * len(schedule)).long().clamp(0, len(schedule) - 1)
+    eps = torch.randn(latents.shape, generator=generator).to(latents.device)
+    return example_of(latents, eps, t, schedule, prediction_type)
