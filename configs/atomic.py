@@ -7,11 +7,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import SlipcastError
+from .errors import BadInput, SlipcastError
 
 _ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -20,16 +21,24 @@ _ADVICE = {
     errno.EPERM: "make it writable or choose another folder with --out",
     errno.EROFS: "choose another folder with --out",
 }
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # the name that ``write_bytes`` gives; the number is its process
 
 
 @contextlib.contextmanager
 def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path."""
+    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path.
+
+    Raises:
+        BadInput: a name is longer than the file system takes.
+        SlipcastError: anything else.
+    """
     try:
         yield
     except OSError as error:
         where = error.filename or path
         reason = error.strerror or str(error) or type(error).__name__
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadInput(f"{doing} failed at {where}: {reason}; give a shorter one") from error
         advice = _ADVICE.get(error.errno or 0, "put that right")
         raise SlipcastError(
             f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on"
@@ -62,6 +71,27 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: Path, what: str) -> Any:
+    """What a JSON file holds. ``what`` names it in the sentence: "the manifest of a slipcast run".
+
+    Raises:
+        BadInput: missing, unreadable, not UTF-8, no JSON (NaN and lone surrogates are none), nested too deeply.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        # What Python reads beyond JSON (NaN, 1e999, lone surrogates), it refuses to write.
+        json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    else:
+        return content
+    raise BadInput(f"{path} cannot be read as {what} ({reason})")
+
+
 def write_safetensors(path: Path, arrays: Mapping[str, Any], notes: Mapping[str, str] | None = None) -> None:
     """Write tensors, or numpy arrays, atomically; equal content gives equal bytes.
 
@@ -79,6 +109,16 @@ def write_safetensors(path: Path, arrays: Mapping[str, Any], notes: Mapping[str,
     header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # numbers stay aligned, as the format asks
     write_bytes(path, len(header).to_bytes(8, "little"), header, memoryview(data)[8 + length :])
+
+
+def remove_stale_temporaries(folder: Path) -> None:
+    """Remove, below a folder, what ``write_bytes`` left there in processes that were killed; never a living one's."""
+    import psutil
+
+    for path in folder.rglob(".*.tmp"):
+        process = _TEMPORARY.fullmatch(path.name)
+        if process and not psutil.pid_exists(int(process[1])):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
