@@ -60,7 +60,7 @@ def _entries(folder: Path) -> list[str]:
 
 def _free(path: Path) -> Path:
     number, free = 1, path
-    while free.exists() or free.is_symlink():
+    while free.is_symlink() or (any(free.iterdir()) if free.is_dir() else free.exists()):
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free
