@@ -157,9 +157,9 @@ def test_from_forgets_what_was_half_done(workshop: Workshop) -> None:
         raise KeyboardInterrupt
 
     workshop.hooks["refine"] = leave_a_checkpoint
-    for options in ({}, {}, {"from_stage": "refine"}, {"from_stage": "refine"}, {"from_stage": "lift"}):
+    for first in (None, None, "refine", "refine", "lift"):
         with pytest.raises(KeyboardInterrupt):
-            workshop.make(**options)
+            workshop.make(from_stage=first)
     # A stopped --from goes on where it was when it is given again.
     assert seen == [False, True, False, True, False]
 
