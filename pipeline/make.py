@@ -14,7 +14,8 @@ from typing import Any
 from ..configs.atomic import fingerprint
 from ..configs.schema import MakeConfig
 from .run.execution import Forced, run_stage
-from .run.folder import RunFolder, open_run, run_path, versions
+from .run.folder import RunFolder, open_run, run_path
+from .run.manifest import versions
 from .run.progress import Quiet, Reporter
 from .run.prompts import check_prompt
 from .run.record import StageRecord
@@ -160,7 +161,7 @@ def _real_models(config: MakeConfig) -> Models:
 def _mark_outdated(run: RunFolder, later: Sequence[Stage]) -> None:
     for stage in later:
         line = run.manifest["stages"].get(stage.name)
-        if line and line["status"] == "finished":
+        if line and line.get("status") == "finished":
             line["status"] = "outdated"
 
 

@@ -15,11 +15,9 @@ not list are people's own: they are no reason to run, and never removed.
 from __future__ import annotations
 
 import contextlib
-import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +35,6 @@ from .prompts import older_slug, slug
 from .record import RECORD, StageRecord, changed_outputs, outputs_of, read_record, write_record
 from .replacing import KEY, clear_away
 from .stage import Stage
-
-_VERSIONS_OF = (
-    "slipcast",
-    "torch",
-    "numpy",
-    "diffusers",
-    "transformers",
-    "nerfacc",
-    "trimesh",
-    "PyMCubes",
-    "xatlas",
-    "usd-core",
-)
 
 
 class RunFolder:
@@ -247,12 +232,3 @@ def open_run(
 def _listed(names: list[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what a run makes."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS_OF:
-        with contextlib.suppress(metadata.PackageNotFoundError):  # an absent package has no version to tell
-            found[name] = metadata.version(name)
-    return found

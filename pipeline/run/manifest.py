@@ -1,9 +1,12 @@
-"""``manifest.json``: where a run's is, what it must hold, and how its command is given again."""
+"""``manifest.json``: where a run's is, what it must hold, and what a run was asked for."""
 
 from __future__ import annotations
 
+import contextlib
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,18 @@ from .prompts import check_prompt
 MANIFEST = "manifest.json"
 FORMAT = 1
 _LARGEST_SEED = 2**63 - 1
+_VERSIONS_OF = (
+    "slipcast",
+    "torch",
+    "numpy",
+    "diffusers",
+    "transformers",
+    "nerfacc",
+    "trimesh",
+    "PyMCubes",
+    "xatlas",
+    "usd-core",
+)
 
 
 @dataclass(frozen=True)
@@ -115,3 +130,12 @@ def _is_int(value: Any) -> bool:
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(line, dict) for line in value.values())
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a run makes."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS_OF:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # an absent package has no version to tell
+            found[name] = metadata.version(name)
+    return found
