@@ -185,7 +185,9 @@ class RunFolder:
         if old.exists():
             kept, names = clear_away(old, self.path / f"{stage.folder}.kept")
             if kept:
-                self._notice(f"what stage {stage.name} did not make is kept in {kept}: {_listed(names)}")
+                self._notice(
+                    f"files that are not as stage {stage.name} made them are kept in {kept}: {_listed(names)}"
+                )
 
 
 def run_path(out: Path, prompt: str, seed: int) -> Path:

@@ -51,7 +51,7 @@ def test_a_stage_made_anew_moves_them_aside_and_names_them(workshop: Workshop) -
         workshop.make(CHANGED if i == 0 else MakeConfig(), console=console)
         kept = run / ("10-image.kept" if i == 0 else "10-image.kept-2")
         assert console.notices == [
-            f"what stage image did not make is kept in {kept}: .DS_Store, deep/my edit.xcf"
+            f"files that are not as stage image made them are kept in {kept}: .DS_Store, deep/my edit.xcf"
         ]
         assert (kept / "deep" / "my edit.xcf").read_text() == f"mine {i}"
         assert sorted(path.name for path in (run / "10-image").iterdir()) == ["image.txt", "stage.json"]
