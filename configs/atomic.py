@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,24 @@ _ADVICE = {
     errno.EPERM: "make it writable or choose another folder with --out",
     errno.EROFS: "choose another folder with --out",
 }
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # the name that ``write_bytes`` gives; the number is its process
 
 
 @contextlib.contextmanager
 def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path."""
+    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path.
+
+    Raises:
+        BadInput: a name is longer than the file system takes.
+        SlipcastError: anything else.
+    """
     try:
         yield
     except OSError as error:
         where = error.filename or path
         reason = error.strerror or str(error) or type(error).__name__
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadInput(f"{doing} failed at {where}: {reason}; give a shorter one") from error
         advice = _ADVICE.get(error.errno or 0, "put that right")
         raise SlipcastError(
             f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on"
@@ -67,7 +76,7 @@ def read_json(path: Path, what: str, *, allow_nan: bool = False) -> Any:
     """The content of a JSON file.
 
     Args:
-        what: names the file in the sentence, such as "the domain's card".
+        what: what the file should be, for the sentence, such as "the card of a domain".
         allow_nan: take NaN and infinity, which are no JSON, but which other libraries write.
     Raises:
         BadInput: missing, unreadable, not UTF-8, no JSON, nested too deep, or with numbers or text that are none.
@@ -86,7 +95,7 @@ def read_json(path: Path, what: str, *, allow_nan: bool = False) -> Any:
     except (OSError, ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
         reason = (isinstance(error, OSError) and error.strerror) or " ".join(reason.split())[:160]
-        raise BadInput(f"{what} {path} is unreadable ({reason})") from error
+        raise BadInput(f"{path} cannot be read as {what} ({reason})") from error
     return content
 
 
@@ -94,7 +103,7 @@ def read_json_object(path: Path, what: str, *, allow_nan: bool = False) -> dict[
     """``read_json`` for a file that holds one object, ``{...}``; BadInput for anything else in it."""
     content = read_json(path, what, allow_nan=allow_nan)
     if not isinstance(content, dict):
-        raise BadInput(f"{what} {path} is unreadable (it holds no object but a {type(content).__name__})")
+        raise BadInput(f"{path} cannot be read as {what} (it holds no object but a {type(content).__name__})")
     return content
 
 
@@ -115,6 +124,16 @@ def write_safetensors(path: Path, arrays: Mapping[str, Any], notes: Mapping[str,
     header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # numbers stay aligned, as the format asks
     write_bytes(path, len(header).to_bytes(8, "little"), header, memoryview(data)[8 + length :])
+
+
+def remove_stale_temporaries(folder: Path) -> None:
+    """Remove, below a folder, what ``write_bytes`` left there in processes that were killed; never a living one's."""
+    import psutil
+
+    for path in folder.rglob(".*.tmp"):
+        process = _TEMPORARY.fullmatch(path.name)
+        if process and not psutil.pid_exists(int(process[1])):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

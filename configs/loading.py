@@ -37,6 +37,22 @@ def load_config(name_or_path: str = "starter", overrides: Sequence[str] = ()) ->
     for path in _chain(_find(name_or_path)):
         for key, value in _flatten(_read(path), source=str(path)):
             config = _set(config, key, value, source=str(path))
+    return _finished(config, overrides)
+
+
+def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> MakeConfig:
+    """Settings as a run wrote them down (``asdict`` of a ``MakeConfig``), with overrides on top.
+
+    Raises:
+        BadInput: as for ``load_config``; ``source`` says where the settings are from.
+    """
+    config = OmegaConf.structured(MakeConfig)
+    for key, value in _flatten(settings, source=source):
+        config = _set(config, key, value, source=source)
+    return _finished(config, overrides)
+
+
+def _finished(config: DictConfig, overrides: Sequence[str]) -> MakeConfig:
     for override in overrides:
         key, value = _parse_override(override)
         config = _set(config, key, value, source="the command line")

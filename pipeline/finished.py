@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..configs.errors import BadInput
+from ..configs.atomic import explain_os_errors
+from ..configs.errors import BadInput, SlipcastError
 from ..configs.limits import check_limits
 from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
-from .run.folder import RECORD
+from .run.commands import command
+from .run.manifest import MANIFEST, find_run, read_manifest
+from .run.record import RECORD, is_as_made, read_record
 from .stages.table import STAGES
 
-MANIFEST = "manifest.json"
 T = TypeVar("T", ExportConfig, MeshConfig)
 
 
@@ -45,55 +47,61 @@ def read_run(where: Path) -> FinishedRun:
 
     Raises:
         BadInput: no run, or one that has no finished mesh.
+        SlipcastError: the mesh is not as the run made it (see ``verified``).
     """
-    path = next((p for p in (where, *where.absolute().parents[:2]) if (p / MANIFEST).is_file()), None)
-    if path is None or not where.exists():
-        raise BadInput(_no_run(where))
-    try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        prompt, seed, stages = str(manifest["prompt"]), int(manifest["seed"]), dict(manifest["stages"])
-        models: dict[str, dict[str, Any]] = {}
-        for line in stages.values():
-            for role, told in line.get("models", {}).items():
-                models[role] = {**told, **models.get(role, {})}  # the stage that used it first knows best
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(
-            f"{path / MANIFEST} is not the manifest of a slipcast run ({type(error).__name__}: {error})"
-        ) from error
+    path = find_run(where)
+    manifest = read_manifest(path)
+    models: dict[str, dict[str, Any]] = {}
+    for line in manifest.get("stages", {}).values():
+        for role, told in line.get("models", {}).items():
+            models[role] = {**told, **models.get(role, {})}  # the stage that used it first knows best
     mesh_file = _folder("mesh", path) / "mesh.safetensors"
     if not (mesh_file.is_file() and (mesh_file.parent / RECORD).is_file()):
-        raise BadInput(
-            f'{path} has no finished mesh; `slipcast make "{prompt}" --seed {seed} --out {path.parent}` goes on with it'
-        )
+        raise BadInput(f"{path} has no finished mesh; `{command('make', '--resume', path)}` goes on with it")
     field_file = _folder("refine", path) / "field.safetensors"
     return FinishedRun(
         path=path,
-        prompt=prompt,
-        seed=seed,
+        prompt=manifest["prompt"],
+        seed=manifest["seed"],
         models=models,
         export=_settings(ExportConfig, "export", manifest, path),
         crease_deg=_settings(MeshConfig, "mesh", manifest, path).crease_deg,
-        mesh_file=mesh_file,
+        mesh_file=verified(mesh_file),
         field_file=field_file,
     )
 
 
+def verified(path: Path) -> Path:
+    """A file of a finished stage, after a look whether it is, byte for byte, what the stage's record says.
+
+    Files that ``slipcast make --from`` took over as edited by hand are in the record as they were then.
+
+    Raises:
+        SlipcastError: the file or the record was changed or damaged since.
+    """
+    run = path.parent.parent
+    again = f"`{command('make', '--resume', run)}` makes it again"
+    with explain_os_errors(path, "checking a finished stage"):
+        try:
+            expected = read_record(path.parent).outputs.get(path.name)
+        except BadInput as error:
+            raise SlipcastError(f"{error}; {again}") from error
+        if not is_as_made(path, expected):
+            after = next(later.name for stage, later in pairwise(STAGES) if stage.folder == path.parent.name)
+            raise SlipcastError(
+                f"{path} is not as the run made it, by its hash in {RECORD}; {again}, or if it was edited on purpose, "
+                f"`{command('make', '--resume', run, '--from', after)}` takes it as it is"
+            )
+    return path
+
+
 def stage_folders(run: Path) -> list[Path]:
-    """Where the stages keep their files; what else lies in there makes a stage run anew."""
+    """Where the stages keep their files; what else lies in there is moved away when a stage runs anew."""
     return [_folder(stage.name, run) for stage in STAGES]
 
 
 def _folder(stage_name: str, run: Path) -> Path:
     return run / next(stage.folder for stage in STAGES if stage.name == stage_name)
-
-
-def _no_run(where: Path) -> str:
-    if not where.exists():
-        return f"there is no folder {where}; give the folder of a run, such as runs/a-blue-vase-0"
-    inside = sorted(file.parent.name for file in where.glob(f"*/{MANIFEST}")) if where.is_dir() else []
-    if inside:
-        return f"{where} holds runs but is none; give one of them, such as {where / inside[0]}"
-    return f"{where} is not the folder of a run (it has no {MANIFEST}); give one, such as runs/a-blue-vase-0"
 
 
 def _settings(kind: type[T], stage: str, manifest: Mapping[str, Any], path: Path) -> T:

@@ -14,9 +14,11 @@ from typing import Any
 from ..configs.atomic import fingerprint
 from ..configs.schema import MakeConfig
 from .run.execution import Forced, run_stage
-from .run.folder import RunFolder, StageRecord, open_run, versions
+from .run.folder import RunFolder, open_run, run_path
+from .run.manifest import versions
 from .run.progress import Quiet, Reporter
 from .run.prompts import check_prompt
+from .run.record import StageRecord
 from .run.stage import Models, Stage, StageContext, selected
 from .stages.table import STAGES
 
@@ -43,6 +45,7 @@ def make(
     *,
     out: Path = Path("runs"),
     seed: int = 0,
+    resume: Path | None = None,
     from_stage: str | None = None,
     until_stage: str | None = None,
     console: Reporter | None = None,
@@ -52,6 +55,7 @@ def make(
     """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> export.
 
     Args:
+        resume: the folder of this prompt's and seed's run, whatever it is called; by default it is found in ``out``.
         from_stage: take the stages before this one as they lie in the run folder, even if edited or made with other
             settings, and run this one and the later ones anew.
         until_stage: stop after this stage.
@@ -72,11 +76,12 @@ def make(
         sorted({role for stage in stages[first : last + 1] for role in stage.roles})
     )
     made: list[str] = []
-    with open_run(Path(out), prompt, seed) as run:
+    path = resume or run_path(Path(out), prompt, seed)
+    with open_run(path, prompt, seed, console.notice) as run:
         config = replace(config, dtype=_settled_dtype(config.dtype, run))
         models = open_models(config)
         run.describe(config=asdict(config), versions=versions())
-        forced = Forced(run, from_stage)
+        forced = Forced(run, from_stage, stages[first : last + 1])
         records: dict[str, StageRecord] = {}
         for index, stage in enumerate(stages[: last + 1]):
             if index < first:
@@ -90,6 +95,7 @@ def make(
                 context = StageContext(
                     prompt, config, run.partial(stage), inputs, seed, stage.name, console, models
                 )
+                _note_threads(run, console)
                 record = run_stage(run, stage, key, context, identities, console)
                 made.append(stage.name)
                 _mark_outdated(run, stages[index + 1 :])
@@ -109,6 +115,19 @@ def _settled_dtype(wanted: str, run: RunFolder) -> str:
 
     began_with = run.manifest.get("config", {}).get("dtype", "auto")
     return resolve_dtype(began_with if wanted == "auto" else wanted, "cpu")
+
+
+def _note_threads(run: RunFolder, console: Reporter) -> None:
+    """Write down how many threads compute; torch adds up in another order with another number of them."""
+    import torch
+
+    before, now = run.manifest.get("threads", torch.get_num_threads()), torch.get_num_threads()
+    if before != now:
+        console.notice(
+            f"this run was made with {before} threads so far and goes on with {now}: results may differ in the last "
+            f"bits from those of one number throughout (OMP_NUM_THREADS={before} keeps it)"
+        )
+    run.manifest["threads"] = now
 
 
 def stage_key(
@@ -142,7 +161,7 @@ def _real_models(config: MakeConfig) -> Models:
 def _mark_outdated(run: RunFolder, later: Sequence[Stage]) -> None:
     for stage in later:
         line = run.manifest["stages"].get(stage.name)
-        if line and line["status"] == "finished":
+        if line and line.get("status") == "finished":
             line["status"] = "outdated"
 
 

@@ -19,6 +19,8 @@ from safetensors.numpy import load_file
 from ..configs.atomic import write_safetensors
 from ..configs.errors import SlipcastError
 
+_TEXTURES = ("texture", "normal_map", "orm")
+
 
 @dataclass(frozen=True)
 class SubjectImage:
@@ -87,10 +89,44 @@ class Mesh:
 
     @classmethod
     def load(cls, path: Path) -> Mesh:
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            SlipcastError: no such file, or what is in it is not a mesh as the class describes it.
+        """
         try:
-            return cls(**load_file(path))
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            mesh = cls(**load_file(path))
+            mesh.check()
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise SlipcastError(
                 f"{path} is not a readable slipcast mesh ({error}); run the mesh stage again"
             ) from error
+        return mesh
+
+    def check(self) -> None:
+        """Raise ``ValueError`` if the arrays are not as the class describes them: a sentence for the first fault."""
+        vertices = len(self.vertices)
+        expected = {
+            "vertices": (("V", 3), np.float32),
+            "faces": (("F", 3), np.int32),
+            "normals": ((vertices, 3), np.float32),
+            "uv": ((vertices, 2), np.float32),
+            **dict.fromkeys(_TEXTURES, (("H", "W", 3), np.uint8)),
+        }
+        for name, (shape, kind) in expected.items():
+            array = getattr(self, name)
+            if array is None:
+                continue
+            fits = array.ndim == len(shape) and all(
+                found > 0 if isinstance(wanted, str) else found == wanted
+                for found, wanted in zip(array.shape, shape, strict=False)
+            )
+            if not fits or array.dtype != kind:
+                wanted = f"[{', '.join(map(str, shape))}] of {np.dtype(kind).name}"
+                raise ValueError(f"{name} should be {wanted}, not {list(array.shape)} of {array.dtype}")
+            if kind is np.float32 and not np.isfinite(array).all():
+                raise ValueError(f"{name} holds values that are not finite")
+        if self.faces.min() < 0 or self.faces.max() >= vertices:
+            raise ValueError(f"faces name vertices outside 0 to {vertices - 1}")
+        if self.uv is None and any(getattr(self, name) is not None for name in _TEXTURES):
+            raise ValueError("there are textures but no uv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from ...systems.types import Mesh
 from ..assets.asset import Asset
 from ..assets.preparing import prepare
 from ..finished import FinishedRun, read_run
+from ..run.manifest import read_manifest
 from ..run.progress import Progress
 from .catalogues import domain_catalogue, write_catalogues
 from .process import Blender
@@ -106,14 +106,9 @@ def run_folders(runs: Path) -> list[Path]:
 def _examine(run: Path) -> FinishedRun | str:
     """A run whose mesh is finished and up to date, or why it cannot be used."""
     try:
-        status = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["stages"]["mesh"]["status"]
-    except (OSError, ValueError, TypeError, KeyError):
-        status = None  # the reader below says what is wrong
-    if status not in (None, "finished"):
-        return f"its mesh stage is {status}"
-    try:
-        return read_run(run)
-    except BadInput as error:
+        status = read_manifest(run).get("stages", {}).get("mesh", {}).get("status", "finished")
+        return read_run(run) if status == "finished" else f"its mesh stage is {status}"
+    except SlipcastError as error:
         return str(error)
 
 

@@ -22,6 +22,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any
 
+from ...configs.atomic import read_json
 from ...configs.errors import BadInput, SlipcastError
 
 VARIABLE = "SLIPCAST_BLENDER"
@@ -187,7 +188,7 @@ def run_script(
     else:
         how = f"failed (exit code {code})" if code else "ended without a result"
     if code == 0 and reply.is_file():
-        return json.loads(reply.read_text(encoding="utf-8"))
+        return read_json(reply, "what Blender answers")
     error = SlipcastError(
         f"{blender} {how} while {doing}; the last line of its log: {_last(log, 'nothing')!r}; "
         "the other formats are not affected"

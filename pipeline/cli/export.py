@@ -124,13 +124,14 @@ def _export(
     from ..assets.preparing import prepare
     from ..exporters.levels import write_levels
     from ..exporters.writing import notices, write_formats
+    from ..finished import verified
 
     console.stage_started("export")
     mesh, domain = Mesh.load(run.mesh_file), run.models.get("domain")
     models = run.models if domain is None else run.models | {"domain": _look(domain) | domain}
     asset_of = partial(prepare, settings=settings, prompt=run.prompt, seed=run.seed, models=models)
     asset, levels = asset_of(mesh, name=stem), []
-    field = VoxelField.load(run.field_file) if lods else None
+    field = VoxelField.load(verified(run.field_file)) if lods else None
     with explain_os_errors(folder, "making the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     written = write_formats(asset, folder, formats, advance=console.task("writing files", len(formats)))

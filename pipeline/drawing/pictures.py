@@ -134,7 +134,7 @@ def draw_pictures(plan: Plan, out: Path, console: Reporter) -> Drawing:
     guided = GuidedNoise(plan.guidance)
     start = plan.start
     seeds = [config.seed + i for i in range(config.count)]
-    out = out / slug(config.prompt or config.recipe)
+    out = out / slug(config.prompt or config.recipe.replace("_", " "))
     out.mkdir(parents=True, exist_ok=True)
     told = {
         "slipcast": asdict(config),

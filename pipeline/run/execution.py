@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...configs.atomic import explain_os_errors, fingerprint
 from ...configs.errors import SlipcastError
-from .folder import RunFolder, StageRecord
+from .folder import RunFolder
 from .measure import Measured
 from .progress import Reporter
+from .record import StageRecord
 from .stage import Stage, StageContext
 
 
@@ -88,15 +89,18 @@ def _check_facts(stage: Stage, facts: Mapping[str, Any]) -> None:
 class Forced:
     """Which stages ``--from`` still has to run anew; remembered in the manifest.
 
-    Without the memory, a stopped ``--from lift`` would lift again when the same command goes on.
+    Without the memory, a stopped ``--from lift`` would lift again when the same command goes on. What was half done
+    before the command was first given is not resumed: ``stages``, the forced ones, begin anew.
     """
 
-    def __init__(self, run: RunFolder, from_stage: str | None) -> None:
+    def __init__(self, run: RunFolder, from_stage: str | None, stages: Sequence[Stage]) -> None:
         self._run, self._from = run, from_stage
         pending = run.manifest.get("forced")
         if from_stage is None:
             run.manifest.pop("forced", None)
         elif not pending or pending.get("from") != from_stage:
+            for stage in stages:
+                run.discard_partial(stage)
             run.manifest["forced"] = {"from": from_stage, "done": []}
 
     def wants(self, stage: Stage) -> bool:

@@ -4,93 +4,67 @@
         manifest.json          prompt, seed, settings, versions, models and their licences, a line per stage
         10-image/              the files of a finished stage, and its stage.json
         20-lift.partial/       a stage at work, or stopped; kept and resumed as long as its key matches
+        20-lift.old/           an older result that is just being replaced
+        50-export.kept/        files that people had put into 50-export, from before it was made anew
 
 ``stage.json`` is the commit record: it is written last, into the partial folder, which is then renamed. A stage is
-finished if its record is there, names the key asked for, and every file it lists still has its hash.
+finished if its record is there, names the key asked for, and every file it lists still has its hash. Files that it does
+not list are people's own: they are no reason to run, and never removed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import platform
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import explain_os_errors, sha256_of_folder, sync_folder, write_json, write_text
-from ...configs.errors import BadInput, SlipcastError
-from .lock import FolderLock
-from .prompts import slug
-from .stage import Stage
-
-RECORD = "stage.json"
-_KEY = ".key"
-_NOT_OUTPUTS = frozenset((RECORD, _KEY))
-_VERSIONS_OF = (
-    "slipcast",
-    "torch",
-    "numpy",
-    "diffusers",
-    "transformers",
-    "nerfacc",
-    "trimesh",
-    "PyMCubes",
-    "xatlas",
-    "usd-core",
+from ...configs.atomic import (
+    explain_os_errors,
+    remove_stale_temporaries,
+    sync_folder,
+    write_json,
+    write_text,
 )
-
-
-@dataclass(frozen=True)
-class StageRecord:
-    """What is known of a finished stage; ``outputs`` is {relative path: SHA-256}."""
-
-    key: str
-    outputs: dict[str, str]
-    facts: dict[str, Any]
-    seconds: float
-    peak_memory_mb: float
-    resumed: bool = False
-    edited: bool = False
-    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+from ...configs.errors import BadInput
+from .lock import FolderLock
+from .manifest import FORMAT, MANIFEST, read_manifest
+from .prompts import older_slug, slug
+from .record import RECORD, StageRecord, changed_outputs, outputs_of, read_record, write_record
+from .replacing import KEY, clear_away
+from .stage import Stage
 
 
 class RunFolder:
-    """One run on disk. Made by ``open_run``, which also holds its lock."""
+    """One run on disk. Made by ``open_run``, which also holds its lock; ``notice`` is told what people should know."""
 
-    def __init__(self, path: Path, prompt: str, seed: int) -> None:
-        self.path = path
-        self.manifest = self._read_manifest()
+    def __init__(self, path: Path, prompt: str, seed: int, notice: Callable[[str], None]) -> None:
+        self.path, self._notice = path, notice
+        self.manifest = self._read_manifest() or {"format": FORMAT, "prompt": prompt, "seed": seed}
         for name, value in (("prompt", prompt), ("seed", seed)):
-            if self.manifest.setdefault(name, value) != value:
+            if self.manifest[name] != value:
                 raise BadInput(
                     f"{path} is the run of another {name} ({self.manifest[name]!r}, not {value!r}); "
                     "use another --seed or --out"
                 )
         self.manifest.setdefault("stages", {})
 
-    def _read_manifest(self) -> dict[str, Any]:
-        path = self.path / "manifest.json"
+    def _read_manifest(self) -> dict[str, Any] | None:
+        if not (self.path / MANIFEST).exists():
+            return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {"format": 1}
-        except (OSError, ValueError) as error:
-            raise SlipcastError(
-                f"{path} cannot be read ({error}); delete this file to keep the finished stages, "
-                "or the whole folder to start afresh"
+            return read_manifest(self.path)
+        except BadInput as error:
+            raise BadInput(
+                f"{error}; to keep the finished stages delete this file, to start afresh the whole folder"
             ) from error
-        if not isinstance(content, dict) or not isinstance(content.get("stages", {}), dict):
-            raise SlipcastError(f"{path} is not a slipcast manifest; delete it, or use another --out")
-        return content
 
     def save_manifest(self) -> None:
         """Write the manifest, atomically."""
         with explain_os_errors(self.path, "writing the manifest"):
-            write_json(self.path / "manifest.json", self.manifest)
+            write_json(self.path / MANIFEST, self.manifest)
 
     def describe(self, **entries: Any) -> None:
         """Set top-level entries of the manifest and save it."""
@@ -112,18 +86,29 @@ class RunFolder:
 
     def record(self, stage: Stage) -> StageRecord | None:
         """The record of the stage's folder as it was written, whatever its key; None if there is none to read."""
+        folder = self.folder(stage)
         with explain_os_errors(self.path, f"reading stage {stage.name}"):
             self._settle(stage)
+            if not (folder / RECORD).exists():
+                return None
             try:
-                content = json.loads((self.folder(stage) / RECORD).read_text(encoding="utf-8"))
-                return StageRecord(**content)
-            except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
-                return None  # absent or damaged: the stage runs again
+                return read_record(folder)
+            except BadInput as error:
+                self._notice(f"{error}, so stage {stage.name} counts as not finished")
+                return None
 
     def finished(self, stage: Stage, key: str) -> StageRecord | None:
         """The record, if it was made with this key and its files are untouched."""
         record = self.record(stage)
-        return record if record and record.key == key and self._files(stage) == record.outputs else None
+        if record is None or record.key != key:
+            return None
+        with explain_os_errors(self.path, f"reading stage {stage.name}"):
+            changed = changed_outputs(self.folder(stage), record)
+        if changed:
+            self._notice(
+                f"stage {stage.name} runs again, for files of it are gone or changed: {_listed(changed)}"
+            )
+        return None if changed else record
 
     def as_it_is(self, stage: Stage) -> StageRecord:
         """The record of a stage that ``--from`` skips; files edited by hand are taken over and noted as such.
@@ -131,17 +116,17 @@ class RunFolder:
         Raises:
             BadInput: the stage was never finished.
         """
-        record = self.record(stage)
+        record, folder = self.record(stage), self.folder(stage)
         if record is None:
             raise BadInput(
                 f"--from needs stage {stage.name} finished in {self.path}; run without --from first"
             )
-        files = self._files(stage)
-        if files == record.outputs:
-            return record
-        record = StageRecord(**asdict(record) | {"outputs": files, "edited": True})
-        with explain_os_errors(self.path, f"noting the edited files of stage {stage.name}"):
-            write_json(self.folder(stage) / RECORD, asdict(record))
+        with explain_os_errors(folder, f"noting the edited files of stage {stage.name}"):
+            if changed_outputs(folder, record):
+                there = outputs_of(folder)
+                outputs = {name: there[name] for name in record.outputs if name in there}
+                record = replace(record, outputs=outputs, edited=True)
+                write_record(folder, record)
         return record
 
     def begin(self, stage: Stage, key: str) -> tuple[Path, bool]:
@@ -149,65 +134,103 @@ class RunFolder:
         partial = self.partial(stage)
         with explain_os_errors(partial, f"starting stage {stage.name}"):
             self._settle(stage)
-            key_file = partial / _KEY
-            resumed = key_file.is_file() and key_file.read_text(encoding="utf-8") == key
+            key_file = partial / KEY
+            resumed = key_file.is_file() and key_file.read_bytes() == key.encode()
             if not resumed:
-                if partial.exists():
-                    key_file.unlink(missing_ok=True)  # first, so that a half-deleted folder is never resumed
-                    shutil.rmtree(partial)
+                self._discard(stage)
                 partial.mkdir()
                 write_text(key_file, key)
         return partial, resumed
+
+    def discard_partial(self, stage: Stage) -> None:
+        """Forget an unfinished attempt at a stage."""
+        with explain_os_errors(self.partial(stage), f"clearing stage {stage.name}"):
+            self._settle(stage)
+            self._discard(stage)
+
+    def _discard(self, stage: Stage) -> None:
+        partial = self.partial(stage)
+        if partial.exists():
+            (partial / KEY).unlink(missing_ok=True)  # first, so that a half-deleted folder is never resumed
+            shutil.rmtree(partial)
 
     def commit(self, stage: Stage, **entries: Any) -> StageRecord:
         """Finish a stage: record what its partial folder holds, then give the folder its name."""
         partial = self.partial(stage)
         with explain_os_errors(partial, f"finishing stage {stage.name}"):
-            record = StageRecord(outputs=sha256_of_folder(partial, leave_out=_NOT_OUTPUTS), **entries)
-            write_json(partial / RECORD, asdict(record))
+            record = StageRecord(outputs=outputs_of(partial), **entries)
+            write_record(partial, record)
             self._settle(stage)
         return record
 
     def _settle(self, stage: Stage) -> None:
-        """Rename a partial folder that holds its record; also mends a run that died between two of these steps."""
+        """Rename a partial folder that holds its record; also mends a run that died between any two of these steps.
+
+        At each moment either the older result or the new one is there whole.
+        """
         partial, final = self.partial(stage), self.folder(stage)
+        old = self.path / f"{stage.folder}.old"
         if (partial / RECORD).is_file():
             if final.exists():
-                shutil.rmtree(final)  # an older result; the new one is complete, so nothing is lost half-way
+                self._clear_away(stage, old)
+                final.rename(old)
             partial.rename(final)
             sync_folder(self.path)
-        (final / _KEY).unlink(missing_ok=True)
+        elif old.exists() and not final.exists():
+            old.rename(final)
+        (final / KEY).unlink(missing_ok=True)
+        self._clear_away(stage, old)
 
-    def _files(self, stage: Stage) -> dict[str, str]:
-        return sha256_of_folder(self.folder(stage), leave_out=_NOT_OUTPUTS)
+    def _clear_away(self, stage: Stage, old: Path) -> None:
+        if old.exists():
+            kept, names = clear_away(old, self.path / f"{stage.folder}.kept")
+            if kept:
+                self._notice(
+                    f"files that are not as stage {stage.name} made them are kept in {kept}: {_listed(names)}"
+                )
+
+
+def run_path(out: Path, prompt: str, seed: int) -> Path:
+    """Where the run of a prompt and seed lies, or is to lie.
+
+    Versions up to 0.1 named folders by a shorter rule; such a folder is found if its manifest says that it is this run.
+    """
+    with explain_os_errors(out, "looking for the run"):
+        path, older = (out / f"{name}-{seed}" for name in (slug(prompt), older_slug(prompt)))
+        if path.exists() or not older.is_dir():
+            return path
+    try:
+        manifest = read_manifest(older)
+    except BadInput:  # whose ever it is, nothing says that it is this prompt's
+        return path
+    return older if (manifest["prompt"], manifest["seed"]) == (prompt, seed) else path
 
 
 @contextlib.contextmanager
-def open_run(out: Path, prompt: str, seed: int) -> Iterator[RunFolder]:
+def open_run(
+    path: Path, prompt: str, seed: int, notice: Callable[[str], None] = lambda sentence: None
+) -> Iterator[RunFolder]:
     """Open (or make) the run folder of a prompt and seed, for this process alone.
 
     Raises:
-        BadInput: ``out`` is a file, or the folder belongs to another prompt.
+        BadInput: the path leads through a file, or the folder belongs to another prompt.
         SlipcastError: the folder cannot be written, or another process is working in it.
     """
-    path = out / f"{slug(prompt)}-{seed}"
-    for existing in (out, path):
-        if existing.exists() and not existing.is_dir():
-            raise BadInput(f"{existing} is a file, not a folder; use another --out")
     with explain_os_errors(path, "opening the run folder"):
+        for existing in (path.parent, path):
+            if existing.exists() and not existing.is_dir():
+                raise BadInput(f"{existing} is a file, not a folder; use another --out")
         path.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(path)
         lock.acquire()
     try:
-        yield RunFolder(path, prompt, seed)
+        with explain_os_errors(path, "opening the run folder"):
+            remove_stale_temporaries(path)
+        yield RunFolder(path, prompt, seed, notice)
     finally:
         lock.release()
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what a run makes."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS_OF:
-        with contextlib.suppress(metadata.PackageNotFoundError):  # an absent package has no version to tell
-            found[name] = metadata.version(name)
-    return found
+def _listed(names: list[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -7,11 +7,14 @@ import re
 import unicodedata
 
 from ...configs.errors import BadInput
+from ...configs.names import FIELDS
 
 LONGEST = 1000  # characters; every text encoder in use reads far less
-_SLUG_LENGTH = 60
-_PLAIN = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{_SLUG_LENGTH - 1}}}")
-_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # devices of Windows, whatever the ending
+_NAME_BYTES = (
+    60  # of UTF-8, before a fingerprint; file systems take 255 with everything that comes after a stem
+)
+_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[\d¹²³]", re.IGNORECASE)  # of Windows, whatever the ending
+_FINGERPRINTED = re.compile(r".*-[0-9a-f]{8}")
 
 
 def check_prompt(prompt: str, *, digits: bool = False) -> str:
@@ -38,39 +41,63 @@ def check_prompt(prompt: str, *, digits: bool = False) -> str:
 
 
 def slug(prompt: str) -> str:
-    """A short, safe folder name: ``A blue vase!`` -> ``a-blue-vase``.
+    """A short, safe name for folders and files, another one for each prompt: ``a blue vase`` -> ``a-blue-vase``.
 
-    A fingerprint is added where the plain name would lose something (other scripts, long prompts), so that different
-    prompts rarely share a folder; where they still do, ``runs`` refuses to mix them.
+    Letters and digits of any script stay, in lower case; what lies between them becomes -. Where this loses something
+    (``A blue vase!``, ``a blue-vase``, long prompts), a fingerprint of the prompt is added.
     """
     name = _readable(prompt)
-    lost = any(c.isalpha() and not unicodedata.normalize("NFKD", c)[0].isascii() for c in prompt)
-    if len(name) <= _SLUG_LENGTH and not lost:
+    plain = name.replace("-", " ") == prompt and len(name.encode()) <= _NAME_BYTES
+    if plain and not _DEVICE.fullmatch(name) and not _FINGERPRINTED.fullmatch(name):
         return name
-    return f"{name[:_SLUG_LENGTH].strip('-')}-{_fingerprint(prompt)}".strip("-")
+    return _with_fingerprint(name, prompt)
+
+
+def older_slug(prompt: str) -> str:
+    """The name that versions up to 0.1 gave: Latin letters only, and one name for several prompts."""
+    ascii_text = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")
+    lost = any(c.isalpha() and not unicodedata.normalize("NFKD", c)[0].isascii() for c in prompt)
+    if len(name) <= 60 and not lost:
+        return name
+    return f"{name[:60].strip('-')}-{_fingerprint(prompt)}".strip("-")
 
 
 def file_name(name: str) -> str:
-    """A stem that is safe for files on every system and stays in its folder.
+    """A stem that is safe for files on every system and stays in its folder; the ending of a format is taken off.
 
-    Letters, digits, _ and - stay as they are and blanks become -. Anything else (slashes, quotes, dots, emoji, a great
-    length) is lost, and a fingerprint takes its place, so that different names rarely share a file.
+    Letters and digits of any script, _ and - stay as they are and blanks become -. Anything else (slashes, quotes,
+    dots, emoji, a great length) is lost, and a fingerprint takes its place, so that different names rarely share a
+    file.
 
     Raises:
         BadInput: an empty name.
     """
-    plain = "-".join(name.split())
+    stem, _, ending = name.strip().rpartition(".")
+    if stem and ending.lower() in FIELDS["export.formats"].metadata["choices"]:
+        name = stem
+    plain = unicodedata.normalize("NFC", "-".join(name.split()))
     if not plain:
         raise BadInput("the name is empty; give one, such as --name vase, or leave it out")
-    if _PLAIN.fullmatch(plain) and not _DEVICE.fullmatch(plain):
+    safe = _is_word(plain[0]) and all(_is_word(c) or c in "_-" for c in plain)
+    if safe and len(plain.encode()) <= _NAME_BYTES and not _DEVICE.fullmatch(plain):
         return plain
-    readable = _readable(name)[:_SLUG_LENGTH].strip("-") or "asset"
-    return f"{readable}-{_fingerprint(name)}"
+    return _with_fingerprint(_readable(name), name)
 
 
 def _readable(text: str) -> str:
-    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")
+    lower = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    return "-".join("".join(c if _is_word(c) else " " for c in lower).split())
+
+
+def _is_word(character: str) -> bool:
+    """Letters, the marks on them, and digits."""
+    return unicodedata.category(character)[0] in "LMN"
+
+
+def _with_fingerprint(name: str, of: str) -> str:
+    short = name.encode()[:_NAME_BYTES].decode(errors="ignore").strip("-") or "asset"
+    return f"{short}-{_fingerprint(of)}"
 
 
 def _fingerprint(text: str) -> str:

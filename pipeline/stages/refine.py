@@ -45,6 +45,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         seed=ctx.seed,
         progress=report,
         checkpoint_folder=ctx.folder,
+        notice=ctx.progress.notice,
     )
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)

@@ -36,8 +36,8 @@ def read_arrays(
     Args:
         shapes: every array's name and shape; None stands for the grid's resolution, which must be the same throughout.
     Raises:
-        SlipcastError: no such file, truncated or foreign file, another kind, missing or surplus arrays, wrong shapes,
-            values that are not finite.
+        SlipcastError: no such file, truncated or foreign file, another kind, missing or surplus arrays, wrong shapes
+            (a grid has at least two cells a side) or number types, values that are not finite.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -57,10 +57,15 @@ def read_arrays(
         )
     free = {n for name, a in arrays.items() for n, s in zip(a.shape, shapes[name], strict=False) if s is None}
     for name, array in arrays.items():
-        expected = tuple(min(free) if size is None else size for size in shapes[name])
+        expected = tuple(max(2, min(free)) if size is None else size for size in shapes[name])
         if tuple(array.shape) != expected:
             raise SlipcastError(
                 f"{path}: array {name} should have the shape {expected} but has {tuple(array.shape)}; "
+                "run the stage that makes it again"
+            )
+        if array.dtype != torch.float32:
+            raise SlipcastError(
+                f"{path}: array {name} should hold torch.float32 but holds {array.dtype}; "
                 "run the stage that makes it again"
             )
         if not torch.isfinite(array).all():

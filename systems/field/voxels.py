@@ -13,11 +13,13 @@ number s, the sharpness, turns haze (1) into a hard surface at the same place, a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from ...configs.errors import SlipcastError
 from ..types import RadianceField
 from .files import read_arrays, write_arrays
 from .ray_sampling import EMPTY, SOLID
@@ -33,6 +35,7 @@ RAW_LIMIT = 6.0
 """Warm starts keep |raw| within this: from further out a cell could not change sides in a few hundred steps."""
 _RAW_EMPTY = -15.0  # no density even across the whole box, for cells that are out of play
 
+_LARGEST_SHARPNESS = 1e6  # far beyond any surface; density and its square stay finite
 _SHARPENING = 2.0  # see FrozenGrid
 _MASK_CELL = 2  # grid cells along the edge of one cell of the occupancy mask
 
@@ -145,7 +148,7 @@ class VoxelField(nn.Module):
         """Read what ``save`` wrote; a SlipcastError in one sentence if it is anything else."""
         expected = {"raw_density": (None, None, None), "raw_colour": (None, None, None, 3)}
         arrays, notes = read_arrays(path, "voxel field", expected)
-        return cls(arrays["raw_density"], arrays["raw_colour"], float(notes.get("sharpness", 1)))
+        return cls(arrays["raw_density"], arrays["raw_colour"], _sharpness(notes.get("sharpness", "1"), path))
 
 
 class FrozenGrid:
@@ -189,6 +192,19 @@ class FrozenGrid:
         expected = {"occupancy": (None, None, None), "colours": (None, None, None, 3)}
         arrays, _ = read_arrays(path, "frozen grid", expected)
         return cls(arrays["occupancy"], arrays["colours"])
+
+
+def _sharpness(text: str, path: Path) -> float:
+    try:
+        sharpness = float(text)
+    except ValueError:
+        sharpness = math.nan
+    if not 0 < sharpness <= _LARGEST_SHARPNESS:
+        raise SlipcastError(
+            f"{path}: the sharpness should be a number above 0, at most {_LARGEST_SHARPNESS:g}, but is {text!r}; "
+            "run the stage that makes it again"
+        )
+    return sharpness
 
 
 def _log_odds(probability: torch.Tensor) -> torch.Tensor:

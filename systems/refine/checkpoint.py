@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,7 +25,9 @@ def save_checkpoint(
         state = optimiser.state[parameter]
         arrays[name] = parameter
         arrays[f"{name}.mean"], arrays[f"{name}.square"] = state["exp_avg"], state["exp_avg_sq"]
-    write_arrays(Path(folder) / CHECKPOINT_FILE, _KIND, arrays, {"seed": str(seed), "step": str(step)})
+    notes = {"seed": str(seed), "step": str(step)}
+    notes["checksum"] = _checksum(arrays, notes)
+    write_arrays(Path(folder) / CHECKPOINT_FILE, _KIND, arrays, notes)
 
 
 def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam, seed: int) -> int:
@@ -32,7 +36,7 @@ def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam
     Whoever chooses the folder sees to it that other settings use another one.
 
     Raises:
-        SlipcastError: the file is damaged, or belongs to another seed or resolution.
+        SlipcastError: the file is damaged, or belongs to another seed or resolution; field and optimiser are as before.
     """
     path = Path(folder) / CHECKPOINT_FILE
     if not path.exists():
@@ -46,6 +50,8 @@ def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam
         raise SlipcastError(
             f"{path} belongs to seed {notes.get('seed')}, not {seed}; remove it to start again"
         )
+    if notes.get("checksum") != _checksum(arrays, notes):
+        raise SlipcastError(f"{path} is damaged: its checksum does not fit; remove it to start again")
     step = int(notes["step"])
     for name, parameter in field.named_parameters():
         with torch.no_grad():
@@ -56,3 +62,11 @@ def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam
             "exp_avg_sq": arrays[f"{name}.square"],
         }
     return step
+
+
+def _checksum(arrays: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> str:
+    """SHA-256 of the arrays' bytes and of the notes that place them: safetensors would read flipped bits as numbers."""
+    checksum = hashlib.sha256(f"{notes['seed']} {notes.get('step')}".encode())
+    for name in sorted(arrays):
+        checksum.update(memoryview(arrays[name].detach().cpu().contiguous().numpy()))
+    return checksum.hexdigest()

@@ -56,6 +56,7 @@ def refine_field(
     seed: int,
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
     checkpoint_folder: Path | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> VoxelField:
     """Refine a field.
 
@@ -68,9 +69,11 @@ def refine_field(
         seed: of every random draw.
         progress: called after each step with (steps done, steps in all, losses by name).
         checkpoint_folder: where to keep a checkpoint every ``config.checkpoint_every`` steps, and look for one first.
+        notice: told in a sentence if there is a checkpoint that is damaged or another refinement's. It is passed over,
+            and the refinement starts anew; without ``notice`` it is an error.
     Raises:
         BadInput: settings contradict each other.
-        SlipcastError: a loss is not finite (names the step), or a checkpoint cannot be read or written.
+        SlipcastError: a loss is not finite (names the step), or a checkpoint cannot be written, or not read either.
     """
     _check(config)
     if config.steps == 0:
@@ -80,7 +83,12 @@ def refine_field(
     optimiser = _adam(field, config)
     first = 0
     if checkpoint_folder is not None:
-        first = load_checkpoint(checkpoint_folder, field, optimiser, seed)
+        try:
+            first = load_checkpoint(checkpoint_folder, field, optimiser, seed)
+        except SlipcastError as error:
+            if notice is None:
+                raise
+            notice(f"the refinement starts anew, for its checkpoint is of no use: {error}")
     target = _Target(reference, reference_camera, config.size)
     for step in range(first, config.steps):
         losses = _one_step(field, initial, optimiser, target, noise_fn_for, encode, config, seed, step)

@@ -89,7 +89,7 @@ def test_json_that_cannot_be_read_is_one_sentence_with_its_path(tmp_path, conten
     path.write_bytes(content)
     with pytest.raises(BadInput) as told:
         read_json(path, "the card")
-    assert str(told.value).startswith(f"the card {path} is unreadable (")
+    assert str(told.value).startswith(f"{path} cannot be read as the card (")
     assert "\n" not in str(told.value)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fakes.solid_fields import SolidField, position_color
+from fakes.stage_records import finish
 
 from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.exporters.glb import write_glb
@@ -17,6 +18,7 @@ from slipcast.systems.texture.atlas import unwrap
 from slipcast.systems.texture.colour_baking import bake
 from slipcast.systems.types import Mesh
 
+STAGES = ("30-refine", "40-mesh", "50-export")
 FACTS = {
     "prompt": "a box",
     "seed": 2**40,
@@ -73,12 +75,13 @@ def ball_run(runs: Path) -> Path:
     field = SolidField(distance, softness=0.1, color=position_color)
     mesh = bake(unwrap(extract_surface(field, resolution=48, target_faces=1500), size=128), field, size=128)
     folder = runs / "a-ball-3"
-    for stage in ("30-refine", "40-mesh", "50-export"):
+    for stage in STAGES:
         (folder / stage).mkdir(parents=True)
-        (folder / stage / "stage.json").write_text("{}")
     VoxelField.from_field(field, 32).save(folder / "30-refine" / "field.safetensors")
     mesh.save(folder / "40-mesh" / "mesh.safetensors")
     write_glb(Asset(mesh, "a-ball", {"prompt": "a ball"}), folder / "50-export" / "a-ball.glb")
+    for stage in STAGES:
+        finish(folder / stage)
     models = {"domain": {"id": "starter", "revision": "1", "licence": "Apache-2.0"}}
     stages = {
         "mesh": {"status": "finished"},

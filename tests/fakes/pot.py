@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fakes.stage_records import finish
 
 from slipcast.configs.schema import ExportConfig
 from slipcast.pipeline.assets.asset import Asset
@@ -55,7 +56,7 @@ def finished_run(out: Path, mesh: Mesh | None = None, **export: Any) -> Path:
     run = out / "a-blue-pot-3"
     (run / "40-mesh").mkdir(parents=True)
     (mesh or pot()).save(run / "40-mesh" / "mesh.safetensors")
-    (run / "40-mesh" / "stage.json").write_text("{}")
+    finish(run / "40-mesh")
     stages = {
         "image": {"status": "finished", "models": MODELS},
         "mesh": {"status": "finished", "models": {}},

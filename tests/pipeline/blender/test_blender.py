@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fakes.blender_programs import fake, says, triangle
 from fakes.pipeline_stages import Workshop
+from fakes.stage_records import finish
 from typer.testing import CliRunner
 
 from slipcast.configs.errors import BadInput, SlipcastError
@@ -135,9 +136,8 @@ def runs(tmp_path: Path) -> Path:
         mesh = folder / name / "40-mesh"
         mesh.mkdir(parents=True)
         triangle().save(mesh / "mesh.safetensors")
-        (mesh / "stage.json").write_text("{}")
-        if status is None:
-            (mesh / "stage.json").unlink()
+        if status is not None:
+            finish(mesh)
         domain = {"domain": {"id": "starter", "revision": "1", "licence": "CC-BY-4.0"}}
         stages = {"image": {"models": domain}} | ({"mesh": {"status": status}} if status else {})
         told = {"prompt": "a vase", "seed": 3, "stages": stages}

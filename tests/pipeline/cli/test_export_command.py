@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes.pot import MODELS, PROMPT, finished_run, pot
+from fakes.pot import MODELS, PROMPT, finished_run, pot, usd_mesh
+from fakes.stage_records import finish
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -132,15 +134,33 @@ def test_any_name_becomes_a_file_inside_the_folder(run: Path, name: str, tmp_pat
 @given(st.text(min_size=1).filter(str.strip))
 def test_a_file_name_is_safe_everywhere_and_short(name: str) -> None:
     safe = file_name(name)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,68}", safe)
+    assert all(unicodedata.category(c)[0] in "LMN" or c in "_-" for c in safe) and safe[0] not in "_-"
+    assert len(safe.encode()) < 70 and unicodedata.is_normalized("NFC", safe)
     assert not re.fullmatch(r"(?i)con|prn|aux|nul|com\d|lpt\d", safe)
-    assert file_name(safe) == safe or len(safe) > 60
+    assert file_name(safe) == safe or len(safe.encode()) > 60
 
 
 def test_names_that_lose_something_stay_apart() -> None:
     assert len({file_name(name) for name in NAMES}) == len(NAMES)
     assert file_name("Blue  Vase 2") == "Blue-Vase-2"
+    assert file_name("茶壶") == "茶壶" and file_name("Cafe\u0301") == "Caf\u00e9"
     assert file_name("nul") != "nul" and file_name("COM1") != "COM1" and file_name("null") == "null"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_the_ending_of_a_format_is_no_part_of_the_name(kind: str) -> None:
+    assert file_name(f"vase.{kind}") == file_name(f"vase.{kind.upper()}") == "vase"
+    assert file_name(f"big vase.{kind}") == "big-vase"
+    assert file_name(f".{kind}") != kind and file_name("vase.v2") != "vase-v2"
+
+
+def test_names_in_any_script_go_into_every_format(run: Path) -> None:
+    result = call(run, "--name", "青花瓷 茶壶", "--format", "glb,obj,ply,stl,usdz", "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 0 and told["failed"] == {}
+    assert {Path(path).stem for path in told["files"].values()} == {"青花瓷-茶壶"}
+    assert len(usd_mesh(Path(told["files"]["usdz"])).GetPointsAttr().Get()) == len(pot().vertices)
+    assert "mtllib 青花瓷-茶壶.mtl" in Path(told["files"]["obj"]).read_text(encoding="utf-8")
 
 
 def test_bad_input_is_one_sentence_and_writes_nothing(run: Path, tmp_path: Path) -> None:
@@ -164,9 +184,9 @@ def test_bad_input_is_one_sentence_and_writes_nothing(run: Path, tmp_path: Path)
     ("damage", "said"),
     [
         ("empty folder", "is not the folder of a run (it has no manifest.json)"),
-        ("no mesh", 'has no finished mesh; `slipcast make "a blue pot" --seed 3 --out runs`'),
+        ("no mesh", "has no finished mesh; `slipcast make --resume runs/a-blue-pot-3` goes on"),
         ("unfinished mesh", "has no finished mesh"),
-        ("not json", "is not the manifest of a slipcast run"),
+        ("not json", "cannot be read as the manifest of a slipcast run"),
         ("other json", "is not the manifest of a slipcast run"),
         ("other settings", "export settings that cannot be used"),
     ],
@@ -192,6 +212,9 @@ def test_a_folder_that_cannot_be_exported(run: Path, damage: str, said: str) -> 
 
 def test_a_damaged_mesh_is_a_failure_not_bad_input(run: Path) -> None:
     (run / "40-mesh" / "mesh.safetensors").write_bytes(b"half")
+    result = call(run)
+    assert result.exit_code == 1 and "mesh.safetensors is not as the run made it" in result.stderr
+    finish(run / "40-mesh")  # taken over as edited by hand
     result = call(run)
     assert result.exit_code == 1 and "not a readable slipcast mesh" in result.stderr
 

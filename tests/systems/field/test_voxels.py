@@ -7,6 +7,7 @@ import torch
 
 from slipcast.configs.errors import SlipcastError
 from slipcast.systems.field.cameras import orbit_camera
+from slipcast.systems.field.files import write_arrays
 from slipcast.systems.field.trilinear import interpolate, interpolate_by_torch
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import (
@@ -200,6 +201,35 @@ def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
     field.save(path)
     with pytest.raises(SlipcastError, match="raw_colour holds values that are not finite"):
         VoxelField.load(path)
+
+
+@pytest.mark.parametrize("sharpness", ["abc", "", "nan", "inf", "-inf", "-1", "0", "1e300", "1 2", "None"])
+def test_a_sharpness_that_is_none_is_refused(tmp_path, sharpness):
+    path, field = tmp_path / "field.safetensors", VoxelField.from_field(frozen_torus(8), 8)
+    arrays = {"raw_density": field.raw_density, "raw_colour": field.raw_colour}
+    write_arrays(path, "voxel field", arrays, {"sharpness": sharpness})
+    with pytest.raises(SlipcastError, match="sharpness should be a number above 0") as caught:
+        VoxelField.load(path)
+    assert str(path) in str(caught.value) and repr(sharpness) in str(caught.value)
+    write_arrays(path, "voxel field", arrays, {"sharpness": "24.5"})
+    assert VoxelField.load(path).sharpness == 24.5
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_grid_without_neighbours_is_refused(tmp_path, size):
+    path, cube = tmp_path / "field.safetensors", (size,) * 3
+    write_arrays(path, "frozen grid", {"occupancy": torch.zeros(cube), "colours": torch.zeros(*cube, 3)})
+    with pytest.raises(SlipcastError, match="should have the shape"):
+        FrozenGrid.load(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int32, torch.float16, torch.bool])
+def test_numbers_of_another_type_are_refused(tmp_path, dtype):
+    path = tmp_path / "field.safetensors"
+    arrays = {"occupancy": torch.zeros((8,) * 3, dtype=dtype), "colours": torch.zeros((8, 8, 8, 3))}
+    write_arrays(path, "frozen grid", arrays)
+    with pytest.raises(SlipcastError, match=f"occupancy should hold torch.float32 but holds {dtype}"):
+        FrozenGrid.load(path)
 
 
 def test_saving_into_a_missing_folder_is_a_sentence(tmp_path):

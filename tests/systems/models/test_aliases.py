@@ -132,7 +132,7 @@ def test_half_a_model_is_said_to_be_half(cache: Path, weights: tuple[str, ...], 
 
 def test_an_unreadable_index_is_said(cache: Path) -> None:
     fake.put_in_cache(cache, SD15, {"model_index.json": b"{"})
-    with pytest.raises(BadInput, match=r"model_index\.json is unreadable"):
+    with pytest.raises(BadInput, match=r"model_index\.json cannot be read"):
         resolve("sd15")
 
 

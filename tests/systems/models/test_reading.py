@@ -153,7 +153,7 @@ def test_damaged_json_is_named(copy, kind, damage) -> None:
         path.write_bytes(DAMAGE[damage](whole))
         with pytest.raises(BadInput) as told:
             read(folder, path.parent.name)
-        assert f"{path} is unreadable" in str(told.value)
+        assert f"{path} cannot be read as" in str(told.value)
         path.write_bytes(whole)
 
 

@@ -238,6 +238,35 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):
         refine(BUSY, checkpoint_folder=tmp_path)
 
 
+def _flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: b"garbage", lambda data: data[:1000], lambda data: b"", _flip_a_bit,
+     lambda data: data.replace(b'"step":"4"', b'"step":"2"'), lambda data: data.replace(b'"seed":"0"', b'"seed":"5"')],
+    ids=["garbage", "cut", "empty", "a flipped bit", "another step", "another seed"],
+)  # fmt: skip
+def test_a_useless_checkpoint_is_said_and_the_refinement_starts_anew(tmp_path, damage):
+    def stop(done, *_):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine(BUSY, checkpoint_folder=tmp_path, progress=stop)
+    path, said, steps = tmp_path / CHECKPOINT_FILE, [], []
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert path.read_bytes() != whole
+    field = refine(
+        BUSY, checkpoint_folder=tmp_path, notice=said.append, progress=lambda done, *_: steps.append(done)
+    )
+    assert len(said) == 1 and str(path) in said[0] and "starts anew" in said[0] and "\n" not in said[0]
+    assert steps == [1, 2, 3, 4, 5, 6] and same(field, refine(BUSY))
+
+
 def test_a_denoiser_that_returns_nan_is_named_with_the_step():
     class Broken(PaintedOneColour):
         calls = 0
