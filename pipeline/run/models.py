@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import BadInput
+from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ModelStore:
         elif role == "base":
             return resolve(wanted, allow_pickle=self.allow_pickle)
         else:
-            path = Path(wanted).expanduser()
+            path = given_path(wanted)
         if not (path / _MARKERS[role]).is_file():
             where = (
                 "the starter models are not installed"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
+from ...configs.paths import given_path
 from .hub import Bytes, HubUnreachable, cache_folder, cached, download
 from .weight_files import PICKLES, gaps, refuse_pickles, variant_of
 
@@ -98,7 +99,7 @@ def resolve(name: str, *, allow_pickle: bool = False, notice: Notice = lambda se
 
     Raises: BadInput when it is not here, here in part only, or would be read from a pickle without ``allow_pickle``.
     """
-    path = Path(name).expanduser()
+    path = given_path(name)
     if name not in ALIASES and path.exists():
         refuse_pickles(path, allow_pickle)
         return path
@@ -153,7 +154,7 @@ def fetch(
 
     Raises: BadInput (no such model, or pickles only), SlipcastError (no network, refused, disk full).
     """
-    if name not in ALIASES and Path(name).expanduser().exists():
+    if name not in ALIASES and given_path(name).exists():
         raise BadInput(f"{name} is on this disk already; there is nothing to fetch")
     hub_id = hub_id_of(name)
     if hub_id in MOVED:
