@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..run.signals import stop_on_signals
 from .blender import blender
-from .console import exit_codes
+from .console import Commands, exit_codes
 from .export import export
 from .image import image
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="slipcast",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -73,7 +75,7 @@ def make(
     debug: Debug = False,
 ) -> None:
     """Make a textured 3D asset: image, lift, refine, mesh, export. The last line printed is the path of the GLB."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ...configs.loading import load_config
         from ..run.prompts import check_prompt
 
@@ -135,7 +137,7 @@ def fetch(
     debug: Debug = False,
 ) -> None:
     """Download a model for offline use. The last line printed is its folder."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json, at_once=True):
         from .fetch import fetch_command
 
         fetch_command(name, as_json, full_precision=full_precision, allow_pickle=allow_pickle)
@@ -144,7 +146,7 @@ def fetch(
 @app.command()
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
     """Say what this machine can run: Python, torch, threads, memory, disk, optional packages, starter models."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json, at_once=True):
         from .doctor import examine, report
 
         with contextlib.redirect_stdout(sys.stderr):
@@ -187,7 +189,8 @@ def starter_build(
 
 def main() -> None:
     """The console script."""
-    app(prog_name="slipcast")
+    with stop_on_signals():
+        app(prog_name="slipcast")
 
 
 if __name__ == "__main__":

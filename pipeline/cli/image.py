@@ -63,7 +63,7 @@ def image(
     debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
 ) -> None:
     """Draw pictures with guided diffusion. The last line printed is the contact sheet, or the only picture."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ...configs.picture import parse_weights, picture_config
         from ..run.prompts import check_prompt
 
