@@ -17,7 +17,7 @@ class Progress(Protocol):
     """What a stage may say. ``task`` opens a named bar and returns ``advance(n=1)``."""
 
     def task(self, description: str, total: int) -> Advance:
-        """Announce ``total`` steps of work; call what it returns after each: it also raises ``Stopped`` after Ctrl-C."""
+        """Announce ``total`` steps of work; call what it returns after each: it raises ``Stopped`` after Ctrl-C."""
         ...
 
     def notice(self, sentence: str) -> None:

@@ -56,13 +56,10 @@ def _statuses(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("mode", "number", "ignoring"),
     [
-        ("plain", signal.SIGINT, False),
         ("plain", signal.SIGINT, True),
-        ("plain", signal.SIGTERM, False),
         ("swallow", signal.SIGINT, False),
         ("break", signal.SIGTERM, False),
         ("block", signal.SIGINT, False),
-        ("pool", signal.SIGINT, True),
         ("pool", signal.SIGTERM, False),
     ],
 )
@@ -70,17 +67,14 @@ def test_a_signal_at_any_moment_stops_and_the_same_command_goes_on(
     mode: str, number: signal.Signals, ignoring: bool, tmp_path: Path
 ) -> None:
     draw = random.Random(f"{mode} {number} {ignoring}")
-    for _ in range(2):
-        process = _start(tmp_path, mode, ignoring=ignoring)
-        time.sleep(draw.uniform(0.0, 1.2))
-        process.send_signal(number)
-        code, out, err = _end(process)
-        if code == 0:  # it was quicker than the signal
-            break
-        assert code == 128 + number, err
-        assert "Traceback" not in err and "stopped; nothing finished is lost" in err.splitlines()[-1]
-        assert json.loads(out)["error"].startswith("stopped")
-        assert "running" not in _statuses(tmp_path) and _statuses(tmp_path)[-1:] in ([], ["interrupted"])
+    process = _start(tmp_path, mode, ignoring=ignoring)
+    time.sleep(draw.uniform(0.2, 1.2))
+    process.send_signal(number)
+    code, out, err = _end(process)
+    assert code == 128 + number, err
+    assert "Traceback" not in err and "stopped; nothing finished is lost" in err.splitlines()[-1]
+    assert json.loads(out)["error"].startswith("stopped")
+    assert "running" not in _statuses(tmp_path) and _statuses(tmp_path)[-1:] in ([], ["interrupted"])
     code, out, err = _end(_start(tmp_path, "plain"))
     assert code == 0, err
     assert Path(tmp_path, json.loads(out)["glb"]).is_file() and set(_statuses(tmp_path)) == {"finished"}
