@@ -32,7 +32,7 @@ HEAVY = {
     "transformers",
     "trimesh",
     "numba",
-    "omegaconf",
+    "yaml",
     "nerfacc",
     "rich",
     "psutil",

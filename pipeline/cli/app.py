@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...configs.stopping import check_stop
 from ..run.signals import stop_on_signals
 from .blender import blender
 from .console import Commands, exit_codes
@@ -85,6 +86,7 @@ def make(
         from ..make import make as run_make
         from ..run.progress import for_terminal
 
+        check_stop()
         # Libraries that print would spoil stdout, which holds the result alone.
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             result = run_make(
@@ -172,10 +174,11 @@ def starter_build(
             "--from-shipped", help="Train the shipped models further instead, on objects new to them."
         ),
     ] = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make the starter models again from nothing. A stopped build goes on where it was."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ...configs.errors import BadInput
 
         if preset not in ("cpu", "gpu"):
@@ -184,7 +187,7 @@ def starter_build(
 
         with contextlib.redirect_stdout(sys.stderr):
             weights = build(preset, minutes=minutes, out=out, from_shipped=from_shipped)
-        print(weights)
+        print(json.dumps({"weights": str(weights)}) if as_json else weights)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...configs.stopping import check_stop
 from .console import exit_codes
 
 
@@ -86,6 +87,7 @@ def image(
         from ..drawing.pictures import draw_pictures, plan_pictures
         from ..run.progress import for_terminal
 
+        check_stop()
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             plan = plan_pictures(
                 config,
@@ -94,6 +96,7 @@ def image(
                 low_memory=low_memory,
                 allow_pickle=allow_pickle,
             )
+            check_stop()
             drawing = None if explain else draw_pictures(plan, out, console)
         if drawing is None:
             print(json.dumps(plan.told) if as_json else as_text(plan.told))

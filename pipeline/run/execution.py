@@ -32,9 +32,9 @@ def run_stage(
     """
     _, resumed = run.begin(stage, key)
     run.mark(stage, "running", key=key, resumed=resumed)
-    console.stage_started(stage.name)
     try:
         check_stop()
+        console.stage_started(stage.name)
         with Measured() as measured, explain_os_errors(run.partial(stage), f"stage {stage.name}"):
             facts = stage.function(context)
         _check_facts(stage, facts)

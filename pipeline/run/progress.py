@@ -71,6 +71,7 @@ class Lines:
 
     def task(self, description: str, total: int) -> Advance:
         """Count the steps; tell every ``every_s`` seconds where they are and how long the rest may take."""
+        check_stop()
         start = said = time.monotonic()
         done = 0
 
@@ -92,6 +93,7 @@ class Lines:
 
     def stage_started(self, name: str) -> None:
         """Print the stage's name."""
+        check_stop()
         self._stage = name
         self._say(f"{name} ...")
 
@@ -132,6 +134,7 @@ class Bars(Lines):
 
     def task(self, description: str, total: int) -> Advance:
         """Open a bar ``stage: description``."""
+        check_stop()
         bar = self._progress.add_task(f"{self._stage}: {description}", total=total)
 
         def advance(n: int = 1) -> None:
@@ -142,6 +145,7 @@ class Bars(Lines):
 
     def stage_started(self, name: str) -> None:
         """Name the stage on the bars to come."""
+        check_stop()
         self._stage = name
 
     def __enter__(self) -> Self:

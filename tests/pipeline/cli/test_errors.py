@@ -56,6 +56,7 @@ def _run(*arguments: str) -> Result:
         ["blender", "check", "--blender", "~nouser/blender"],
         ["fetch", "nonsuch"],
         ["fetch", LONG],
+        ["starter", "build", "--preset", "tpu"],
         ["make", "a vase", "--seed", "-1"],
         ["make", "a vase", "--nonsense"],
         ["make"],
