@@ -1,10 +1,11 @@
 """Ctrl-C and SIGTERM: one handler that asks for a stop, and what becomes of a second one.
 
 The first signal only sets the flag of ``configs.stopping``. Every beginning of a stage and every step of a progress bar
-looks at it, so a command stops after the step at work: a denoising or refinement step, a picture, a map. The longest steps without a
-callback are imports of torch and diffusers (5 to 10 s when cold), packing of a large atlas and the first compilation of
-a loop (up to about 20 s). Blender, which is a process of its own, is ended at once. Whoever cannot wait signals again:
-the second signal raises where the program is, the third one kills.
+looks at it, so a command stops after the step at work: a denoising or refinement step, a picture, a map. The longest
+steps without a callback are cold imports of torch and diffusers together with loading a model (5 to 10 s, a minute on
+a busy machine), packing of a large atlas and the first compilation of a loop (up to about 20 s). Blender, which is a
+process of its own, is ended at once. Whoever cannot wait signals again: the second signal raises where the program is,
+the third one kills.
 """
 
 from __future__ import annotations
