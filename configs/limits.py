@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import is_dataclass
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
 from .errors import BadInput
-from .names import FIELDS
+from .names import settings_of, shown
 from .schema import MakeConfig
 
 
 def check_limits(config: MakeConfig) -> None:
     """Raise ``BadInput`` for the first value that lies outside its limits."""
-    for key, item in FIELDS.items():
-        _check_one(key, attrgetter(key)(config), **{k: v for k, v in item.metadata.items() if k in _LIMITS})
+    check_fields(config)
     _check_threshold(config.mesh.threshold)
     refine = config.refine
     for low, high in (("t_min", "t_max"), ("t_min", "t_max_end"), ("elevation_min_deg", "elevation_max_deg")):
@@ -30,23 +31,35 @@ def check_limits(config: MakeConfig) -> None:
         )
 
 
+def check_fields(config: Any) -> None:
+    """Raise ``BadInput`` for the first value of any dataclass of settings outside its field's own limits."""
+    for key, item in settings_of(type(config)).items():
+        _check_one(key, attrgetter(key)(config), {name: item.metadata.get(name) for name in _LIMITS})
+
+
 def _check_threshold(text: str) -> None:
     try:
         usable = text == "auto" or 0 < float(text) < math.inf
     except ValueError:
         usable = False
     if not usable:
-        raise BadInput(f"setting mesh.threshold expects 'auto' or a density above 0, not {text!r}")
+        raise BadInput(f"setting mesh.threshold expects 'auto' or a density above 0, not {shown(text)}")
 
 
 _LIMITS = ("at_least", "at_most", "choices")
 
 
-def _check_one(
-    key: str, value: Any, *, at_least: float | None, at_most: float | None, choices: tuple[str, ...] | None
-) -> None:
+def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
     if value is None:  # only where the type allows it
         return
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            if is_dataclass(entry):
+                check_fields(entry)
+            else:
+                _check_one(f"{key}.{name}", entry, limits)
+        return
+    at_least, at_most, choices = (limits[name] for name in _LIMITS)
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, float) and not math.isfinite(entry):
             raise BadInput(f"setting {key} expects a finite number, not {entry}")
@@ -55,4 +68,4 @@ def _check_one(
         if at_most is not None and entry > at_most:
             raise BadInput(f"setting {key} expects at most {at_most}, not {entry}")
         if choices is not None and entry not in choices:
-            raise BadInput(f"setting {key} knows {', '.join(choices)}, not {entry!r}")
+            raise BadInput(f"setting {key} knows {', '.join(choices)}, not {shown(entry)}")

@@ -6,20 +6,22 @@ itself, the overrides. Whatever cannot be used raises ``BadInput`` with the dott
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from .errors import BadInput
 from .limits import check_limits
-from .names import GROUPS, TYPES, expectation, unknown_key
+from .names import settings_of, shown
+from .paths import given_path, shortened
 from .schema import MakeConfig
+from .typed import build
+from .yaml_files import first_line, parse_yaml, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
+_LONGEST_CHAIN = 20  # files that extend one another
 
 
 def preset_names() -> list[str]:
@@ -33,11 +35,7 @@ def load_config(name_or_path: str = "starter", overrides: Sequence[str] = ()) ->
     Raises:
         BadInput: no such preset, unreadable YAML, an unknown setting, a wrong type, or a value outside its limits.
     """
-    config = OmegaConf.structured(MakeConfig)
-    for path in _chain(_find(name_or_path)):
-        for key, value in _flatten(_read(path), source=str(path)):
-            config = _set(config, key, value, source=str(path))
-    return _finished(config, overrides)
+    return _finished(_chain(_find(name_or_path)), overrides)
 
 
 def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> MakeConfig:
@@ -46,110 +44,66 @@ def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *
     Raises:
         BadInput: as for ``load_config``; ``source`` says where the settings are from.
     """
-    config = OmegaConf.structured(MakeConfig)
-    for key, value in _flatten(settings, source=source):
-        config = _set(config, key, value, source=source)
-    return _finished(config, overrides)
+    return _finished([(source, settings)], overrides)
 
 
-def _finished(config: DictConfig, overrides: Sequence[str]) -> MakeConfig:
-    for override in overrides:
-        key, value = _parse_override(override)
-        config = _set(config, key, value, source="the command line")
-    try:
-        result = cast(MakeConfig, OmegaConf.to_object(config))
-    except OmegaConfBaseException as error:
-        raise BadInput(
-            f"a setting refers to another one that does not exist: {_first_line(error)}"
-        ) from error
-    check_limits(result)
-    return result
+def _finished(layers: Sequence[tuple[str, Mapping[Any, Any]]], overrides: Sequence[str]) -> MakeConfig:
+    config = build(MakeConfig, [*layers, *(("the command line", _parse_override(one)) for one in overrides)])
+    check_limits(config)
+    return config
 
 
 def _find(name_or_path: str, *, beside: Path | None = None) -> Path:
     """The YAML file meant by a preset's name or a path; a path in ``extends:`` is looked up beside its own file."""
     looks_like_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path or "\\" in name_or_path
-    path = (beside or Path()) / name_or_path if looks_like_path else PRESETS / f"{name_or_path}.yaml"
+    path = given_path(name_or_path) if looks_like_path else PRESETS / f"{name_or_path}.yaml"
+    path = given_path((beside or Path()) / path)
     if path.is_file():
         return path
     if looks_like_path:
         raise BadInput(f"there is no configuration file {path}")
     raise BadInput(
-        f"there is no preset {name_or_path!r}; the presets are {', '.join(preset_names())}; "
+        f"there is no preset {shortened(name_or_path)}; the presets are {', '.join(preset_names())}; "
         "a file of your own is given by a path that ends in .yaml"
     )
 
 
-def _chain(path: Path) -> list[Path]:
-    """The file and everything that it extends, oldest first."""
-    chain = [path]
-    while parent := _read(chain[-1]).get("extends"):
+def _chain(path: Path) -> list[tuple[str, Mapping[Any, Any]]]:
+    """(path, content) of the file and of everything that it extends, oldest first."""
+    chain: list[tuple[str, Mapping[Any, Any]]] = []
+    seen: set[Path] = set()
+    while True:
+        content = read_yaml(path)
+        parent = content.pop("extends", None)
+        chain.append((str(path), content))
+        seen.add(path.resolve())
+        if not parent:
+            return chain[::-1]
         if not isinstance(parent, str):
-            raise BadInput(f"extends: in {chain[-1]} expects the name of one preset, not {parent!r}")
-        found = _find(parent, beside=chain[-1].parent)
-        if found.resolve() in {link.resolve() for link in chain}:
+            raise BadInput(f"extends: in {path} expects the name of one preset, not {shown(parent)}")
+        found = _find(parent, beside=path.parent)
+        if found.resolve() in seen:
+            raise BadInput(f"{path} extends {found}, which extends it in turn; take one of the two lines out")
+        if len(chain) == _LONGEST_CHAIN:
             raise BadInput(
-                f"{chain[-1]} extends {found}, which extends it in turn; take one of the two lines out"
+                f"{chain[0][0]} extends a chain of more than {_LONGEST_CHAIN} files; put them together"
             )
-        chain.append(found)
-    return chain[::-1]
+        path = found
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        # OmegaConf's own reader, unlike plain YAML, takes 1e-3 for a number.
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise BadInput(f"{path} is not a readable YAML file: {_first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} should hold 'setting: value' lines, not a {type(content).__name__}")
-    return cast(dict[str, Any], content)
-
-
-def _flatten(mapping: Mapping[Any, Any], *, source: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested groups -> (dotted key, value); ``extends`` is taken out."""
-    for name, value in mapping.items():
-        key = f"{prefix}{name}"
-        if key == "extends":
-            continue
-        if isinstance(value, Mapping) and (key in GROUPS or key not in TYPES):
-            if key not in GROUPS:
-                raise unknown_key(key, source=source)
-            yield from _flatten(value, source=source, prefix=f"{key}.")
-        else:
-            yield key, value
-
-
-def _parse_override(override: str) -> tuple[str, Any]:
+def _parse_override(override: str) -> dict[str, Any]:
+    """``refine.steps=100`` -> {"refine.steps": 100}"""
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key:
         raise BadInput(
-            f"expected key=value, such as refine.steps=100, not {override!r} (a prompt of several words needs quotes)"
+            f"expected key=value, such as refine.steps=100, not {shown(override)} "
+            "(a prompt of several words needs quotes)"
         )
-    if TYPES.get(key) is str:
-        return key, text  # taken as it stands, so that colons, brackets and an empty text need no quoting
+    setting = settings_of(MakeConfig).get(key)
+    if setting is not None and setting.hint is str:
+        return {key: text}  # taken as it stands, so that colons, brackets and an empty text need no quoting
     try:
-        return key, OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)["value"]  # type: ignore[index]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise BadInput(f"the value of {key} cannot be read: {_first_line(error)}") from error
-
-
-def _set(config: DictConfig, key: str, value: Any, *, source: str) -> DictConfig:
-    if key in GROUPS:
-        raise BadInput(
-            f"{key} (from {source}) is a group of settings: set one of them, such as {GROUPS[key]}"
-        )
-    if key not in TYPES:
-        raise unknown_key(key, source=source)
-    nested = value
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    try:
-        return cast(DictConfig, OmegaConf.merge(config, nested))
-    except OmegaConfBaseException as error:
-        raise BadInput(f"setting {key} (from {source}) expects {expectation(key)}, not {value!r}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return {key: parse_yaml(text)}
+    except (ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"the value of {shown(key)[1:-1]} cannot be read: {first_line(error)}") from error

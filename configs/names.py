@@ -1,66 +1,81 @@
-"""The dotted names of all settings, derived from ``configs.schema``, and the sentences about names that are none."""
+"""The dotted names of a schema's settings, and the sentences about names that are none."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import Field, fields, is_dataclass
-from typing import Any, get_type_hints
+import functools
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadInput
-from .schema import MakeConfig
 
 _WORDS = {
     int: "a whole number",
     float: "a number",
-    float | None: "a number or null",
     str: "text",
     bool: "true or false",
     list[str]: "a list such as [glb]",
     list[float]: "a list of numbers such as [0.5, 0.25]",
+    dict[str, float]: "a number for each name, such as {domain: 3.5}",
 }
+_LONGEST_SHOWN = 80
 
 
-def _collect(schema: type, prefix: str = "") -> tuple[dict[str, Any], dict[str, str], dict[str, Field[Any]]]:
-    """(type of each setting, first setting of each group, dataclass field of each setting), by dotted name."""
-    types: dict[str, Any] = {}
-    groups: dict[str, str] = {}
-    found: dict[str, Field[Any]] = {}
+class Setting(NamedTuple):
+    """What is known of one setting: its type, and the metadata of ``configs.schema.setting``."""
+
+    hint: Any
+    metadata: Mapping[str, Any]
+
+
+@functools.cache
+def settings_of(schema: type, prefix: str = "") -> dict[str, Setting]:
+    """Every setting of a schema by dotted name."""
     hints = get_type_hints(schema)
+    found: dict[str, Setting] = {}
     for item in fields(schema):
         key, hint = prefix + item.name, hints[item.name]
-        if is_dataclass(hint) and isinstance(hint, type):
-            inner_types, inner_groups, inner_fields = _collect(hint, f"{key}.")
-            groups |= {key: next(iter(inner_types)), **inner_groups}
-            types |= inner_types
-            found |= inner_fields
+        if isinstance(hint, type) and is_dataclass(hint):
+            found |= settings_of(hint, f"{key}.")
         else:
-            types[key] = hint
-            found[key] = item
-    return types, groups, found
+            found[key] = Setting(hint, item.metadata)
+    return found
 
 
-TYPES, GROUPS, FIELDS = _collect(MakeConfig)
+def expectation(hint: Any) -> str:
+    """What a setting of this type takes, in words: ``a whole number``, ``a number or null`` ..."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join("null" if one is type(None) else expectation(one) for one in get_args(hint))
+    return _WORDS.get(hint, "settings of its own")
 
 
-def expectation(key: str) -> str:
-    """What a setting takes, in words: ``a whole number``, ``a number`` ..."""
-    return _WORDS.get(TYPES[key], str(TYPES[key]))
+def shown(value: Any) -> str:
+    """A value as a person would write it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no integer of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 20]}...{text[-17:]}"
 
 
-def unknown_key(key: str, *, source: str) -> BadInput:
-    """The error for a name that is no setting, with the nearest one that is."""
-    known = [*TYPES, *GROUPS]
+def unknown_key(key: str, schema: type, *, source: str) -> BadInput:
+    """The error for a name that is no setting of a schema, with the nearest one that is."""
+    settings = list(settings_of(schema))
+    groups = list(dict.fromkeys(name.rpartition(".")[0] for name in settings if "." in name))
+    known = [*settings, *groups]
+    said = key if len(key) <= _LONGEST_SHOWN and key.isprintable() else shown(key)
     # A full dotted name first; then the last part alone, for `steps` written without its group.
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if not near:
         last = key.rpartition(".")[2]
         by_last = {name.rpartition(".")[2]: name for name in reversed(known)}
         near = [by_last[match] for match in difflib.get_close_matches(last, list(by_last), n=1, cutoff=0.6)]
-    if not near:
-        groups = ", ".join(GROUPS)
-        return BadInput(f"there is no setting {key} (from {source}); settings are in the groups {groups}")
-    return BadInput(f"there is no setting {key} (from {source}); did you mean {near[0]}?")
+    if near:
+        return BadInput(f"there is no setting {said} (from {source}); did you mean {near[0]}?")
+    where = f"settings are in the groups {', '.join(groups)}" if groups else f"known are {', '.join(known)}"
+    return BadInput(f"there is no setting {said} (from {source}); {where}")
 
 
 def unknown_name(what: str, given: str, known: Iterable[str]) -> BadInput:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
-
-from omegaconf import OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from typing import Any
 
 from .errors import BadInput
-from .names import unknown_name
+from .paths import given_path
 from .schema import setting
+from .typed import build
+from .yaml_files import read_yaml
 
 
 @dataclass
@@ -52,16 +51,20 @@ class PictureConfig:
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
     lora_scale: float = setting(1.0, "Strength of a LoRA.")
     edit: str | None = setting(None, "Picture to start from (SDEdit).")
-    strength: float = setting(0.6, "How much of the way back to noise an edited picture goes, above 0 to 1.")
+    strength: float = setting(
+        0.6,
+        "How much of the way back to noise an edited picture goes, above 0 to 1.",
+        at_least=1e-6,
+        at_most=1,
+    )
     mask: str | None = setting(None, "Picture whose white parts are painted anew, black parts kept.")
     scheduler: str = setting("dpm++", "Sampler: a name of guidance.sampling.SCHEDULERS.")
-    steps: int = setting(25, "Denoising steps.")
-    seed: int = setting(0, "Seed of the first picture; the next ones count up.")
-    count: int = setting(4, "How many pictures.")
+    steps: int = setting(25, "Denoising steps.", at_least=1, at_most=1000)
+    seed: int = setting(
+        0, "Seed of the first picture; the next ones count up.", at_least=0, at_most=2**63 - 257
+    )
+    count: int = setting(4, "How many pictures.", at_least=1, at_most=256)
     size: int | None = setting(None, "Pixels along each side; the model's own size if left out.")
-
-
-_LIMITS = {"steps": (1, 1000), "count": (1, 256), "strength": (1e-6, 1.0), "seed": (0, 2**63 - 257)}
 
 
 def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig:
@@ -70,39 +73,13 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
     Raises: BadInput for an unreadable file, an unknown setting (with the nearest one), a wrong type, or a number that
         is out of range.
     """
-    merged = OmegaConf.structured(PictureConfig)
-    for source, layer in ((str(spec), _read(spec) if spec else {}), ("the command line", dict(given))):
-        try:
-            merged = OmegaConf.merge(merged, OmegaConf.create(layer))
-        except ConfigKeyError as error:
-            key = str(error.full_key or error.key)
-            known = [item.name for item in fields(ExtraCondition if "." in key else PictureConfig)]
-            raise BadInput(
-                f"{unknown_name('setting', key.rpartition('.')[2], known)} (in {source})"
-            ) from error
-        except OmegaConfBaseException as error:
-            key = str(error.full_key or error.key)
-            raise BadInput(
-                f"the setting {key} in {source} has an unusable value: {_first_line(error)}"
-            ) from error
-    config = cast(PictureConfig, OmegaConf.to_object(merged))
-    for name, (low, high) in _LIMITS.items():
-        value = getattr(config, name)
-        if not low <= value <= high:
-            raise BadInput(f"{name} lies between {low:g} and {high:g}, not {value}")
-    return config
-
-
-def _read(path: Path) -> dict[Any, Any]:
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}; --spec expects a YAML file")
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except Exception as error:  # YAML's and OmegaConf's own kinds, and files that are no text
-        raise BadInput(f"{path} is not a readable YAML file: {_first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path} should hold 'setting: value' lines, not a {type(content).__name__}")
-    return content
+    layers: list[tuple[str, Mapping[Any, Any]]] = [("the command line", given)]
+    if spec is not None:
+        path = given_path(spec)
+        if not path.is_file():
+            raise BadInput(f"there is no file {path}; --spec expects a YAML file")
+        layers.insert(0, (str(spec), read_yaml(path)))
+    return build(PictureConfig, layers)
 
 
 def parse_weights(pairs: list[str], option: str) -> dict[str, float]:
@@ -121,7 +98,3 @@ def parse_weights(pairs: list[str], option: str) -> dict[str, float]:
             raise BadInput(f"{option} expects name=number, such as domain=3.5, not {pair!r}")
         found[name] = value
     return found
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

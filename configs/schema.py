@@ -20,18 +20,20 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     choices: Sequence[str] | None = None,
+    at_least_one: bool = False,
     affects_result: bool = True,
 ) -> Any:
     """A dataclass field with its sentence and its limits.
 
-    ``affects_result=False`` marks book-keeping that leaves what a stage makes unchanged, such as how often it saves:
-    changing it never re-runs a finished stage.
+    ``at_least_one`` forbids an empty list of choices. ``affects_result=False`` marks book-keeping that leaves what a
+    stage makes unchanged, such as how often it saves: changing it never re-runs a finished stage.
     """
     metadata = {
         "sentence": sentence,
         "at_least": at_least,
         "at_most": at_most,
         "choices": None if choices is None else tuple(choices),
+        "at_least_one": at_least_one,
         "affects_result": affects_result,
     }
     if isinstance(default, list):
@@ -173,7 +175,10 @@ class ExportConfig:
     """Stage 50-export: files for other programs, and pictures to look at."""
 
     formats: list[str] = setting(
-        ["glb"], "File formats written.", choices=("glb", "obj", "ply", "stl", "usdz", "blend")
+        ["glb"],
+        "File formats written.",
+        choices=("glb", "obj", "ply", "stl", "usdz", "blend"),
+        at_least_one=True,
     )
     height_m: float | None = setting(
         None,

@@ -6,11 +6,11 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..systems.compiled import compiled
 from .dataset import load_shards
 from .generator.captions import BACKGROUNDS, random_caption
 
@@ -78,7 +78,7 @@ def random_backgrounds(rng: np.random.Generator, batch: int) -> tuple[np.ndarray
     return colours.clip(0, 255).astype(np.float32), slopes.astype(np.float32)
 
 
-@numba.njit(cache=True)
+@compiled()
 def composite(rgba: np.ndarray, grounds: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     """uint8 RGBA [B, S, S, 4] over grounds [B, 3] in [0, 255] with slopes [B]: float32 [B, 3, S, S] in [-1, 1]."""
     batch, size = rgba.shape[0], rgba.shape[1]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..systems.compiled import compiled
 from ..systems.lift.starter import LiftNetwork
 from ..systems.training.loop import Budget, train
 from .dataset import load_shards
@@ -79,7 +79,7 @@ class Solids:
         )
 
 
-@numba.njit(cache=True)
+@compiled()
 def turn_grid(solid: np.ndarray, cosine: float, sine: float) -> np.ndarray:
     """The grid [x, y, z] of the object turned by -azimuth about +Z, nearest cell."""
     size = solid.shape[0]

@@ -33,7 +33,7 @@ HEAVY = {
     "transformers",
     "trimesh",
     "numba",
-    "omegaconf",
+    "yaml",
     "nerfacc",
     "rich",
     "psutil",

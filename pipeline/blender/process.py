@@ -24,6 +24,8 @@ from typing import Any
 
 from ...configs.atomic import read_json
 from ...configs.errors import BadInput, SlipcastError
+from ...configs.paths import given_path
+from ...configs.stopping import check_stop, when_stopped
 
 VARIABLE = "SLIPCAST_BLENDER"
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -90,7 +92,7 @@ def find_blender(explicit: Path | None = None, environment: Mapping[str, str] = 
 
 def _resolve(path: Path, origin: str) -> Path:
     """The program meant: a file, a command on PATH, or the Blender inside an application's folder."""
-    path = path.expanduser()
+    path = given_path(path)
     if path.is_dir():
         for inside in ("blender", "blender.exe", "Contents/MacOS/Blender", "bin/python"):
             if (path / inside).is_file():
@@ -219,14 +221,16 @@ def _watch(
     timer.daemon = True
     timer.start()
     try:
-        for line in process.stdout:
-            if line.startswith(PROGRESS_MARK):
-                part, doing = json.loads(line.removeprefix(PROGRESS_MARK))
-                if on_progress is not None:
-                    on_progress(part, doing)
-            elif line.strip():
-                log.append(line.rstrip())
-        code = process.wait()
+        with when_stopped(lambda: _kill(process)):
+            for line in process.stdout:
+                if line.startswith(PROGRESS_MARK):
+                    part, doing = json.loads(line.removeprefix(PROGRESS_MARK))
+                    if on_progress is not None:
+                        on_progress(part, doing)
+                elif line.strip():
+                    log.append(line.rstrip())
+            code = process.wait()
+        check_stop()
     finally:
         timer.cancel()
         _end(process)
@@ -235,14 +239,17 @@ def _watch(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
+    if process.poll() is None:
+        _kill(process)
+        process.wait()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
         process.kill()
-    process.wait()
 
 
 def _signal_name(number: int) -> str:

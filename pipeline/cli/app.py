@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...configs.stopping import check_stop
+from ..run.signals import stop_on_signals
 from .blender import blender
-from .console import exit_codes
+from .console import Commands, exit_codes
 from .export import export
 from .image import image
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="slipcast",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -86,13 +89,14 @@ def make(
     debug: Debug = False,
 ) -> None:
     """Make a textured 3D asset: image, lift, refine, mesh, export. The last line printed is the path of the GLB."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
         asked = _resumed(resume, words, config, out, seed) if resume else _asked(words, config, seed)
 
         from ..make import make as run_make
         from ..run.progress import for_terminal
 
+        check_stop()
         # Libraries that print would spoil stdout, which holds the result alone.
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             result = run_make(
@@ -172,7 +176,7 @@ def fetch(
     debug: Debug = False,
 ) -> None:
     """Download a model for offline use. The last line printed is its folder."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json, at_once=True):
         from .fetch import fetch_command
 
         fetch_command(name, as_json, full_precision=full_precision, allow_pickle=allow_pickle)
@@ -181,7 +185,7 @@ def fetch(
 @app.command()
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
     """Say what this machine can run: Python, torch, threads, memory, disk, optional packages, starter models."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json, at_once=True):
         from .doctor import examine, report
 
         with contextlib.redirect_stdout(sys.stderr):
@@ -207,10 +211,11 @@ def starter_build(
             "--from-shipped", help="Train the shipped models further instead, on objects new to them."
         ),
     ] = False,
+    as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Make the starter models again from nothing. A stopped build goes on where it was."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ...configs.errors import BadInput
 
         if preset not in ("cpu", "gpu"):
@@ -219,12 +224,13 @@ def starter_build(
 
         with contextlib.redirect_stdout(sys.stderr):
             weights = build(preset, minutes=minutes, out=out, from_shipped=from_shipped)
-        print(weights)
+        print(json.dumps({"weights": str(weights)}) if as_json else weights)
 
 
 def main() -> None:
     """The console script."""
-    app(prog_name="slipcast")
+    with stop_on_signals():
+        app(prog_name="slipcast")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import exit_codes
+from .console import PartlyFailed, exit_codes
 
 if TYPE_CHECKING:
     from ..blender.library import Library
@@ -47,8 +47,7 @@ def library(
     debug: Debug = False,
 ) -> None:
     """Turn every finished run under RUNS into DIR/<run>.blend, with catalogues. The last line printed is DIR."""
-    with exit_codes(debug=debug):
-        from ...configs.errors import SlipcastError
+    with exit_codes(debug=debug, as_json=as_json):
         from ..blender.library import build_library
         from ..blender.process import find_blender
         from ..run.progress import for_terminal
@@ -62,11 +61,13 @@ def library(
             for name, reason in built.skipped.items():
                 console.notice(f"{name} was skipped: {reason}")
             console.stage_ended("blender library", _summary(built))
-        print(json.dumps(_as_json(built)) if as_json else folder)
+        if not (as_json and built.failed):
+            print(json.dumps(_as_json(built)) if as_json else folder)
         if built.failed:
-            raise SlipcastError(
+            raise PartlyFailed(
                 f"{len(built.failed)} of the runs could not be written ({', '.join(built.failed)}); "
-                "the notes above say why, and the same command tries them again"
+                "the notes above say why, and the same command tries them again",
+                _as_json(built),
             )
 
 
@@ -92,7 +93,7 @@ def extension(
     debug: Debug = False,
 ) -> None:
     """Write the extension for Blender 4.2 and later; in Blender: Preferences, Get Extensions, Install from Disk."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ..blender.addon import write_extension
 
         path = write_extension(out)
@@ -102,7 +103,7 @@ def extension(
 @blender.command("check")
 def check(program: Program = None, as_json: Json = False, debug: Debug = False) -> None:
     """Say which Blender slipcast uses."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ..blender.process import find_blender
 
         found = find_blender(program)

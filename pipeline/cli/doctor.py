@@ -39,6 +39,7 @@ def examine(folder: Path) -> dict[str, Any]:
         "disk_free_gb": round(shutil.disk_usage(folder).free / 2**30, 1),
         "optional": {name: _version(name) for name in OPTIONAL},
         "starter": starter_weights(),
+        "compiled_loops": _loops_folder(),
     }
     findings["warnings"] = warnings_about(findings)
     findings["can"] = _abilities(findings)
@@ -83,6 +84,16 @@ def starter_weights() -> dict[str, bool]:
     return {part: any((folder / part).rglob("*.safetensors")) for part in _STARTER_PARTS}
 
 
+def _loops_folder() -> str | None:
+    """Where compiled loops are kept; None if nowhere can be written, or numba is not here."""
+    if util.find_spec("numba") is None:
+        return None
+    from ...systems.compiled import cache_folder
+
+    folder = cache_folder()
+    return None if folder is None else str(folder)
+
+
 def warnings_about(findings: dict[str, Any]) -> list[str]:
     """Sentences about what will not work or be slow."""
     warnings: list[str] = []
@@ -101,6 +112,11 @@ def warnings_about(findings: dict[str, Any]) -> list[str]:
     if findings["disk_free_gb"] < _NEEDED_DISK_GB:
         warnings.append(
             f"{findings['disk_free_gb']} GB of disk are free here, runs want {_NEEDED_DISK_GB} GB"
+        )
+    if findings["compiled_loops"] is None:
+        warnings.append(
+            "no folder can be written to keep compiled loops in, so each command compiles them again (about a minute); "
+            "set NUMBA_CACHE_DIR to a folder of yours"
         )
     missing = [part for part, present in findings["starter"].items() if not present]
     if missing:
@@ -133,6 +149,7 @@ def report(findings: dict[str, Any]) -> str:
         f"cpu      {cpu['usable']} of {cpu['cores']} cores usable; {' '.join(cpu['features']) or 'features unknown'}",
         f"memory   {findings['memory_free_gb']} of {findings['memory_gb']} GB free",
         f"disk     {findings['disk_free_gb']} GB free here",
+        f"compiled {findings['compiled_loops'] or 'in each process anew'}",
         "",
         *(f"{'yes' if able else 'no ':3}  {ability}" for ability, able in findings["can"].items()),
         "",

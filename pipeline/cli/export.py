@@ -53,7 +53,7 @@ def export(
     debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
 ) -> None:
     """Write a finished run again, in other formats or another size. Prints the path of each file."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ..blender.process import VARIABLE
         from ..finished import read_run
         from ..run.progress import for_terminal

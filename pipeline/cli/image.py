@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...configs.stopping import check_stop
 from .console import exit_codes
 
 
@@ -63,7 +64,7 @@ def image(
     debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
 ) -> None:
     """Draw pictures with guided diffusion. The last line printed is the contact sheet, or the only picture."""
-    with exit_codes(debug=debug):
+    with exit_codes(debug=debug, as_json=as_json):
         from ...configs.picture import parse_weights, picture_config
         from ..run.prompts import check_prompt
 
@@ -86,6 +87,7 @@ def image(
         from ..drawing.pictures import draw_pictures, plan_pictures
         from ..run.progress import for_terminal
 
+        check_stop()
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             plan = plan_pictures(
                 config,
@@ -94,6 +96,7 @@ def image(
                 low_memory=low_memory,
                 allow_pickle=allow_pickle,
             )
+            check_stop()
             drawing = None if explain else draw_pictures(plan, out, console)
         if drawing is None:
             print(json.dumps(plan.told) if as_json else as_text(plan.told))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...configs.atomic import explain_os_errors, fingerprint
 from ...configs.errors import SlipcastError
+from ...configs.stopping import asked_to_stop, check_stop
 from .folder import RunFolder
 from .measure import Measured
 from .progress import Reporter
@@ -32,8 +33,9 @@ def run_stage(
     """
     _, resumed = run.begin(stage, key)
     run.mark(stage, "running", key=key, resumed=resumed)
-    console.stage_started(stage.name)
     try:
+        check_stop()
+        console.stage_started(stage.name)
         with Measured() as measured, explain_os_errors(run.partial(stage), f"stage {stage.name}"):
             facts = stage.function(context)
         _check_facts(stage, facts)
@@ -41,6 +43,9 @@ def run_stage(
         run.mark(stage, "interrupted", key=key)
         raise
     except Exception as error:
+        if asked_to_stop():  # what fails after a signal fails because of it: a program that was ended, a pool
+            run.mark(stage, "interrupted", key=key)
+            check_stop()
         failure = error if isinstance(error, SlipcastError) else _explained(stage, error)
         _mark_failed(run, stage, key, failure)
         raise failure from error

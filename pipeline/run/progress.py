@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Protocol, Self
 
+from ...configs.stopping import check_stop
+
 Advance = Callable[..., None]
 
 
@@ -15,7 +17,7 @@ class Progress(Protocol):
     """What a stage may say. ``task`` opens a named bar and returns ``advance(n=1)``."""
 
     def task(self, description: str, total: int) -> Advance:
-        """Announce ``total`` steps of work; call what it returns after each."""
+        """Announce ``total`` steps of work; call what it returns after each: it raises ``Stopped`` after Ctrl-C."""
         ...
 
     def notice(self, sentence: str) -> None:
@@ -43,7 +45,7 @@ class Quiet:
 
     def task(self, description: str, total: int) -> Advance:
         """Accept the steps and show nothing."""
-        return lambda n=1: None
+        return lambda n=1: check_stop()
 
     def notice(self, sentence: str) -> None:
         """Remember the sentence."""
@@ -69,11 +71,13 @@ class Lines:
 
     def task(self, description: str, total: int) -> Advance:
         """Count the steps; tell every ``every_s`` seconds where they are and how long the rest may take."""
+        check_stop()
         start = said = time.monotonic()
         done = 0
 
         def advance(n: int = 1) -> None:
             nonlocal done, said
+            check_stop()
             done += n
             now = time.monotonic()
             if now - said >= self._every_s and done < total:
@@ -89,6 +93,7 @@ class Lines:
 
     def stage_started(self, name: str) -> None:
         """Print the stage's name."""
+        check_stop()
         self._stage = name
         self._say(f"{name} ...")
 
@@ -129,11 +134,18 @@ class Bars(Lines):
 
     def task(self, description: str, total: int) -> Advance:
         """Open a bar ``stage: description``."""
+        check_stop()
         bar = self._progress.add_task(f"{self._stage}: {description}", total=total)
-        return lambda n=1: self._progress.advance(bar, n)
+
+        def advance(n: int = 1) -> None:
+            check_stop()
+            self._progress.advance(bar, n)
+
+        return advance
 
     def stage_started(self, name: str) -> None:
         """Name the stage on the bars to come."""
+        check_stop()
         self._stage = name
 
     def __enter__(self) -> Self:

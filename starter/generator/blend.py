@@ -6,8 +6,8 @@ Smooth union: the polynomial of Quilez (https://iquilezles.org/articles/smin), b
 
 import mcubes
 import numpy as np
-from numba import njit
 
+from ...systems.compiled import compiled
 from .parts import BODY, Part, make_part, unit
 
 Cone = tuple
@@ -36,7 +36,7 @@ def mirrored(piece: Cone, axis: int) -> list[Cone]:
     return [piece, tuple(other)]
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@compiled(fastmath=True, inline="always")
 def _distance(x, y, z, cones):
     total = np.float32(1e6)
     for k in range(cones.shape[0]):
@@ -53,7 +53,7 @@ def _distance(x, y, z, cones):
     return total
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _sample_grid(low, step, shape, cones):
     values = np.empty((shape[0], shape[1], shape[2]), np.float32)
     for i in range(shape[0]):
@@ -63,7 +63,7 @@ def _sample_grid(low, step, shape, cones):
     return values
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _sample_points(points, cones):
     values = np.empty(len(points), np.float32)
     for i in range(len(points)):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-import numba
+from ...systems.compiled import compiled
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def lattice(ix: int, iy: int, iz: int) -> float:
     """A hash of three integers, uniform in [0, 1)."""
     h = (ix * 374761393 + iy * 668265263 + iz * 1103515245) & 0xFFFFFFFF
@@ -18,7 +18,7 @@ def lattice(ix: int, iy: int, iz: int) -> float:
     return (h ^ (h >> 16)) / 4294967296.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def noise3(x: float, y: float, z: float) -> float:
     """Smooth value noise in 3-D with unit lattice spacing."""
     fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
@@ -32,7 +32,7 @@ def noise3(x: float, y: float, z: float) -> float:
     return (a * (1 - ty) + b * ty) * (1 - tz) + (c * (1 - ty) + d * ty) * tz
 
 
-@numba.njit(cache=True)
+@compiled()
 def noise2(x: float, y: float) -> float:
     """Smooth value noise in 2-D with unit lattice spacing."""
     fx, fy = math.floor(x), math.floor(y)
@@ -44,7 +44,7 @@ def noise2(x: float, y: float) -> float:
     return a * (1 - ty) + b * ty
 
 
-@numba.njit(cache=True)
+@compiled()
 def fbm3(x: float, y: float, z: float, octaves: int) -> float:
     """Fractal sum of ``noise3``: each octave twice as fine and half as strong."""
     total, amplitude, weight = 0.0, 0.5, 0.0
@@ -55,7 +55,7 @@ def fbm3(x: float, y: float, z: float, octaves: int) -> float:
     return total / weight
 
 
-@numba.njit(cache=True)
+@compiled()
 def fbm2(x: float, y: float, octaves: int) -> float:
     """Fractal sum of ``noise2``."""
     total, amplitude, weight = 0.0, 0.5, 0.0

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ...systems.compiled import compiled
 from .objects import GeneratedObject
 from .renderer_colour import COAT, METALLIC, ROUGHNESS, surface_colour
 from .renderer_raster import parallel_bases, parallel_maps, rasterise, sphere_directions, view_basis
@@ -50,7 +50,7 @@ def light_object(obj: GeneratedObject) -> Lighting:
     )
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _lit(heights, basis, x, y, z, bias):
     """How much of a point sees along a basis: bilinear mean of four height-map tests, 0 to 1."""
     size = heights.shape[0]
@@ -72,7 +72,7 @@ def _lit(heights, basis, x, y, z, bias):
     return lit
 
 
-@numba.njit(cache=True)
+@compiled()
 def _visibility(x, y, z, nx, ny, nz, shadow, shadow_basis, occlusion, bases, directions):
     """(share of the key light, share of the sky) that reach a point: a 3x3 soft shadow and directional occlusion."""
     x, y, z = x + 0.012 * nx, y + 0.012 * ny, z + 0.012 * nz
@@ -96,13 +96,13 @@ def _visibility(x, y, z, nx, ny, nz, shadow, shadow_basis, occlusion, bases, dir
     return key / 9.0, sky / total if total > 0.05 else 0.5
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _step(low, high, x):
     t = min(1.0, max(0.0, (x - low) / (high - low)))
     return t * t * (3 - 2 * t)
 
 
-@numba.njit(cache=True)
+@compiled()
 def _studio(x, y, z, key, roughness):
     """Brightness of the studio in a direction: floor, sky, a softbox at the key light, a strip opposite."""
     blur = 0.05 + 0.5 * roughness
@@ -112,7 +112,7 @@ def _studio(x, y, z, key, roughness):
     return ambient + (1.9 * box + 0.9 * strip) / (1 + 5 * roughness)
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _display(c):
     """Linear light to an sRGB value in [0, 1], with a soft shoulder above 0.75 so that highlights keep their colour."""
     if c > 0.75:
@@ -120,7 +120,7 @@ def _display(c):
     return 12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055
 
 
-@numba.njit(cache=True)
+@compiled()
 def _shade(
     screen, inverse_depth, ids, faces, vertices, normals, uv, face_row, table, sheet, tile, eye,
     key, shadow, shadow_basis, occlusion, bases, directions, rgba, depth,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from ...systems.compiled import compiled
 from .noise import fbm3, noise3
 
 SOLID, SHEET, TILE, WOOD, MARBLE, SPECKLE, MOTTLE, STRIPES = range(8)
@@ -34,7 +34,7 @@ def srgb_from_linear(linear) -> np.ndarray:
 LINEAR_OF_BYTE = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 
-@numba.njit(cache=True)
+@compiled()
 def texel(texture, u, v):
     """Bilinear, wrapping look-up: u to the right, v upwards, both with period 1; linear RGB."""
     height, width = texture.shape[0], texture.shape[1]
@@ -54,7 +54,7 @@ def texel(texture, u, v):
     )
 
 
-@numba.njit(cache=True)
+@compiled()
 def _tiled(row, tile, x, y, z, nx, ny, nz):
     """Project the tile along the three axes; the steep weights keep painted lines single."""
     s = row[SCALE]
@@ -81,7 +81,7 @@ def _tiled(row, tile, x, y, z, nx, ny, nz):
     return r / total, g / total, b / total
 
 
-@numba.njit(cache=True)
+@compiled()
 def _blend(row, x, y, z):
     """How much of colour B shows at a point, for the patterns that are solid in space; 0 to 1."""
     kind = int(row[KIND])
@@ -109,7 +109,7 @@ def _blend(row, x, y, z):
     return 0.0
 
 
-@numba.njit(cache=True)
+@compiled()
 def surface_colour(row, sheet, tile, x, y, z, nx, ny, nz, u, v):
     """Linear RGB of a point with normal and uv, under one row of a look's table."""
     kind = int(row[KIND])

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
+
+from ...systems.compiled import compiled
 
 EXTENT = 1.12
 """Half the width of every parallel projection: objects lie inside a sphere of radius 1.10."""
 
 
-@numba.njit(cache=True)
+@compiled()
 def rasterise(screen, faces, keys, ids):
     """Draw triangles into keys [S, S] (float32, start at -inf) and ids [S, S] (int32, the winning face)."""
     size = keys.shape[0]
@@ -77,7 +78,7 @@ def parallel_bases(towards_eye: np.ndarray, size: int) -> np.ndarray:
     return bases
 
 
-@numba.njit(cache=True)
+@compiled()
 def _parallel_maps(vertices, faces, bases, maps):
     screen = np.empty((vertices.shape[0], 3), np.float32)
     ids = np.empty((maps.shape[1], maps.shape[2]), np.int32)

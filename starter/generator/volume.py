@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from ...systems.compiled import compiled
 from .objects import GeneratedObject
 from .renderer_colour import srgb_from_linear, surface_colour
 from .renderer_raster import parallel_bases, parallel_maps, sphere_directions
@@ -23,7 +23,7 @@ _SKIN = 0.010
 """Depth below the surface whose cells are kept whatever the maps say: thin legs and walls fall between their pixels."""
 
 
-@numba.njit(cache=True)
+@compiled()
 def _carve(solid, maps, bases):
     """Clear every cell that lies above some height map. Direction by direction, so that one map stays in cache."""
     n, size = solid.shape[0], maps.shape[1]
@@ -54,7 +54,7 @@ def _carve(solid, maps, bases):
         count = kept
 
 
-@numba.njit(cache=True)
+@compiled()
 def _keep_skin(solid, vertices, faces, spacing, depth):
     """Mark the cells just below every triangle."""
     n = solid.shape[0]
@@ -89,7 +89,7 @@ def solid_occupancy(vertices: np.ndarray, faces: np.ndarray, resolution: int = R
     return solid
 
 
-@numba.njit(cache=True)
+@compiled()
 def _sample_colours(points, normals, uv, rows, table, sheet, tile, colours):
     for i in range(points.shape[0]):
         p, n = points[i], normals[i]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from ..compiled import compiled
 from .trilinear import in_parts
 
 EMPTY, LOOK, SOLID = 0, 1, 2
@@ -63,7 +64,7 @@ def _cell_exit(origin, direction, cell, axis, count):
     return (plane - origin[axis]) / direction[axis]
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _walk(mask, origin, direction, near, far, distances, step, offset):
     """Follow one ray from cell to cell; returns its length inside cells to look at.
 
@@ -107,7 +108,7 @@ def _walk(mask, origin, direction, near, far, distances, step, offset):
     return length
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _measure(mask, origins, directions, spans, lengths, start, stop):
     nothing = np.empty(0, np.float32)
     for ray in range(start, stop):
@@ -118,7 +119,7 @@ def _measure(mask, origins, directions, spans, lengths, start, stop):
             lengths[ray] = _walk(mask, origins[ray], directions[ray], near, far, nothing, _NO_STEP, _NO_STEP)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _place(mask, origins, directions, spans, rays, steps, offsets, distances, start, stop):
     for row in range(start, stop):
         ray = rays[row]

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numba import njit
 
+from ..compiled import compiled
+
 PARTS = 2
 """Into how many parts work is cut. A constant, not the number of cores: the order of sums must not depend on it."""
 
@@ -69,7 +71,7 @@ def _locate(point, resolution):
     return i, j, k, low, high
 
 
-@njit(nogil=True, cache=True, fastmath=_REORDER)
+@compiled(nogil=True, fastmath=_REORDER)
 def _gather(grid, points, out, start, stop):
     for n in range(start, stop):
         i, j, k, a, b = _locate(points[n], grid.shape[0])
@@ -86,7 +88,7 @@ def _gather(grid, points, out, start, stop):
             )
 
 
-@njit(nogil=True, cache=True, fastmath=_REORDER)
+@compiled(nogil=True, fastmath=_REORDER)
 def _scatter(grad, points, upstream, start, stop):
     for n in range(start, stop):
         i, j, k, a, b = _locate(points[n], grad.shape[0])

@@ -6,7 +6,8 @@ Pixel coordinates: x to the right, y down, the centre of the pixel in row i and 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ..compiled import compiled
 
 EMPTY = -1
 """Face index of a pixel that no triangle covers."""
@@ -42,7 +43,7 @@ def interpolate(values: np.ndarray, faces: np.ndarray, face: np.ndarray, weights
     return np.einsum("pk,pkc->pc", weights[covered], values[faces[face[covered]]])
 
 
-@njit(cache=True)
+@compiled()
 def _rasterize(pixels, depth, faces, height, width):
     face = np.full((height, width), EMPTY, np.int32)
     weights = np.zeros((height, width, 3), np.float32)

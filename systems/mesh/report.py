@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numba import njit
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ..compiled import compiled
 from ..types import Mesh
 
 
@@ -145,7 +145,7 @@ def directed_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return faces.astype(np.int64).reshape(-1), np.roll(faces, -1, axis=1).astype(np.int64).reshape(-1)
 
 
-@njit(cache=True)
+@compiled()
 def _count_layers(triangles, size):
     """triangles [F, 3, 2] in texels, v upwards. Centres on an edge count for no face: a shared edge is no overlap."""
     layers = np.zeros((size, size), np.int32)

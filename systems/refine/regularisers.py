@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from ..compiled import compiled
 from ..field.trilinear import PARTS, in_parts
 
 _SOFT_STEP = np.float32(0.05)  # differences well below this count squared, well above it linearly
@@ -25,7 +26,7 @@ def _pair(one, two, weight):
     return weight * np.float32(0.5) * (size - _SOFT_STEP), weight * difference / size
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _variation(values, weights, grad, sums, part, start, stop):
     """Every cell gathers from its six neighbours: no cell is written twice, so parts can run side by side."""
     resolution, channels = values.shape[0], values.shape[3]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiled import compiled
 from ..types import Mesh
 
 
@@ -50,7 +50,7 @@ def _areas(triangles: np.ndarray) -> np.ndarray:
     return 0.5 * np.abs(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
 
 
-@njit(cache=True)
+@compiled()
 def _sample(texture, uv):
     height, width = texture.shape[:2]
     out = np.empty((len(uv), 3), np.float32)

@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from ...configs.errors import BadInput
+from ..compiled import compiled
 from ..mesh.cleaning import unit
 from ..mesh.raycasting import MeshRays, frames
 from ..mesh.report import face_components
@@ -120,7 +120,7 @@ def _averaged(share: np.ndarray, texels: Texels, chart: np.ndarray) -> np.ndarra
     return np.ascontiguousarray(values).reshape(-1)[texels.index]
 
 
-@njit(cache=True)
+@compiled()
 def _average_rows(values, charts):
     """Half, one, one, one, half: five texels wide, yet four of weight, so that each phase has weight one."""
     out = np.zeros_like(values)

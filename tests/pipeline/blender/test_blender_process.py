@@ -13,8 +13,10 @@ import pytest
 from fakes.blender_programs import fake, says
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.stopping import Stopped
 from slipcast.pipeline.blender import process as process_module
 from slipcast.pipeline.blender.process import Blender, find_blender, run_script
+from slipcast.pipeline.run.signals import stop_on_signals
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="the stand-ins for Blender are scripts with a shebang"
@@ -180,6 +182,21 @@ def test_ctrl_c_ends_blender_and_what_it_started(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
     for pid in ids.read_text().split():
         assert _gone(int(pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_only_asks_for_a_stop_ends_blender_too(tmp_path: Path, number: int) -> None:
+    ids = tmp_path / "ids"
+
+    def press() -> None:
+        while not ids.is_file() or not ids.read_text():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=press, daemon=True).start()
+    with stop_on_signals(), pytest.raises(Stopped):
+        started(tmp_path, f"open({str(ids)!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)")
+    assert _gone(int(ids.read_text()))
 
 
 def _gone(pid: int) -> bool:

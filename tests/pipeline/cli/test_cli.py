@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from slipcast.pipeline import make as make_module
 from slipcast.pipeline.cli.app import app
-from slipcast.pipeline.cli.doctor import examine, warnings_about
+from slipcast.pipeline.cli.doctor import examine, report, warnings_about
 from slipcast.pipeline.run.stage import StageContext
 
 
@@ -140,7 +140,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "import sys; from slipcast.pipeline.cli.app import app\n"
         "try:\n    app(['--help'], prog_name='slipcast')\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'diffusers', 'transformers', 'omegaconf', 'numba', 'trimesh'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'diffusers', 'transformers', 'yaml', 'numba', 'trimesh'} & set(sys.modules)\n"
         "print('heavy:', sorted(heavy))"
     )
     seconds = []
@@ -181,3 +181,12 @@ def test_the_doctor_warns_of_torchvision_and_missing_models(tmp_path: Path) -> N
     findings["optional"]["torchvision"] = None
     findings["starter"]["domain"] = True
     assert not [w for w in warnings_about(findings) if "torchvision" in w or "missing" in w]
+
+
+def test_doctor_says_where_compiled_loops_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = examine(tmp_path)
+    assert Path(findings["compiled_loops"]).is_dir() and findings["compiled_loops"] in report(findings)
+    assert not [warning for warning in findings["warnings"] if "compiled" in warning]
+    monkeypatch.setattr("slipcast.systems.compiled.cache_folder", lambda: None)
+    findings = examine(tmp_path)
+    assert findings["compiled_loops"] is None and "NUMBA_CACHE_DIR" in report(findings)

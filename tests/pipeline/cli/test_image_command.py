@@ -113,7 +113,7 @@ def test_balance_measures_the_weights() -> None:
         (["a vase", "--weight", "text"], "expects name=number"),
         (["a vase", "--weight", "text=nan"], "expects name=number"),
         (["a vase", "--scheduler", "dmp++"], "did you mean dpm++"),
-        (["a vase", "--steps", "0"], "steps lies between 1 and 1000"),
+        (["a vase", "--steps", "0"], "steps expects at least 1, not 0"),
         (["a vase", "--size", "100"], "must be a multiple of 64"),
         (["a vase", "--mask", "m.png"], "give --edit"),
         (["a vase", "--edit", "none.png"], "there is no picture"),
@@ -146,7 +146,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 
 def test_types_are_checked_in_files() -> None:
     Path("spec.yaml").write_text("steps: many\n")
-    with pytest.raises(BadInput, match=r"steps in spec\.yaml"):
+    with pytest.raises(BadInput, match=r"steps \(from spec\.yaml\)"):
         picture_config(Path("spec.yaml"), {})
     Path("spec.yaml").write_text("conditions:\n  style: {promt: red}\n")
     with pytest.raises(BadInput, match="did you mean prompt"):

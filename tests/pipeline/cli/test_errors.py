@@ -1,0 +1,123 @@
+"""Errors of every command: one sentence on stderr, the same in an object on stdout under ``--json``, the exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from fakes.pipeline_stages import Workshop
+from typer.testing import CliRunner, Result
+
+from slipcast.pipeline import make as make_module
+from slipcast.pipeline.cli import console
+from slipcast.pipeline.cli.app import app
+from slipcast.pipeline.run.stage import StageContext
+
+LONG = "x" * 300
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    fake = Workshop(tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        make_module, "make", lambda prompt, config, **options: fake.make(config, prompt, **options)
+    )
+    return fake
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["make", ""],
+        ["make", "a vase", "refine.stps=3"],
+        ["make", "a vase", "--config", LONG],
+        ["make", "a vase", "--config", f"{LONG}.yaml"],
+        ["make", "a vase", "--config", "~nouser/x.yaml"],
+        ["make", "a vase", "--out", LONG],
+        ["make", "a vase", "image.view=${oc.env:HOME}"],
+        ["make", "a vase", "image.view=\udcff"],
+        ["make", "a vase", "export.formats=[]"],
+        ["make", "a vase", "--from", "paint"],
+        ["image", "a vase", "--spec", LONG],
+        ["image", "a vase", "--steps", "0"],
+        ["image", "${oc.env:HOME} vase"],
+        ["export", "nowhere"],
+        ["export", LONG],
+        ["blender", "library", "nowhere", "library"],
+        ["blender", "library", LONG, "library"],
+        ["blender", "check", "--blender", LONG],
+        ["blender", "check", "--blender", "~nouser/blender"],
+        ["fetch", "nonsuch"],
+        ["fetch", LONG],
+        ["starter", "build", "--preset", "tpu"],
+        ["make", "a vase", "--seed", "-1"],
+        ["make", "a vase", "--nonsense"],
+        ["make"],
+        ["nonsense"],
+        ["blender", "nonsense"],
+    ],
+    ids=lambda arguments: ascii(" ".join(arguments))[:40],
+)
+def test_bad_input_is_told_in_both_ways(workshop: Workshop, arguments: list[str]) -> None:
+    as_json = _run(*arguments, "--json")
+    assert as_json.exit_code == 2, as_json.stderr
+    told = json.loads(as_json.stdout)
+    assert list(told) == ["error"] and "\n" not in told["error"] and "unexpectedly" not in told["error"]
+    plain = _run(*arguments)
+    assert plain.exit_code == 2 and plain.stdout == ""
+    if (
+        f"slipcast: {told['error']}" not in plain.stderr
+    ):  # wrong usage is framed by the command line's library
+        assert "Usage:" in plain.stderr
+    assert workshop.ran == []
+
+
+def _break(ctx: StageContext) -> None:
+    raise RuntimeError("the kiln is cold")
+
+
+def test_a_failure_is_told_in_both_ways(workshop: Workshop) -> None:
+    workshop.hooks["lift"] = _break
+    result = _run("make", "a vase", "--json")
+    assert result.exit_code == 1
+    assert "the kiln is cold" in json.loads(result.stdout)["error"]
+    assert json.loads(result.stdout)["error"] in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whatever_fails_after_a_signal_was_stopped(workshop: Workshop, number: signal.Signals) -> None:
+    def stop(ctx: StageContext) -> None:
+        signal.raise_signal(number)
+        raise SystemError("CPUDispatcher() returned a result with an exception set")
+
+    workshop.hooks["refine"] = stop
+    result = _run("make", "a vase", "--json")
+    assert result.exit_code == 128 + number
+    assert json.loads(result.stdout) == {"error": console.STOPPED}
+    manifest = json.loads(Path("runs/a-vase-0/manifest.json").read_text())
+    assert manifest["stages"]["refine"]["status"] == "interrupted"
+    workshop.hooks.clear()
+    assert _run("make", "a vase").exit_code == 0 and workshop.ran == ["refine", "mesh", "export"]
+
+
+def test_a_command_that_ends_without_looking_was_stopped_all_the_same(workshop: Workshop) -> None:
+    workshop.hooks["export"] = lambda ctx: signal.raise_signal(signal.SIGINT)
+    assert _run("make", "a vase").exit_code == 130
+    assert _run("make", "a vase").exit_code == 0
+
+
+def test_what_failed_in_part_tells_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    import typer
+
+    with pytest.raises(typer.Exit) as caught, console.exit_codes(debug=False, as_json=True):
+        raise console.PartlyFailed("one of two failed", {"made": {"a": "a.blend"}})
+    out, err = capsys.readouterr()
+    assert caught.value.exit_code == 1 and "one of two failed" in err
+    assert json.loads(out) == {"made": {"a": "a.blend"}, "error": "one of two failed"}
