@@ -23,17 +23,20 @@ _ADVICE = {
 
 
 @contextlib.contextmanager
-def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path."""
+def explain_os_errors(
+    path: Path, doing: str, *, then: str = ", then the same command goes on"
+) -> Iterator[None]:
+    """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path.
+
+    ``then`` ends it; empty where another command has to follow.
+    """
     try:
         yield
     except OSError as error:
         where = error.filename or path
         reason = error.strerror or str(error) or type(error).__name__
         advice = _ADVICE.get(error.errno or 0, "put that right")
-        raise SlipcastError(
-            f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on"
-        ) from error
+        raise SlipcastError(f"{doing} failed at {where}: {reason}; {advice}{then}") from error
 
 
 def write_text(path: Path, text: str) -> None:

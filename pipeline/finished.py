@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ..configs.errors import BadInput
 from ..configs.limits import check_limits
 from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
+from .run.commands import command
 from .run.folder import RECORD
 from .stages.table import STAGES
 
@@ -62,9 +63,7 @@ def read_run(where: Path) -> FinishedRun:
         ) from error
     mesh_file = _folder("mesh", path) / "mesh.safetensors"
     if not (mesh_file.is_file() and (mesh_file.parent / RECORD).is_file()):
-        raise BadInput(
-            f'{path} has no finished mesh; `slipcast make "{prompt}" --seed {seed} --out {path.parent}` goes on with it'
-        )
+        raise BadInput(f"{path} has no finished mesh; `{command('make', '--resume', path)}` goes on with it")
     field_file = _folder("refine", path) / "field.safetensors"
     return FinishedRun(
         path=path,

@@ -18,6 +18,8 @@ from .blender import blender
 from .console import exit_codes
 from .export import export
 from .image import image
+from .outcome import partly_failed
+from .streams import make_streams_safe
 
 if TYPE_CHECKING:
     from ..make import MakeResult
@@ -95,6 +97,8 @@ def make(
                 console=console,
             )
         print(json.dumps(_as_json(prompt, seed, result)) if as_json else result.primary)
+        if result.failed:
+            partly_failed(f"{', '.join(result.failed)} could not be written; the same command tries again")
 
 
 def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
@@ -187,6 +191,7 @@ def starter_build(
 
 def main() -> None:
     """The console script."""
+    make_streams_safe()
     app(prog_name="slipcast")
 
 
