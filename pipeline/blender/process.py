@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput, SlipcastError
+from ..run.places import check_path
 
 VARIABLE = "SLIPCAST_BLENDER"
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -89,7 +90,8 @@ def find_blender(explicit: Path | None = None, environment: Mapping[str, str] = 
 
 def _resolve(path: Path, origin: str) -> Path:
     """The program meant: a file, a command on PATH, or the Blender inside an application's folder."""
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises where nobody has the name
+    check_path(path, origin)
     if path.is_dir():
         for inside in ("blender", "blender.exe", "Contents/MacOS/Blender", "bin/python"):
             if (path / inside).is_file():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import exit_codes
+from .outcome import partly_failed
 
 if TYPE_CHECKING:
     from ..blender.library import Library
@@ -48,7 +49,6 @@ def library(
 ) -> None:
     """Turn every finished run under RUNS into DIR/<run>.blend, with catalogues. The last line printed is DIR."""
     with exit_codes(debug=debug):
-        from ...configs.errors import SlipcastError
         from ..blender.library import build_library
         from ..blender.process import find_blender
         from ..run.progress import for_terminal
@@ -64,7 +64,7 @@ def library(
             console.stage_ended("blender library", _summary(built))
         print(json.dumps(_as_json(built)) if as_json else folder)
         if built.failed:
-            raise SlipcastError(
+            partly_failed(
                 f"{len(built.failed)} of the runs could not be written ({', '.join(built.failed)}); "
                 "the notes above say why, and the same command tries them again"
             )

@@ -12,13 +12,16 @@ def check_path(path: Path, what: str) -> None:
 
     A path where nothing lies yet is well; ``what`` is the option or argument that it was given by.
     """
-    try:
-        path.stat()
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"{what} cannot be {path} ({reason}); choose another") from error
+    there = Path(path.anchor)
+    for part in path.parts[len(there.parts) :]:
+        try:
+            (there / part).stat()
+        except FileNotFoundError:
+            continue  # the parts after it are looked for in the last folder that is there: their names may be too long
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise BadInput(f"{what} cannot be {path} ({reason}); choose another") from error
+        there /= part
 
 
 def check_folder(folder: Path, what: str) -> None:

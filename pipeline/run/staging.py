@@ -80,6 +80,7 @@ def _move(place: Path, folder: Path, last: Collection[str]) -> None:
         for file in files:
             target = folder / file.name
             os.replace(file, target)
+        sync_folder(folder)
     except BaseException as error:
         for file in files:
             if not file.exists():
@@ -87,7 +88,6 @@ def _move(place: Path, folder: Path, last: Collection[str]) -> None:
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(target)) from error
         raise
-    sync_folder(folder)
 
 
 def _keep(path: Path, folder: Path) -> None:
