@@ -72,17 +72,23 @@ def export(
         print(json.dumps(told) if as_json else "\n".join(map(str, exported.paths)))
         if exported.failed:
             formats = exported.failed_formats
-            there = force or any(part.suffix[1:] in formats for part in exported.paths)
-            given = {"--out": out, "--name": name, "--height": height, "--blender": blender}
-            switches = {"--lods": lods, "--quads": quads, "--force": there}
+            there = any(
+                path.suffix[1:] in formats for path in exported.paths
+            )  # a level failed, and not the full mesh
             retry = command(
-                "export",
-                run,
-                *("--format", ",".join(formats)),
-                *(word for option, value in given.items() if value is not None for word in (option, value)),
-                *(option for option, wanted in switches.items() if wanted),
+                *("export", run, "--format", ",".join(formats)),
+                *_values({"--out": out, "--name": name, "--height": height, "--blender": blender}),
+                *_switches({"--lods": lods, "--quads": quads, "--force": force or there}),
             )
             partly_failed(f"{', '.join(exported.failed)} could not be written; `{retry}` tries again")
+
+
+def _values(given: dict[str, Any]) -> list[Any]:
+    return [word for option, value in given.items() if value is not None for word in (option, value)]
+
+
+def _switches(given: dict[str, bool]) -> list[str]:
+    return [option for option, wanted in given.items() if wanted]
 
 
 def _settings(
