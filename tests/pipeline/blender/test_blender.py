@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import uuid
 import zipfile
 from importlib import util
@@ -199,15 +200,40 @@ def test_the_height_of_the_run_is_kept(runs: Path, tmp_path: Path, built: list[A
     assert built[0].mesh.vertices[:, 2].max() == pytest.approx(1.2)
 
 
-def list_runs(folder: Path, library: Path | None = None) -> list[Any]:
-    """What the extension's list holds; its package needs bpy, this file of it does not."""
-    name = "extension_runs"
-    if name not in sys.modules:
-        spec = util.spec_from_file_location(name, SOURCE / "runs.py")
+def _of_extension(name: str) -> Any:
+    """A file of the extension; the package needs bpy, this file of it does not."""
+    known = f"slipcast_extension_{name}"
+    if known not in sys.modules:
+        spec = util.spec_from_file_location(known, SOURCE / f"{name}.py")
         assert spec is not None and spec.loader is not None
-        sys.modules[name] = util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name].list_runs(folder, library)
+        sys.modules[known] = util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[known])
+    return sys.modules[known]
+
+
+def list_runs(folder: Path, library: Path | None = None) -> list[Any]:
+    """What the extension's list holds."""
+    return _of_extension("runs").list_runs(folder, library)
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "run", "failure"),
+    [
+        ('{"run": "a"}', 0, "a", ""),
+        ('{"run": "a"}', 1, "a", "blend is missing"),  # made, but for one of its files
+        ('{"error": "x"}', 1, None, "blend is missing"),
+        ("", 2, None, "blend is missing"),
+        ("", 0, None, "the command ended without a result"),
+    ],
+)
+def test_the_extension_takes_a_run_that_lacks_a_file(
+    tmp_path: Path, output: str, code: int, run: str | None, failure: str
+) -> None:
+    body = f"print('slipcast: blend is missing', file=sys.stderr); print({output!r}); sys.exit({code})"
+    task = _of_extension("task").Task([str(fake(tmp_path / "slipcast", body))], tmp_path)
+    while task.poll():
+        time.sleep(0.01)
+    assert (None if task.result is None else task.result["run"]) == run and task.failure == failure
 
 
 def _never() -> Blender:
