@@ -26,8 +26,12 @@ _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")  # the name that ``write_bytes`` gi
 
 
 @contextlib.contextmanager
-def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
+def explain_os_errors(
+    path: Path, doing: str, *, then: str = ", then the same command goes on"
+) -> Iterator[None]:
     """Turn an ``OSError`` (disk full, no permission, read-only ...) into one sentence with the path.
+
+    ``then`` ends it; empty where another command has to follow.
 
     Raises:
         BadInput: a name is longer than the file system takes.
@@ -41,9 +45,7 @@ def explain_os_errors(path: Path, doing: str) -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise BadInput(f"{doing} failed at {where}: {reason}; give a shorter one") from error
         advice = _ADVICE.get(error.errno or 0, "put that right")
-        raise SlipcastError(
-            f"{doing} failed at {where}: {reason}; {advice}, then the same command goes on"
-        ) from error
+        raise SlipcastError(f"{doing} failed at {where}: {reason}; {advice}{then}") from error
 
 
 def write_text(path: Path, text: str) -> None:

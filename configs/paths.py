@@ -37,8 +37,9 @@ def given_path(text: str | os.PathLike[str], what: str = "a path") -> Path:
 def given_folder(text: str | os.PathLike[str], what: str) -> Path:
     """``given_path`` of a folder, which need not exist yet; BadInput where a file has its name."""
     path = given_path(text, what)
-    if path.exists() and not path.is_dir():
-        raise BadInput(f"{path} is a file, not a folder; use another {what}")
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise BadInput(f"{part} is a file, not a folder; use another {what}")
     return path
 
 

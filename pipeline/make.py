@@ -13,6 +13,7 @@ from typing import Any
 
 from ..configs.atomic import fingerprint
 from ..configs.schema import MakeConfig
+from .exporters.table import check_formats
 from .run.execution import Forced, run_stage
 from .run.folder import RunFolder, open_run, run_path
 from .run.manifest import versions
@@ -37,6 +38,11 @@ class MakeResult:
     def primary(self) -> Path:
         """The GLB, or the last stage's folder if the run stopped before there was one."""
         return self.glb or self.folder
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """{what a stage could not write although it finished: why}; the same command tries it again."""
+        return {what: why for record in self.records.values() for what, why in _failed(record).items()}
 
 
 def make(
@@ -69,6 +75,7 @@ def make(
     """
     prompt = check_prompt(prompt)
     first, last = selected(stages, from_stage, until_stage)
+    check_formats(config.export.formats)
     console = console or Quiet()
     open_models = open_models or _real_models
     # All at once and first, so that a missing model is told before any work is done.
@@ -90,7 +97,9 @@ def make(
             identities = stage.identities(known)
             key = stage_key(stage, prompt, seed, config, records, identities)
             record = None if forced.wants(stage) else run.finished(stage, key)
-            if record is None:
+            if record is None or _failed(record):
+                if not made and any(later.name == "export" for later in stages[index : last + 1]):
+                    _tell_missing(config.export.formats, console)
                 inputs = {other.name: run.folder(other) for other in stages if other.name in stage.needs}
                 context = StageContext(
                     prompt, config, run.partial(stage), inputs, seed, stage.name, console, models
@@ -150,6 +159,19 @@ def stage_key(
             "models": identities,
         }
     )
+
+
+def _failed(record: StageRecord) -> dict[str, str]:
+    """What a finished stage could not write: the export stage, some of the formats."""
+    return record.facts.get("failed") or {}
+
+
+def _tell_missing(formats: Sequence[str], console: Reporter) -> None:
+    """Before the first stage that runs: which formats its last one will not be able to write."""
+    from .exporters.writing import missing_for
+
+    for name, sentence in missing_for(formats).items():
+        console.notice(f"{name} will not be written: {sentence}")
 
 
 def _real_models(config: MakeConfig) -> Models:

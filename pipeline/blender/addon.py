@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from ...configs.atomic import explain_os_errors, write_bytes
-from ...configs.errors import BadInput
+from ...configs.paths import given_folder
 
 SOURCE = Path(__file__).with_name("extension")
 _HELD = (".py", ".toml", ".md")
@@ -22,8 +22,7 @@ def write_extension(folder: Path) -> Path:
         BadInput: the folder is a file.
         SlipcastError: it cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file; name a folder with --out")
+    given_folder(folder, "--out")
     manifest = tomllib.loads((SOURCE / "blender_manifest.toml").read_text(encoding="utf-8"))
     path = folder / f"{manifest['id']}-{manifest['version']}.zip"
     buffer = io.BytesIO()

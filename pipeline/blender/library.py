@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput, SlipcastError
+from ...configs.paths import given_folder, given_path
 from ...systems.types import Mesh
 from ..assets.asset import Asset
 from ..assets.preparing import prepare
@@ -15,6 +16,7 @@ from ..finished import FinishedRun, read_run
 from ..run.manifest import read_manifest
 from ..run.progress import Progress
 from .catalogues import domain_catalogue, write_catalogues
+from .index import read_index
 from .process import Blender
 from .writer import build_blend
 
@@ -41,8 +43,9 @@ def build_library(
 ) -> Library:
     """Write ``folder/<run>.blend`` for every run under ``runs`` whose mesh is finished.
 
-    A run that cannot be turned into a file is noted and stops no other. Files that are there are kept, so a stopped
-    build goes on where it was.
+    A run that cannot be turned into a file is noted and stops no other. Files that were made of the same runs are kept,
+    so a stopped build goes on where it was; where another run, or a file of somebody else's, has the name, a number is
+    added to it.
 
     Args:
         find: returns the Blender to use; called when the first file is to be written.
@@ -52,30 +55,32 @@ def build_library(
         BadInput: ``runs`` holds no runs, or ``folder`` is a file.
         SlipcastError: no usable Blender, or the folder cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file; name a folder for the library")
+    given_folder(folder, "DIR")
     library = Library(folder)
-    wanted: dict[str, FinishedRun] = {}
+    wanted: list[FinishedRun] = []
     for place in run_folders(runs):
-        name, told = place.resolve().name, _examine(place)
+        told = _examine(place)
         if isinstance(told, str):
-            library.skipped[name] = told
+            library.skipped[place.name] = told
         else:
-            wanted[name] = told
+            wanted.append(told)
     with explain_os_errors(folder, "making the library's folder"):
         folder.mkdir(parents=True, exist_ok=True)
+    index = read_index(folder)
     blender: Blender | None = None
     advance = console.task("assets", len(wanted))
-    for name, run in wanted.items():
+    for run in wanted:
+        name = index.claim(run)
         path = folder / f"{name}.blend"
         if path.exists() and not force:
             library.kept[name] = path
-            if path.stat().st_mtime < run.mesh_file.stat().st_mtime:
-                console.notice(f"{path} is older than its run; --force makes it anew")
+            if not index.is_current(name, run):
+                console.notice(f"{path} shows another mesh than its run has now; --force makes it anew")
         else:
             blender = blender or find()
             try:
-                build_blend(asset_of_run(run, credits or {}), path, blender)
+                build_blend(asset_of_run(run, credits or {}, name=name), path, blender)
+                index.made(name, run)
                 library.made[name] = path
             except (SlipcastError, OSError) as error:
                 library.failed[name] = str(error)
@@ -93,13 +98,14 @@ def run_folders(runs: Path) -> list[Path]:
     Raises:
         BadInput: there are none.
     """
+    given_path(runs, "RUNS")
     if not runs.is_dir():
         raise BadInput(f"RUNS expects a folder that holds runs; {runs} is none")
     if (runs / "manifest.json").is_file():
         return [runs]
     found = sorted(path.parent for path in runs.glob("*/manifest.json"))
     if not found:
-        raise BadInput(f"{runs} holds no runs (folders with a manifest.json); make one with slipcast make")
+        raise BadInput(f"{runs} holds no runs (folders with a manifest.json); make one with `slipcast make`")
     return found
 
 
@@ -112,10 +118,11 @@ def _examine(run: Path) -> FinishedRun | str:
         return str(error)
 
 
-def asset_of_run(run: FinishedRun, credits: Mapping[str, str]) -> Asset:
-    """A run's object as ``slipcast export`` makes it, with what the asset browser shows besides."""
-    # Named like the run: two seeds of one prompt are two assets in the browser.
-    name = run.path.resolve().name
+def asset_of_run(run: FinishedRun, credits: Mapping[str, str], *, name: str) -> Asset:
+    """A run's object as ``slipcast export`` makes it, with what the asset browser shows besides.
+
+    ``name`` is the file's, so that two seeds of one prompt, or two runs of one name, are two assets in the browser.
+    """
     asset = prepare(
         Mesh.load(run.mesh_file), run.export, name=name, prompt=run.prompt, seed=run.seed, models=run.models
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...systems.field.cameras import Camera
+from ..run.staging import scratch_folder
 from .process import Blender, run_script
 from .writer import cycles_threads
 
@@ -43,8 +43,7 @@ def look_at_glb(
     Raises:
         SlipcastError: Blender failed, or cannot import the file.
     """
-    with tempfile.TemporaryDirectory(prefix="slipcast-look-") as name:
-        folder = Path(name)
+    with scratch_folder("looking at a GLB with Blender") as folder:
         arrays, picture = folder / "arrays.npz", folder / "picture.png"
         job: dict[str, Any] = {"path": str(Path(path).resolve()), "arrays": str(arrays), "picture": None}
         if camera is not None:

@@ -92,7 +92,7 @@ def find_blender(explicit: Path | None = None, environment: Mapping[str, str] = 
 
 def _resolve(path: Path, origin: str) -> Path:
     """The program meant: a file, a command on PATH, or the Blender inside an application's folder."""
-    path = given_path(path)
+    path = given_path(path, origin)
     if path.is_dir():
         for inside in ("blender", "blender.exe", "Contents/MacOS/Blender", "bin/python"):
             if (path / inside).is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
 from ...systems.mesh.quads import polygons
 from ..assets.asset import Asset
+from ..run.staging import scratch_folder, write_file
 from .catalogues import catalogue_id
 from .process import Blender, OnProgress, find_blender, run_script
 
@@ -55,25 +54,23 @@ def build_blend(
         picture: where to keep the thumbnail as a PNG too.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(prefix="slipcast-blend-") as name:
-        folder = Path(name)
-        with explain_os_errors(folder, "handing the asset to Blender"):
-            job = _job(asset, folder)
-            kept = str(picture.resolve()) if picture else ""
-            render = PREVIEW | {"threads": cycles_threads(), "picture": kept}
-            job["preview"] = render if preview else None
-            found = run_script(blender, "build_asset.py", job, folder, on_progress=on_progress)
+    with scratch_folder("handing the asset to Blender") as folder:
+        job = _job(asset, folder)
+        kept = str(picture.resolve()) if picture else ""
+        render = PREVIEW | {"threads": cycles_threads(), "picture": kept}
+        job["preview"] = render if preview else None
+        found = run_script(blender, "build_asset.py", job, folder, on_progress=on_progress)
         _check(asset, found, job)
-        with explain_os_errors(path, "writing the .blend file"):
-            write_bytes(path, Path(job["output"]).read_bytes())
+        data = Path(job["output"]).read_bytes()
+    write_file(path, ".blend file", data)
     return found
 
 
 def inspect_blend(path: Path, *, blender: Path | None = None) -> dict[str, Any]:
     """What a .blend file holds, as Blender sees it: objects, bounds, materials, pictures, missing files."""
     found = find_blender(blender)
-    with tempfile.TemporaryDirectory(prefix="slipcast-blend-") as folder:
-        return run_script(found, "inspect_blend.py", {"path": str(Path(path).resolve())}, Path(folder))
+    with scratch_folder("asking Blender about a file") as folder:
+        return run_script(found, "inspect_blend.py", {"path": str(Path(path).resolve())}, folder)
 
 
 def _job(asset: Asset, folder: Path) -> dict[str, Any]:

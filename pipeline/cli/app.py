@@ -17,9 +17,10 @@ import typer
 from ...configs.stopping import check_stop
 from ..run.signals import stop_on_signals
 from .blender import blender
-from .console import Commands, exit_codes
+from .console import Commands, PartlyFailed, exit_codes
 from .export import export
 from .image import image
+from .streams import make_streams_safe
 
 if TYPE_CHECKING:
     from ..make import MakeResult
@@ -109,7 +110,12 @@ def make(
                 until_stage=until_stage,
                 console=console,
             )
-        print(json.dumps(_as_json(asked.prompt, asked.seed, result)) if as_json else result.primary)
+        told = _as_json(asked.prompt, asked.seed, result)
+        if not (as_json and result.failed):
+            print(json.dumps(told) if as_json else result.primary)
+        if result.failed:
+            missing = ", ".join(result.failed)
+            raise PartlyFailed(f"{missing} could not be written; the same command tries again", told)
 
 
 def _asked(words: list[str], config: str | None, seed: int | None) -> Asked:
@@ -229,6 +235,7 @@ def starter_build(
 
 def main() -> None:
     """The console script."""
+    make_streams_safe()
     with stop_on_signals():
         app(prog_name="slipcast")
 

@@ -7,18 +7,16 @@ import json
 import os
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import exit_codes
+from .console import PartlyFailed, exit_codes
 
 if TYPE_CHECKING:
     from ...configs.schema import ExportConfig
-    from ..exporters.levels import Level
-    from ..exporters.writing import Written
+    from ..exporters.exporting import Exported
     from ..finished import FinishedRun
     from ..run.progress import Reporter
 
@@ -54,30 +52,44 @@ def export(
 ) -> None:
     """Write a finished run again, in other formats or another size. Prints the path of each file."""
     with exit_codes(debug=debug, as_json=as_json):
-        from ..blender.process import VARIABLE
+        from ...configs.paths import given_path
+        from ..blender.process import VARIABLE, find_blender
         from ..finished import read_run
+        from ..run.commands import command
         from ..run.progress import for_terminal
 
+        given_path(run, "RUN")
         if blender is not None:
+            find_blender(blender)
             os.environ[VARIABLE] = str(blender)  # writers all take the same two arguments
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             finished = read_run(run)
             folder = out or finished.path / "exports"
             settings = _settings(finished, format, height, lods=lods, quads=quads)
-            written, levels = _export(finished, settings, folder, name, force=force, console=console)
-        told = {"run": str(finished.path), "folder": str(folder), **_told(written)}
-        told["lods"] = [
-            {"fraction": level.fraction, "faces": level.faces, **_told(level.written)} for level in levels
-        ]
-        paths = [path for part in (told, *told["lods"]) for path in part["files"].values()]
-        print(json.dumps(told) if as_json else "\n".join(paths))
+            exported = _export(finished, settings, folder, name, force=force, console=console)
+        told = {"run": str(finished.path), "folder": str(folder), **exported.told()}
+        if not (as_json and exported.failed):
+            print(json.dumps(told) if as_json else "\n".join(map(str, exported.paths)))
+        if exported.failed:
+            formats = exported.failed_formats
+            there = any(
+                path.suffix[1:] in formats for path in exported.paths
+            )  # a level failed, and not the full mesh
+            retry = command(
+                *("export", run, "--format", ",".join(formats)),
+                *_values({"--out": out, "--name": name, "--height": height, "--blender": blender}),
+                *_switches({"--lods": lods, "--quads": quads, "--force": force or there}),
+            )
+            missing = ", ".join(exported.failed)
+            raise PartlyFailed(f"{missing} could not be written; `{retry}` tries again", told)
 
 
-def _told(written: Written) -> dict[str, Any]:
-    return {
-        "files": {kind: str(path) for kind, path in written.files.items()},
-        "failed": written.failed,
-    }
+def _values(given: dict[str, Any]) -> list[Any]:
+    return [word for option, value in given.items() if value is not None for word in (option, value)]
+
+
+def _switches(given: dict[str, bool]) -> list[str]:
+    return [option for option, wanted in given.items() if wanted]
 
 
 def _settings(
@@ -86,6 +98,7 @@ def _settings(
     """What the run was exported with, changed by what the command says; levels of detail are made when asked for."""
     from ...configs.limits import check_limits
     from ...configs.schema import MakeConfig
+    from ..exporters.table import check_formats
 
     levels = (run.export.lods or list(_LODS)) if lods else []
     settings = replace(run.export, lods=levels, quads=run.export.quads or quads)
@@ -94,6 +107,7 @@ def _settings(
     if height_m is not None:
         settings = replace(settings, height_m=height_m)
     check_limits(MakeConfig(export=settings))
+    check_formats(settings.formats)
     return settings
 
 
@@ -105,54 +119,32 @@ def _export(
     *,
     force: bool,
     console: Reporter,
-) -> tuple[Written, list[Level]]:
+) -> Exported:
     """Check all that may be wrong, and only then read the mesh and write."""
     from ...configs.atomic import explain_os_errors
     from ..exporters.table import level_stem
     from ..run.prompts import file_name, slug
 
     stem = slug(run.prompt) if name is None else file_name(name)
-    formats, lods = settings.formats, settings.lods
     _check_folder(run, folder)
-    stems = [level_stem(stem, number) for number in range(len(lods) + 1)]
-    _check_existing(folder, stems, formats, force=force)
-    if lods:
+    stems = [level_stem(stem, number) for number in range(len(settings.lods) + 1)]
+    _check_existing(folder, stems, settings.formats, force=force)
+    if settings.lods:
         _check_field(run)
 
-    from ...systems.field.voxels import VoxelField
-    from ...systems.types import Mesh
-    from ..assets.preparing import prepare
-    from ..exporters.levels import write_levels
-    from ..exporters.writing import notices, write_formats
+    from ..exporters.exporting import Source, export_files
     from ..finished import verified
 
     console.stage_started("export")
-    mesh, domain = Mesh.load(run.mesh_file), run.models.get("domain")
+    domain = run.models.get("domain")
     models = run.models if domain is None else run.models | {"domain": _look(domain) | domain}
-    asset_of = partial(prepare, settings=settings, prompt=run.prompt, seed=run.seed, models=models)
-    asset, levels = asset_of(mesh, name=stem), []
-    field = VoxelField.load(verified(run.field_file)) if lods else None
+    field_file = verified(run.field_file) if settings.lods else run.field_file
+    source = Source(run.prompt, run.seed, models, run.mesh_file, field_file, run.crease_deg)
     with explain_os_errors(folder, "making the folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    written = write_formats(asset, folder, formats, advance=console.task("writing files", len(formats)))
-    for sentence in notices(written, f"slipcast export {run.path}"):
-        console.notice(sentence)
-    if field is not None:
-        kinds = list(written.files)  # a format that failed for the full mesh is told once
-        levels = write_levels(
-            mesh,
-            field,
-            lods,
-            folder,
-            kinds,
-            stem=stem,
-            asset_of=asset_of,
-            crease_deg=run.crease_deg,
-            progress=console,
-        )
-    count = sum(len(part.files) for part in (written, *(level.written for level in levels)))
-    console.stage_ended("export", f"{count} files")
-    return written, levels
+    exported = export_files(source, settings, folder, stem=stem, progress=console)
+    console.stage_ended("export", f"{len(exported.paths)} files")
+    return exported
 
 
 def _look(domain: dict[str, Any]) -> dict[str, Any]:
@@ -185,24 +177,26 @@ def _formats(given: str) -> list[str]:
 
 def _check_folder(run: FinishedRun, folder: Path) -> None:
     from ...configs.errors import BadInput
+    from ...configs.paths import given_folder
     from ..finished import stage_folders
 
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file, not a folder; use another --out")
+    given_folder(folder, "--out")
     for stage in stage_folders(run.path.resolve()):
         if folder.resolve().is_relative_to(stage):
             raise BadInput(
-                f"{folder} is a stage's own, which would run again if anything was added; choose another --out"
+                f"{folder} belongs to a stage, which moves what is not its own aside when it is made anew; choose another --out"
             )
 
 
 def _check_field(run: FinishedRun) -> None:
     from ...configs.errors import BadInput
+    from ..run.commands import command
 
     if not run.field_file.is_file():
+        again = command("make", "--resume", run.path, "--from", "refine")
         raise BadInput(
             f"--lods paints from the run's refined field, and {run.field_file} is not there; leave --lods out, or "
-            f'`slipcast make "{run.prompt}" --seed {run.seed} --out {run.path.parent} --from refine` makes it again'
+            f"`{again}` makes it again"
         )
 
 

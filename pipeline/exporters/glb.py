@@ -16,11 +16,11 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
 from ...systems.texture.tangents import vertex_tangents
 from ...systems.types import Mesh
 from ..assets.asset import Asset
+from ..run.staging import write_file
 from .axes import from_y_up, to_y_up
 from .maps import CLAY_LINEAR, map_files
 
@@ -42,8 +42,7 @@ def write_glb(asset: Asset, path: Path) -> None:
     """
     data = _Glb(asset).to_bytes()
     path = Path(path)
-    with explain_os_errors(path, "writing the GLB"):
-        write_bytes(path, data)
+    write_file(path, "GLB", data)
 
 
 def read_glb(path: Path) -> tuple[Mesh, dict[str, Any]]:

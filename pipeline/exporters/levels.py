@@ -19,7 +19,7 @@ from ...systems.types import Mesh, RadianceField
 from ..assets.asset import Asset
 from ..run.progress import Progress
 from .table import level_stem
-from .writing import Written, write_formats
+from .writing import Written, try_formats
 
 _SMALLEST_TEXTURE = 64
 _BARE_TEXTURE = 1024  # for levels of a mesh that has no texture itself
@@ -71,13 +71,15 @@ def write_levels(
 ) -> list[Level]:
     """Write ``<stem>_lod1.<format>``, ``<stem>_lod2.<format>`` ... and tell where a level kept more faces than wanted.
 
+    A format that fails for a level is told, and the others are written all the same.
+
     Args:
         mesh: the full mesh in the field's frame, as the mesh stage left it.
         crease_deg: as the full mesh was made with.
         asset_of: ``prepare`` with all but mesh, ``name`` and ``like`` filled in.
 
     Raises:
-        SlipcastError: of one level not one format could be written, or the field cannot be painted from.
+        SlipcastError: the field cannot be painted from.
     """
     advance = progress.task("levels of detail", 2 * len(fractions))
     meshes = level_meshes(mesh, field, fractions, crease_deg=crease_deg)
@@ -87,7 +89,7 @@ def write_levels(
         name = level_stem(stem, number)
         asset = asset_of(level, name=name, like=mesh)
         asset = replace(asset, facts={**asset.facts, "level_of_detail": number})
-        written = write_formats(asset, folder, formats)
+        written = try_formats(asset, folder, formats)
         for kind, sentence in written.failed.items():
             progress.notice(f"{name}.{kind} was not written: {sentence}")
         levels.append(Level(number, fraction, len(level.faces), written))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...configs.atomic import explain_os_errors, write_bytes
 from ...systems.mesh.quads import polygons
 from ..assets.asset import Asset
+from ..run.staging import write_file
 from .axes import to_y_up
 from .exr import exr
 from .maps import png
@@ -33,8 +33,7 @@ def write_obj(asset: Asset, path: Path) -> None:
     files[path.with_suffix(".mtl")] = _material(asset, lines).encode()
     files[path] = _geometry(asset, path.stem).encode()
     for target, data in files.items():
-        with explain_os_errors(target, "writing the OBJ"):
-            write_bytes(target, data)
+        write_file(target, "OBJ", data)
 
 
 def _maps(asset: Asset, stem: str) -> tuple[list[str], dict[str, bytes]]:

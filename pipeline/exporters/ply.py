@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...configs.atomic import explain_os_errors, write_bytes
 from ...systems.texture.lookup import sample_texture
 from ..assets.asset import Asset
+from ..run.staging import write_file
 from .preview import CLAY
 
 _TYPES = {"<f4": "float", "u1": "uchar"}
@@ -27,8 +27,7 @@ def write_ply(asset: Asset, path: Path) -> None:
     """
     path = Path(path)
     data = _header(asset) + _vertices(asset).tobytes() + _faces(asset).tobytes()
-    with explain_os_errors(path, "writing the PLY"):
-        write_bytes(path, data)
+    write_file(path, "PLY", data)
 
 
 def vertex_colors(asset: Asset) -> np.ndarray:

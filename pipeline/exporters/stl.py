@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
 from ...systems.mesh.report import is_outward, is_watertight, merged
 from ..assets.asset import Asset
+from ..run.staging import write_file
 
 _HEADER = b"slipcast binary STL, millimetres, +Z up"  # must not begin with "solid", which announces text
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -28,8 +28,7 @@ def write_stl(asset: Asset, path: Path) -> None:
     table["normal"] = normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-30)
     table["corners"] = corners
     data = _HEADER.ljust(80) + np.array([len(table)], "<u4").tobytes() + table.tobytes()
-    with explain_os_errors(path, "writing the STL"):
-        write_bytes(path, data)
+    write_file(path, "STL", data)
 
 
 def _solid(asset: Asset) -> np.ndarray:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 from pxr import Gf, Kind, Sdf, Tf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
 
-from ...configs.atomic import explain_os_errors, write_bytes
 from ...configs.errors import SlipcastError
 from ..assets.asset import Asset
+from ..run.staging import scratch_folder, write_file
 from .axes import to_y_up
 from .maps import CLAY_LINEAR, png
 
@@ -33,20 +32,21 @@ def write_usdz(asset: Asset, path: Path) -> None:
         SlipcastError: USD refuses, or the file cannot be written.
     """
     path = Path(path)
-    with (
-        explain_os_errors(path, "writing the USDZ"),
-        tempfile.TemporaryDirectory(prefix="slipcast-") as scratch,
-    ):
-        packed = Path(scratch) / "packed.usdz"
+    with scratch_folder("writing the USDZ's parts") as scratch:
+        packed = scratch / "packed.usdz"
         try:
-            layer = _write_layer(asset, Path(scratch))
+            layer = _write_layer(asset, scratch)
             done = UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(layer)), str(packed))
-        except Tf.ErrorException as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise SlipcastError(f"USD could not write {path.name} ({reason})") from error
+            package = _without_times(packed.read_bytes())
+        except (Tf.ErrorException, zipfile.BadZipFile) as error:
+            # USD does not say when a disk is full: it fails to read what it could not write.
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise SlipcastError(
+                f"USD could not write its parts in {scratch.parent}; see that there is room ({reason})"
+            ) from error
         if not done:
             raise SlipcastError(f"USD could not pack {path.name}")
-        write_bytes(path, _without_times(packed.read_bytes()))
+    write_file(path, "USDZ", package)
 
 
 def _without_times(package: bytes) -> bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...configs.errors import SlipcastError
-from ...configs.names import unknown_name
+from ...configs.atomic import explain_os_errors
+from ...configs.errors import BadInput, SlipcastError
 from ..assets.asset import Asset
-from .table import WRITERS
+from ..run.staging import all_or_nothing, without_staging
+from .table import MAIN_FILES, WRITERS, check_formats
 
 
 @dataclass
@@ -18,6 +19,10 @@ class Written:
 
     files: dict[str, Path] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def moved(self, folder: Path) -> Written:
+        """The same, once the files have moved into another folder."""
+        return Written({kind: folder / path.name for kind, path in self.files.items()}, self.failed)
 
 
 def write_formats(
@@ -30,43 +35,79 @@ def write_formats(
 ) -> Written:
     """Write ``<stem>.<format>`` for each format, replacing what is there; the stem is the asset's name if left out.
 
+    A format that fails leaves nothing of its own, and what it would have replaced stays.
+
     Raises:
         BadInput: a format that is none.
         SlipcastError: not one could be written.
     """
-    for name in formats:
-        if name not in WRITERS:
-            raise unknown_name("format", name, WRITERS)
-    written, last = Written(), None
-    for name in dict.fromkeys(formats):
-        path = folder / f"{stem or asset.name}.{name}"
-        try:
-            WRITERS[name].load()(asset, path)
-        except Exception as error:
-            written.failed[name], last = _sentence(name, error), error
-        else:
-            written.files[name] = path
-        advance()
-    if written.failed and not written.files:
-        sentences = "; ".join(f"{name}: {sentence}" for name, sentence in written.failed.items())
-        raise SlipcastError(f"no format could be written ({sentences})") from last
+    check_formats(formats)
+    written = try_formats(asset, folder, formats, stem=stem, advance=advance)
+    if not written.files:
+        raise SlipcastError(f"no format could be written ({_joined(written.failed)})")
     return written
 
 
-def notices(written: Written, retry: str) -> list[str]:
-    """One sentence for each format that failed; ``retry`` is the command that tries it again."""
-    return [
-        f"{name} was not written: {sentence}. `{retry} --format {name}` tries again"
-        for name, sentence in written.failed.items()
-    ]
+def try_formats(
+    asset: Asset,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    stem: str | None = None,
+    advance: Callable[..., None] = lambda n=1: None,
+) -> Written:
+    """As ``write_formats``, for formats that are known; none of them has to succeed."""
+    written = Written()
+    for name in dict.fromkeys(formats):
+        path = folder / f"{stem or asset.name}.{name}"
+        try:
+            with all_or_nothing(folder, last=MAIN_FILES) as place:
+                WRITERS[name].load()(asset, place / path.name)
+        except Exception as error:
+            written.failed[name] = _sentence(name, error)
+        else:
+            written.files[name] = path
+        advance()
+    return written
+
+
+def missing_for(formats: Sequence[str]) -> dict[str, str]:
+    """{format: sentence} of those that cannot be written here, whatever the asset: a library or a program is missing.
+
+    Raises:
+        BadInput: none of the formats can be written.
+    """
+    missing: dict[str, str] = {}
+    for name in dict.fromkeys(formats):
+        try:
+            WRITERS[name].prepare()
+        except Exception as error:
+            missing[name] = _sentence(name, error)
+    if missing and len(missing) == len(set(formats)):
+        raise BadInput(f"no format could be written ({_joined(missing)})")
+    return missing
+
+
+def _joined(failed: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {sentence}" for name, sentence in failed.items())
 
 
 def _sentence(name: str, error: Exception) -> str:
+    if isinstance(error, OSError):
+        error = _explained(name, error)
     if isinstance(error, SlipcastError):
-        return str(error)
+        return without_staging(str(error))
     if isinstance(error, ModuleNotFoundError):
         return f"this installation lacks the module {error.name}"
     if isinstance(error, MemoryError):
         return "the memory did not suffice"
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     return f"the writer of {name} failed ({type(error).__name__}: {reason})"
+
+
+def _explained(name: str, error: OSError) -> SlipcastError:
+    try:
+        with explain_os_errors(Path(f"the {name}"), f"writing the {name.upper()}", then=""):
+            raise error
+    except SlipcastError as explained:
+        return explained

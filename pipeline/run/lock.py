@@ -17,8 +17,10 @@ class FolderLock:
     gone, and the file that it leaves behind stops nobody. The file names the holder only for the error sentence.
     """
 
+    NAME = ".lock"
+
     def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
+        self._path = folder / self.NAME
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:

@@ -88,7 +88,7 @@ def ball_run(runs: Path) -> Path:
         "export": {
             "status": "finished",
             "folder": "50-export",
-            "facts": {"glb": "a-ball.glb"},
+            "facts": {"glb": "a-ball.glb", "files": {"glb": "a-ball.glb"}},
             "models": models,
         },
     }

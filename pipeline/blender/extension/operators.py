@@ -144,7 +144,7 @@ def tick() -> float | None:
     state.fraction, state.status = _task.fraction, "stopping" if _task.cancelled else _task.line
     if not running:
         result = _task.result
-        state.status = _task.failure if result is None else "done"
+        state.status = _task.failure or "done"
         state.fraction = 0.0 if result is None else 1.0
         _task = None
         fill(bpy.context, chosen="" if result is None else Path(str(result.get("run", ""))).name)

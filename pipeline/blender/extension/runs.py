@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_INDEX = "slipcast-library.json"  # of a library's folder; slipcast writes it
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -51,20 +55,35 @@ def _read(manifest: Path, library: Path | None) -> Run | None:
         export = told.get("stages", {}).get("export", {})
         finished = export.get("status") == "finished"
         files = folder / str(export.get("folder", "50-export"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _UNREADABLE:
         return None
-    blend = _newest(files, "*.blend") if finished else None
-    if blend is None and library is not None and (library / f"{folder.name}.blend").is_file():
-        blend = library / f"{folder.name}.blend"
-    return Run(folder.name, prompt, seed, blend, _glb(files, export) if finished else None)
+    blend = _exported(files, export, "blend") if finished else None
+    if blend is None and library is not None:
+        blend = _in_library(library, folder)
+    return Run(folder.name, prompt, seed, blend, _exported(files, export, "glb") if finished else None)
 
 
-def _glb(files: Path, export: dict[str, Any]) -> Path | None:
-    named = (export.get("facts") or {}).get("glb")
-    if isinstance(named, str) and (files / named).is_file():
-        return files / named
-    return _newest(files, "*.glb")
+def _exported(files: Path, export: dict[str, Any], kind: str) -> Path | None:
+    """The full mesh's file, which the stage named: levels of detail and people's own files may lie beside it."""
+    try:
+        name = export["facts"]["files"][kind]
+    except (KeyError, TypeError):
+        return None
+    return _file(files, name)
 
 
-def _newest(folder: Path, pattern: str) -> Path | None:
-    return min(folder.glob(pattern), key=_age, default=None)
+def _in_library(library: Path, run: Path) -> Path | None:
+    """The .blend that was made of this run; its name alone does not tell, since runs elsewhere may have the same."""
+    try:
+        entries = json.loads((library / _INDEX).read_text(encoding="utf-8"))["files"]
+        names = [f"{stem}.blend" for stem, entry in entries.items() if entry["run"] == str(run.resolve())]
+    except _UNREADABLE:
+        return None
+    return _file(library, names[0]) if names else None
+
+
+def _file(folder: Path, name: object) -> Path | None:
+    """A file that lies right in the folder."""
+    if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
+        return None
+    return folder / name

@@ -109,22 +109,26 @@ class Task:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The JSON object on the command's stdout, once it has ended well."""
-        if self._process.poll() != 0:
+        """The JSON object on the command's stdout that tells the run, once there is one.
+
+        There is one too if some of the files could not be written (exit code 1); ``failure`` then says so.
+        """
+        if self._process.poll() not in (0, 1):
             return None
         try:
             told = json.loads("".join(self._output))
         except ValueError:
             return None
-        return told if isinstance(told, dict) else None
+        return told if isinstance(told, dict) and "run" in told else None
 
     @property
     def failure(self) -> str:
-        """Why there is no result, in one sentence."""
-        if self.cancelled:
+        """What is wrong once the command has ended, in one sentence; empty if nothing is."""
+        if self.cancelled and self.result is None:
             return "stopped; the same prompt and seed go on from here"
-        code = self._process.poll()
-        return self.line.removeprefix("slipcast: ") if code else "the command ended without a result"
+        if self._process.poll():
+            return self.line.removeprefix("slipcast: ")
+        return "" if self.result else "the command ended without a result"
 
 
 def _read(stream: IO[str], take: Any) -> None:

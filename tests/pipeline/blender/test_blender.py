@@ -6,9 +6,13 @@ import json
 import os
 import re
 import shutil
+import sys
+import time
 import uuid
 import zipfile
+from importlib import util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.blender import library as library_module
 from slipcast.pipeline.blender.addon import SOURCE, write_extension
 from slipcast.pipeline.blender.catalogues import FILE, catalogue_id, domain_catalogue, write_catalogues
+from slipcast.pipeline.blender.index import FILE as INDEX
 from slipcast.pipeline.blender.library import build_library, run_folders
 from slipcast.pipeline.blender.process import SCRIPTS, Blender
 from slipcast.pipeline.blender.writer import properties, weld, write_blend
@@ -195,20 +200,175 @@ def test_the_height_of_the_run_is_kept(runs: Path, tmp_path: Path, built: list[A
     assert built[0].mesh.vertices[:, 2].max() == pytest.approx(1.2)
 
 
+def _of_extension(name: str) -> Any:
+    """A file of the extension; the package needs bpy, this file of it does not."""
+    known = f"slipcast_extension_{name}"
+    if known not in sys.modules:
+        spec = util.spec_from_file_location(known, SOURCE / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[known] = util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[known])
+    return sys.modules[known]
+
+
+def list_runs(folder: Path, library: Path | None = None) -> list[Any]:
+    """What the extension's list holds."""
+    return _of_extension("runs").list_runs(folder, library)
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "run", "failure"),
+    [
+        ('{"run": "a"}', 0, "a", ""),
+        ('{"run": "a"}', 1, "a", "blend is missing"),  # made, but for one of its files
+        ('{"error": "x"}', 1, None, "blend is missing"),
+        ("", 2, None, "blend is missing"),
+        ("", 0, None, "the command ended without a result"),
+    ],
+)
+def test_the_extension_takes_a_run_that_lacks_a_file(
+    tmp_path: Path, output: str, code: int, run: str | None, failure: str
+) -> None:
+    body = f"print('slipcast: blend is missing', file=sys.stderr); print({output!r}); sys.exit({code})"
+    task = _of_extension("task").Task([str(fake(tmp_path / "slipcast", body))], tmp_path)
+    while task.poll():
+        time.sleep(0.01)
+    assert (None if task.result is None else task.result["run"]) == run and task.failure == failure
+
+
+def _never() -> Blender:
+    raise AssertionError("nothing is to be written, so no Blender is looked for")
+
+
 def test_a_library_is_resumed_and_forced(runs: Path, tmp_path: Path, built: list[Asset]) -> None:
     lib, console = tmp_path / "lib", Quiet()
-    lib.mkdir()
-    (lib / "vase-0.blend").write_text("mine")
-    os.utime(lib / "vase-0.blend", (0, 0))
-
-    def never() -> Blender:
-        raise AssertionError("nothing is to be written, so no Blender is looked for")
-
-    library = build_library(runs, lib, never, console)
-    assert list(library.kept) == ["vase-0"] and (lib / "vase-0.blend").read_text() == "mine"
-    assert len(console.notices) == 1 and "older than its run" in console.notices[0]
+    assert list(build_library(runs, lib, _find, console).made) == ["vase-0"]
+    (lib / "vase-0.blend").write_text("as it was")
+    library = build_library(runs, lib, _never, console)
+    assert list(library.kept) == ["vase-0"] and (lib / "vase-0.blend").read_text() == "as it was"
+    assert console.notices == []
+    triangle(vertices=np.eye(3, dtype=np.float32)).save(runs / "vase-0" / "40-mesh" / "mesh.safetensors")
+    assert list(build_library(runs, lib, _never, console).kept) == ["vase-0"]
+    assert len(console.notices) == 1 and "shows another mesh than its run has now" in console.notices[0]
     assert list(build_library(runs, lib, _find, Quiet(), force=True).made) == ["vase-0"]
     assert (lib / "vase-0.blend").read_text() == "vase-0"
+    assert list(build_library(runs, lib, _never, console).kept) == ["vase-0"] and len(console.notices) == 1
+
+
+def test_runs_of_one_name_have_a_file_each(runs: Path, tmp_path: Path, built: list[Asset]) -> None:
+    """Two folders of runs, and a folder that leads to both: a file is kept for the run that it was made of alone."""
+    lib, others = tmp_path / "lib", tmp_path / "others"
+    shutil.copytree(runs / "vase-0", others / "vase-0")
+    first = build_library(runs, lib, _find, Quiet())
+    second = build_library(others, lib, _find, Quiet())
+    assert list(first.made) == ["vase-0"] and list(second.made) == ["vase-0-2"] and not second.kept
+    assert {path.name: path.read_text() for path in lib.glob("*.blend")} == {
+        "vase-0.blend": "vase-0",
+        "vase-0-2.blend": "vase-0-2",  # and the objects are named apart in the browser
+    }
+    both = tmp_path / "both"
+    both.mkdir()
+    (both / "a").symlink_to(runs / "vase-0")
+    (both / "b").symlink_to(others / "vase-0")
+    again = build_library(both, lib, _never, Quiet())
+    assert again.kept == {"vase-0": lib / "vase-0.blend", "vase-0-2": lib / "vase-0-2.blend"}
+    others.rename(tmp_path / "moved")  # a run that was moved is the same run
+    moved = build_library(tmp_path / "moved", lib, _never, Quiet())
+    assert moved.kept == {"vase-0-2": lib / "vase-0-2.blend"}
+    assert _blends(runs, lib) == {"vase-0": lib / "vase-0.blend"}
+    assert _blends(tmp_path / "moved", lib) == {"vase-0": lib / "vase-0-2.blend"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_somebodys_own_file_in_a_library_is_let_be(
+    runs: Path, tmp_path: Path, built: list[Asset], force: bool
+) -> None:
+    lib = tmp_path / "lib"
+    lib.mkdir()
+    (lib / "vase-0.blend").write_text("mine")
+    library = build_library(runs, lib, _find, Quiet(), force=force)
+    assert library.made == {"vase-0-2": lib / "vase-0-2.blend"}
+    assert (lib / "vase-0.blend").read_text() == "mine"
+    assert _blends(runs, lib) == {"vase-0": lib / "vase-0-2.blend"}
+
+
+def test_a_build_stopped_at_any_time_goes_on_with_the_same_names(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs / "vase-0", runs / "wine-0")
+    lib, stopped = tmp_path / "lib", []
+
+    def build(asset: Asset, path: Path, blender: Blender, **options: object) -> None:
+        stopped.append(asset.name)
+        if len(stopped) == 1:
+            raise KeyboardInterrupt  # before there is a file
+        path.write_text(asset.name)
+        if len(stopped) == 2:
+            raise KeyboardInterrupt  # before it is noted which mesh the file shows
+
+    monkeypatch.setattr(library_module, "build_blend", build)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            build_library(runs, lib, _find, Quiet())
+    console = Quiet()
+    library = build_library(runs, lib, _find, console)
+    assert (list(library.kept), list(library.made)) == (["vase-0"], ["wine-0"])
+    assert stopped == ["vase-0", "vase-0", "wine-0"] and console.notices == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"files": []}', '{"files": {"a": {}}}', "[" * 5000, "\xff"]
+)
+def test_a_damaged_index_is_a_sentence_and_loses_nothing(
+    runs: Path, tmp_path: Path, built: list[Asset], text: str
+) -> None:
+    lib = tmp_path / "lib"
+    lib.mkdir()
+    (lib / INDEX).write_bytes(text.encode("latin-1"))
+    with pytest.raises(SlipcastError, match="is not the index of a library"):
+        build_library(runs, lib, _never, Quiet())
+    assert (lib / INDEX).read_bytes() == text.encode("latin-1")
+    assert _blends(runs, lib) == {"vase-0": None}
+
+
+def test_the_extension_reads_the_index_that_is_written() -> None:
+    assert f'_INDEX = "{INDEX}"' in (SOURCE / "runs.py").read_text(encoding="utf-8")
+
+
+def _blends(runs: Path, library: Path) -> dict[str, Path | None]:
+    """What the extension offers for each finished run."""
+    return {run.name: run.blend for run in list_runs(runs, library) if run.name == "vase-0"}
+
+
+FACTS_OF_RUNS = [
+    ({"files": {"glb": "a.glb", "blend": "a.blend"}}, "a.blend"),
+    ({"files": {"glb": "a.glb"}}, "a.glb"),  # a .blend of somebody's own is no reason to take it
+    ({"files": {"glb": "a.glb", "blend": "../a.blend"}}, "a.glb"),
+    ({"files": {"glb": "a.glb", "blend": ["a.blend"]}}, "a.glb"),
+    ({"files": {"glb": "gone.glb"}}, None),
+    ({"files": []}, None),
+    (None, None),
+]
+
+
+@pytest.mark.parametrize(("facts", "name"), FACTS_OF_RUNS)
+def test_the_extension_offers_the_file_that_the_stage_named(
+    tmp_path: Path, facts: object, name: str | None
+) -> None:
+    """Levels of detail, and files of people's own, are newer and lie beside it."""
+    files = tmp_path / "a-0" / "50-export"
+    files.mkdir(parents=True)
+    for age, file in enumerate(
+        ("a.blend", "a.glb", "a_lod1.blend", "a_lod2.blend", "a_lod1.glb", "my-edit.blend")
+    ):
+        (files / file).write_text(file)
+        os.utime(files / file, (age, age))
+    (tmp_path / "a-0" / "a.blend").write_text("outside")
+    export = {"status": "finished", "folder": "50-export", "facts": facts}
+    told = {"prompt": "a", "seed": 0, "stages": {"export": export}}
+    (tmp_path / "a-0" / "manifest.json").write_text(json.dumps(told))
+    (run,) = list_runs(tmp_path)
+    assert run.file == (files / name if name else None)
 
 
 def test_one_failure_stops_no_other(runs: Path, tmp_path: Path, built: list[Asset]) -> None:
@@ -239,7 +399,7 @@ def test_the_commands_print_results_alone(
     assert "bowl-1 was skipped: its mesh stage is outdated" in result.stderr
     told = json.loads(call(app, ["blender", "library", str(runs), str(lib), "--json"]).stdout)
     assert list(told["kept"]) == ["vase-0"] and set(told["skipped"]) == {"bowl-1", "cup-2", "torn-3"}
-    (runs / "vase-0").rename(runs / "bad-0")
+    shutil.copytree(runs / "vase-0", runs / "bad-0")
     result = call(app, ["blender", "library", str(runs), str(lib), "--blender", str(program), "--json"])
     assert result.exit_code == 1 and json.loads(result.stdout)["failed"] == {"bad-0": "Blender fell over"}
     assert result.stderr.strip().splitlines()[-1].startswith("slipcast: 1 of the runs")

@@ -48,7 +48,9 @@ def pressed(
     other = folder / "runs" / "a-box-0"
     (other / "50-export").mkdir(parents=True)
     (other / "50-export" / "a-box.blend").write_bytes(box[0].read_bytes())
-    stages = {"export": {"status": "finished", "folder": "50-export", "facts": {}}}
+    stages = {
+        "export": {"status": "finished", "folder": "50-export", "facts": {"files": {"blend": "a-box.blend"}}}
+    }
     told = {"prompt": "a box", "seed": 2**40, "stages": stages}
     (other / "manifest.json").write_text(json.dumps(told))
     job = {

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from slipcast.configs.errors import SlipcastError
 from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.blender.catalogues import FILE, catalogue_id
+from slipcast.pipeline.blender.index import FILE as INDEX
 from slipcast.pipeline.blender.looking import look_at_glb
 from slipcast.pipeline.blender.process import Blender, run_script
 from slipcast.pipeline.blender.writer import inspect_blend, write_blend
@@ -144,7 +145,7 @@ def test_a_run_becomes_a_library(ball: Path, blender: Blender, tmp_path: Path) -
     assert low[2] == 0 and facts["missing_files"] == [] and item["asset"]["preview"] == [512, 512]
     assert [image["packed"] for image in facts["images"].values()] == [True]
     assert item["asset"]["author"] == "me" and item["asset"]["catalog_id"] in (tmp_path / FILE).read_text()
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-ball-3.blend", FILE]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-ball-3.blend", FILE, INDEX]
 
 
 def test_nothing_but_the_file_is_written_and_names_of_any_length_hold(

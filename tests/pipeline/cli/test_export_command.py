@@ -224,9 +224,9 @@ def test_one_failing_format_is_told_and_the_others_are_written(
 ) -> None:
     monkeypatch.setitem(WRITERS, "blend", Format("slipcast_lacks_this:write"))
     result = call(run, "--format", "blend,glb")
-    assert result.exit_code == 0 and result.stdout.strip() == f"{run}/exports/a-blue-pot.glb"
+    assert result.exit_code == 1 and result.stdout.strip() == f"{run}/exports/a-blue-pot.glb"
     assert (
-        "note: blend was not written: this installation lacks the module slipcast_lacks_this. "
+        "note: blend was not written: this installation lacks the module slipcast_lacks_this\n"
         in result.stderr
     )
     assert f"`slipcast export {run} --format blend` tries again" in result.stderr
@@ -246,7 +246,7 @@ def _context(tmp_path: Path, **export: Any) -> StageContext:
     ones = np.ones((32, 32), np.float32)
     SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(run / "10-image" / "image.png")
     settings = ExportConfig(turntable_frames=2, **export)
-    inputs = {"mesh": run / "40-mesh", "image": run / "10-image"}
+    inputs = {stage[3:]: run / stage for stage in ("10-image", "30-refine", "40-mesh")}
     return StageContext(PROMPT, MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
 
 
@@ -267,7 +267,7 @@ def test_the_stage_notes_the_format_that_failed(tmp_path: Path, monkeypatch: pyt
     facts = export_stage.run(ctx)
     assert list(facts["files"]) == ["ply"] and "glb" not in facts
     assert facts["failed"] == {"blend": "this installation lacks the module slipcast_lacks_this"}
-    assert isinstance(ctx.progress, Quiet) and len(ctx.progress.notices) == 1
+    assert isinstance(ctx.progress, Quiet) and len(ctx.progress.notices) == 2
     assert (ctx.folder / "preview.png").is_file()  # of the mesh, where there is no GLB to read
 
 

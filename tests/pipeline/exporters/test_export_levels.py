@@ -184,7 +184,7 @@ def test_a_format_that_fails_for_one_level_is_told_and_the_others_are_written(
     monkeypatch.setattr(Format, "load", load_one_that_fails)
     result = call(run, "--lods", "--name", "b", "--format", "ply,glb", "--json")
     told = json.loads(result.stdout)["lods"]
-    assert result.exit_code == 0 and "note: b_lod2.ply was not written: the disk is full" in result.stderr
+    assert result.exit_code == 1 and "note: b_lod2.ply was not written: the disk is full" in result.stderr
     assert [sorted(level["files"]) for level in told] == [["glb", "ply"], ["glb"], ["glb", "ply"]]
     assert told[1]["failed"] == {"ply": "the disk is full"}
 
