@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from .errors import BadInput
 from .names import unknown_name
+from .paths import user_path
 from .schema import setting
 
 
@@ -61,19 +63,35 @@ class PictureConfig:
     size: int | None = setting(None, "Pixels along each side; the model's own size if left out.")
 
 
-_LIMITS = {"steps": (1, 1000), "count": (1, 256), "strength": (1e-6, 1.0), "seed": (0, 2**63 - 257)}
+_LIMITS = {
+    "steps": (1, 1000),
+    "count": (1, 256),
+    "size": (1, 8192),
+    "strength": (1e-6, 1.0),
+    "seed": (0, 2**63 - 257),
+}
+_PATHS = ("base", "domain", "model", "edit", "mask")
 
 
 def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig:
     """The settings of a YAML file, if there is one, and over them what was given on the command line.
 
-    Raises: BadInput for an unreadable file, an unknown setting (with the nearest one), a wrong type, or a number that
-        is out of range.
+    Wherever a setting comes from, it passes the same checks.
+
+    Raises: BadInput for an unreadable file, an unknown setting (with the nearest one), a wrong type, a number that
+        is out of range or not finite, or a path that no disk can hold.
     """
     merged = OmegaConf.structured(PictureConfig)
     for source, layer in ((str(spec), _read(spec) if spec else {}), ("the command line", dict(given))):
+        for key, value in _leaves(layer):
+            # OmegaConf would fill it in, from the environment too, and pictures remember their settings.
+            if isinstance(value, str) and "${" in value:
+                raise BadInput(
+                    f"{key} in {source} holds ${{...}}, which is not filled in here; write the value"
+                )
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(layer))
+            OmegaConf.to_object(merged)
         except ConfigKeyError as error:
             key = str(error.full_key or error.key)
             known = [item.name for item in fields(ExtraCondition if "." in key else PictureConfig)]
@@ -86,11 +104,53 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
                 f"the setting {key} in {source} has an unusable value: {_first_line(error)}"
             ) from error
     config = cast(PictureConfig, OmegaConf.to_object(merged))
+    _check_numbers(config)
+    _check_paths(config)
+    return config
+
+
+def _check_numbers(config: PictureConfig) -> None:
     for name, (low, high) in _LIMITS.items():
         value = getattr(config, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise BadInput(f"{name} lies between {low:g} and {high:g}, not {value}")
-    return config
+    for name, value in config.until.items():
+        if not 0 <= value <= 1:
+            raise BadInput(f"until {name} lies between 0 and 1, not {value}")
+    for key, value in _leaves(asdict(config)):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadInput(f"{key} must be a finite number, not {value}")
+
+
+def _check_paths(config: PictureConfig) -> None:
+    """Every path is checked, and ``~`` is filled in."""
+    for owner in (config, *config.conditions.values()):
+        for name in _PATHS:
+            value = getattr(owner, name, None)
+            if isinstance(value, str):
+                setattr(owner, name, _path(value, f"--{name}"))
+        for i, text in enumerate(owner.control):
+            kind, *places = text.split(":")
+            owner.control[i] = ":".join([kind, *(_path(place, "--control") for place in places)])
+
+
+def _path(text: str, option: str) -> str:
+    path = user_path(text, option)
+    return str(path) if text.startswith("~") else text  # a hub id, an alias, or a path as it was written
+
+
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of everything in nested mappings and lists, names of keys among them."""
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    )
+    if items is None:
+        yield key, value
+        return
+    for name, inner in items:
+        dotted = f"{key}.{name}" if key else str(name)
+        yield dotted, name
+        yield from _leaves(inner, dotted)
 
 
 def _read(path: Path) -> dict[Any, Any]:

@@ -64,11 +64,12 @@ def image(
 ) -> None:
     """Draw pictures with guided diffusion. The last line printed is the contact sheet, or the only picture."""
     with exit_codes(debug=debug):
+        from ...configs.paths import user_path
         from ...configs.picture import parse_weights, picture_config
         from ..run.prompts import check_prompt
 
         given: dict[str, Any] = {
-            "prompt": None if prompt is None else check_prompt(prompt),
+            "prompt": prompt if prompt is None or prompt.isdecimal() else check_prompt(prompt),
             "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
@@ -79,22 +80,25 @@ def image(
             "unwanted": parse_weights(unwanted or [], "--not"),
         }  # fmt: skip
         config = picture_config(
-            spec, {key: value for key, value in given.items() if value not in (None, {}, [])}
+            None if spec is None else user_path(spec, "--spec"),
+            {key: value for key, value in given.items() if value not in (None, {}, [])},
         )
+        folder = user_path(out, "--out")
 
         from ..drawing.explain import as_text
-        from ..drawing.pictures import draw_pictures, plan_pictures
+        from ..drawing.pictures import draw_pictures
+        from ..drawing.plan import default_device, plan_pictures
         from ..run.progress import for_terminal
 
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             plan = plan_pictures(
                 config,
                 console,
-                device=device or _quickest(),
+                device=default_device() if device is None else device,
                 low_memory=low_memory,
                 allow_pickle=allow_pickle,
             )
-            drawing = None if explain else draw_pictures(plan, out, console)
+            drawing = None if explain else draw_pictures(plan, folder, console)
         if drawing is None:
             print(json.dumps(plan.told) if as_json else as_text(plan.told))
             return
@@ -104,9 +108,3 @@ def image(
             "recipe": drawing.recipe,
         }
         print(json.dumps(told) if as_json else drawing.sheet or drawing.pictures[-1])
-
-
-def _quickest() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
