@@ -133,7 +133,9 @@ def plan_pictures(
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     told = explain(guidance, times, recipe.formula)
     identities = {"base": base.identity} | ({"domain": domain.identity} if domain else {})
-    identities |= {path: model.identity for path, model in models.items()} | _control_identities(made)
+    identities |= {"model": made.model.identity} if made.model else {}
+    identities |= {f"condition {n}": one.speaker.identity for n, one in made.extras.items() if one.speaker}
+    identities |= _control_identities(made)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
     return Plan(config, base, guidance, scheduler, size, identities, files, computed, weights, told, edit)
@@ -195,10 +197,10 @@ def _pictures(config: PictureConfig) -> list[Path]:
 
 
 def _control_identities(made: Ingredients) -> dict[str, str]:
-    """{folder: hash of its weights} of every ControlNet."""
+    """{"control FOLDER": hash of its weights} of every ControlNet."""
     followed = [*made.controls, *(control for one in made.extras.values() for control in one.controls)]
     folders = dict.fromkeys(str(control.network.config._name_or_path) for control in followed)
-    return {folder: weights_identity(Path(folder)) for folder in folders}
+    return {f"control {folder}": weights_identity(Path(folder)) for folder in folders}
 
 
 def _size(wanted: int | None, base: Base) -> int:

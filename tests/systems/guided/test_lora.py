@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from fakes import tiny_pipelines as tiny
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from slipcast.configs.errors import BadInput
 from slipcast.guidance import GuidedNoise, sample
@@ -109,9 +108,10 @@ def theirs(kind: str, folder: Path, scale: float) -> Any:
 def test_a_lora_reads_text_as_in_diffusers(folders, tmp_path, kind, layout, scale) -> None:
     file = written(tmp_path, LAYOUTS[layout](lora_tensors(folders[kind], ["unet", *ENCODERS[kind]])))
     base, said = load_base(folders[kind]), []
-    before = base.condition(["a teapot"])
+    before: Any = base.condition(["a teapot"])
     custom = load_custom(file, base, scale=scale, notice=said.append)
-    told, after = custom.condition(["a teapot"]), base.condition(["a teapot"])
+    told: Any = custom.condition(["a teapot"])
+    after: Any = base.condition(["a teapot"])
     pipe = theirs(kind, tmp_path, scale)
     text, *rest = pipe.encode_prompt(
         "a teapot", device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
@@ -247,15 +247,11 @@ def test_the_trainers_own_settings_are_followed(folders, tmp_path) -> None:
     torch.manual_seed(1)
     config = LoraConfig(r=2, lora_alpha=8, target_modules=["q_proj", "fc1"], init_lora_weights=False)
     tuned.text_encoder.add_adapter(config, adapter_name="default")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("diffusers.loaders.lora_base.logger.warning", lambda *_: None)
-        StableDiffusionPipeline.save_lora_weights(
-            tmp_path / "lora",
-            text_encoder_lora_layers=dict(get_peft_model_state_dict(tuned.text_encoder)),
-            text_encoder_lora_adapter_metadata=config.to_dict(),
-        )
-    header = load_file(tmp_path / "lora/pytorch_lora_weights.safetensors")
-    assert all(name.startswith("text_encoder.") for name in header), json.dumps(list(header))
+    StableDiffusionPipeline.save_lora_weights(
+        tmp_path / "lora",
+        text_encoder_lora_layers=cast(Any, get_peft_model_state_dict(tuned.text_encoder)),
+        text_encoder_lora_adapter_metadata=config.to_dict(),
+    )
     told: Any = load_custom(str(tmp_path / "lora"), load_base(folders["sd"])).condition(["a teapot"])
     torch.testing.assert_close(told.text, tuned.encode_prompt("a teapot", "cpu", 1, False)[0], **CLOSE)
 
