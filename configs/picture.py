@@ -89,6 +89,7 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
                 raise BadInput(
                     f"{key} in {source} holds ${{...}}, which is not filled in here; write the value"
                 )
+        _check_containers(layer, PictureConfig(), source)
         try:
             merged = OmegaConf.merge(merged, OmegaConf.create(layer))
             OmegaConf.to_object(merged)
@@ -107,6 +108,24 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
     _check_numbers(config)
     _check_paths(config)
     return config
+
+
+def _check_containers(layer: Mapping[Any, Any], known: Any, source: str, prefix: str = "") -> None:
+    """Lists and mappings where they belong and nowhere else: OmegaConf lets nested ones pass, or breaks on them."""
+    for key, value in layer.items():
+        expected = getattr(known, str(key), None)
+        if not isinstance(expected, dict | list):
+            continue
+        fits = isinstance(value, type(expected))
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if key == "conditions" and isinstance(value, dict):
+            for name, one in value.items():
+                _check_containers(
+                    one if isinstance(one, dict) else {}, ExtraCondition(), source, f"{key}.{name}."
+                )
+        elif not fits or any(isinstance(one, dict | list) for one in inner):
+            kind = "a list of texts" if isinstance(expected, list) else "'name: value' lines"
+            raise BadInput(f"{prefix}{key} in {source} expects {kind}, not {str(value)[:80]}")
 
 
 def _check_numbers(config: PictureConfig) -> None:
@@ -129,9 +148,16 @@ def _check_paths(config: PictureConfig) -> None:
             value = getattr(owner, name, None)
             if isinstance(value, str):
                 setattr(owner, name, _path(value, f"--{name}"))
-        for i, text in enumerate(owner.control):
+    for _, texts in _controls(config):
+        for i, text in enumerate(texts):
             kind, *places = text.split(":")
-            owner.control[i] = ":".join([kind, *(_path(place, "--control") for place in places)])
+            texts[i] = ":".join([kind, *(_path(place, "--control") for place in places)])
+
+
+def _controls(config: PictureConfig) -> list[tuple[str, list[str]]]:
+    """(name of the setting, its controls) of the picture and of each condition."""
+    further = [(f"conditions.{name}.control", one.control) for name, one in config.conditions.items()]
+    return [("control", config.control), *further]
 
 
 def _path(text: str, option: str) -> str:

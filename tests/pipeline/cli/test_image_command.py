@@ -225,7 +225,8 @@ def test_a_photo_stored_turned_with_an_upright_mask_keeps_every_other_pixel() ->
         "steps: 1000000000000000000000", "count: 100000", "seed: -1", "strength: .nan", "wanted: {red: .nan}",
         "prompt: '...'", 'prompt: "a \\u0007 vase"', "negative: ['!?']", "wanted: {'!': 1}",
         "conditions: {style: {prompt: '...'}}", "prompt: ${oc.env:HOME}", "edit: ~nouser/x", "mask: " + "m" * 300,
-        "conditions: null", "negative: [[1]]",
+        "conditions: null", "negative: [[1]]", "control: [[a]]", "conditions: {style: {control: [[a]]}}",
+        "wanted: {a: {b: 1}}", "weights: [1]", "conditions: [a]", "negative: {a: b}", "until: {a: [1]}",
     ],
 )  # fmt: skip
 def test_a_spec_passes_the_checks_of_the_command_line(content: str) -> None:
