@@ -32,7 +32,6 @@ MOST_UNREAD = 0.5
 
 _KOHYA = re.compile(r"lora_(unet|te|te1|te2)_")
 _PEFT = re.compile(r"(?P<module>.+)\.(?P<leaf>lora_A|lora_B|lora_magnitude_vector)(?:\.weight|\.bias|)")
-_UNREADABLE = (OSError, ValueError, KeyError, IndexError, RuntimeError, AttributeError, TypeError)
 
 
 @dataclass
@@ -55,8 +54,8 @@ def read_lora(path: Path, base: Base, notice: Callable[[str], None]) -> Lora:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names if any("lora" in n for n in names)}
-            settings = json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}"))
-    except (OSError, ValueError, SafetensorError) as error:
+            settings = dict(json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}")))
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise unusable(path, base, error) from error
     if not tensors:
         raise BadInput(f"{path} holds no LoRA for the network of {base.name!r}; give one made for that base")
@@ -104,11 +103,13 @@ def _by_module(tensors: dict[str, Tensor], base: Base) -> Iterator[tuple[list[st
     for module, leaves in groups.items():
         keys = [f"{module}.{leaf}" for leaf in leaves]
         alpha = leaves.pop("alpha", None)
-        if set(leaves) != {"lora_down.weight", "lora_up.weight"}:  # LoHa, LoKr, DoRA by kohya, Tucker factors
+        plain = set(leaves) == {"lora_down.weight", "lora_up.weight"}  # no LoHa, LoKr, DoRA, Tucker factors
+        if not plain or (alpha is not None and alpha.numel() != 1):
             yield keys, {}
             continue
         if alpha is not None:
-            leaves["lora_up.weight"] = leaves["lora_up.weight"] * (alpha / len(leaves["lora_down.weight"]))
+            scale = float(alpha) / max(1, len(leaves["lora_down.weight"]))
+            leaves["lora_up.weight"] = leaves["lora_up.weight"].float() * scale
         yield keys, _diffusers_names({f"{module}.{leaf}": value for leaf, value in leaves.items()}, base)
 
 

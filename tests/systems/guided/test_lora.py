@@ -42,16 +42,16 @@ def noise() -> torch.Tensor:
 
 
 def lora_tensors(folder: Path, parts: list[str], *, rank: int = 2) -> dict[str, torch.Tensor]:
-    """Random matrices for attention (and the text's MLP) by the names of PEFT, large enough to be seen."""
+    """Random matrices of two ranks for attention and the text's MLP, by the names of PEFT, large enough to be seen."""
     generator, made = torch.Generator().manual_seed(5), {}
     base = load_base(folder)
     for part in parts:
         network = base.pipeline.unet if part == "unet" else getattr(base.pipeline, part)
         for name, module in network.named_modules():
             if name.endswith(("to_q", "to_v", "to_out.0", "q_proj", "out_proj", "fc1")):
-                out, width = module.weight.shape
-                made[f"{part}.{name}.lora_A.weight"] = torch.randn(rank, width, generator=generator)
-                made[f"{part}.{name}.lora_B.weight"] = torch.randn(out, rank, generator=generator) * 0.3
+                (out, width), own = module.weight.shape, rank + len(made) // 2 % 2
+                made[f"{part}.{name}.lora_A.weight"] = torch.randn(own, width, generator=generator)
+                made[f"{part}.{name}.lora_B.weight"] = torch.randn(out, own, generator=generator) * 0.3
     return made
 
 
@@ -102,17 +102,16 @@ def theirs(kind: str, folder: Path, scale: float) -> Any:
     return pipe
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.4])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("kind", ENCODERS)
-def test_a_lora_reads_text_as_in_diffusers(folders, tmp_path, kind, layout, scale) -> None:
+def test_a_lora_reads_text_as_in_diffusers(folders, tmp_path, kind, layout) -> None:
     file = written(tmp_path, LAYOUTS[layout](lora_tensors(folders[kind], ["unet", *ENCODERS[kind]])))
     base, said = load_base(folders[kind]), []
     before: Any = base.condition(["a teapot"])
-    custom = load_custom(file, base, scale=scale, notice=said.append)
+    custom = load_custom(file, base, scale=0.4, notice=said.append)
     told: Any = custom.condition(["a teapot"])
     after: Any = base.condition(["a teapot"])
-    pipe = theirs(kind, tmp_path, scale)
+    pipe = theirs(kind, tmp_path, 0.4)
     text, *rest = pipe.encode_prompt(
         "a teapot", device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
     )
@@ -160,7 +159,9 @@ def test_every_kohya_module_has_its_own_alpha(folders, tmp_path) -> None:
         part, _, module = name.removesuffix(".lora_A.weight").partition(".")
         b = tensors[name.replace("lora_A", "lora_B")]
         with torch.no_grad():
-            getattr(merged, part).get_submodule(module).weight += (i % 3 + 1) / 4 * b @ tensors[name]
+            getattr(merged, part).get_submodule(module).weight += (
+                (i % 3 + 1) / len(tensors[name]) * b @ tensors[name]
+            )
     text = merged.encode_prompt("a teapot", "cpu", 1, False)[0]
     told: Any = custom.condition(["a teapot"])
     torch.testing.assert_close(told.text, text, **CLOSE)
