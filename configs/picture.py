@@ -64,22 +64,51 @@ class PictureConfig:
         0, "Seed of the first picture; the next ones count up.", at_least=0, at_most=2**63 - 257
     )
     count: int = setting(4, "How many pictures.", at_least=1, at_most=256)
-    size: int | None = setting(None, "Pixels along each side; the model's own size if left out.")
+    size: int | None = setting(
+        None, "Pixels along each side; the model's own size if left out.", at_least=1, at_most=8192
+    )
+
+
+_PATHS = ("base", "domain", "model", "edit", "mask")
 
 
 def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig:
     """The settings of a YAML file, if there is one, and over them what was given on the command line.
 
-    Raises: BadInput for an unreadable file, an unknown setting (with the nearest one), a wrong type, or a number that
-        is out of range.
+    Wherever a setting comes from, it passes the same checks.
+
+    Raises: BadInput for an unreadable file, an unknown setting (with the nearest one), a wrong type, a number that
+        is out of range or not finite, or a path that no disk can hold.
     """
     layers: list[tuple[str, Mapping[Any, Any]]] = [("the command line", given)]
     if spec is not None:
-        path = given_path(spec)
+        path = given_path(spec, "--spec")
         if not path.is_file():
             raise BadInput(f"there is no file {path}; --spec expects a YAML file")
         layers.insert(0, (str(spec), read_yaml(path)))
-    return build(PictureConfig, layers)
+    config = build(PictureConfig, layers)
+    for name, value in config.until.items():
+        if not 0 <= value <= 1:
+            raise BadInput(f"until {name} lies between 0 and 1, not {value}")
+    _check_paths(config)
+    return config
+
+
+def _check_paths(config: PictureConfig) -> None:
+    """Every path is checked, and ``~`` is filled in."""
+    for owner in (config, *config.conditions.values()):
+        for name in _PATHS:
+            value = getattr(owner, name, None)
+            if isinstance(value, str):
+                setattr(owner, name, _path(value, f"--{name}"))
+        for i, text in enumerate(owner.control):
+            kind, *places = text.split(":")
+            owner.control[i] = ":".join([kind, *(_path(place, "--control") for place in places)])
+
+
+def _path(text: str, option: str) -> str:
+    path = given_path(text, option)
+    return str(path) if text.startswith("~") else text  # a hub id, an alias, or a path as it was written
 
 
 def parse_weights(pairs: list[str], option: str) -> dict[str, float]:

@@ -184,7 +184,8 @@ def _check_folder(run: FinishedRun, folder: Path) -> None:
     for stage in stage_folders(run.path.resolve()):
         if folder.resolve().is_relative_to(stage):
             raise BadInput(
-                f"{folder} belongs to a stage, which moves what is not its own aside when it is made anew; choose another --out"
+                f"{folder} belongs to a stage, which moves what others put there aside when it is made anew; "
+                "choose another --out"
             )
 
 

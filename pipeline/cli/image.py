@@ -65,6 +65,7 @@ def image(
 ) -> None:
     """Draw pictures with guided diffusion. The last line printed is the contact sheet, or the only picture."""
     with exit_codes(debug=debug, as_json=as_json):
+        from ...configs.paths import given_folder
         from ...configs.picture import parse_weights, picture_config
         from ..run.prompts import check_prompt
 
@@ -80,11 +81,14 @@ def image(
             "unwanted": parse_weights(unwanted or [], "--not"),
         }  # fmt: skip
         config = picture_config(
-            spec, {key: value for key, value in given.items() if value not in (None, {}, [])}
+            spec,
+            {key: value for key, value in given.items() if value not in (None, {}, [])},
         )
+        folder = given_folder(out, "--out")
 
         from ..drawing.explain import as_text
-        from ..drawing.pictures import draw_pictures, plan_pictures
+        from ..drawing.pictures import draw_pictures
+        from ..drawing.plan import default_device, plan_pictures
         from ..run.progress import for_terminal
 
         check_stop()
@@ -92,12 +96,12 @@ def image(
             plan = plan_pictures(
                 config,
                 console,
-                device=device or _quickest(),
+                device=default_device() if device is None else device,
                 low_memory=low_memory,
                 allow_pickle=allow_pickle,
             )
             check_stop()
-            drawing = None if explain else draw_pictures(plan, out, console)
+            drawing = None if explain else draw_pictures(plan, folder, console)
         if drawing is None:
             print(json.dumps(plan.told) if as_json else as_text(plan.told))
             return
@@ -107,9 +111,3 @@ def image(
             "recipe": drawing.recipe,
         }
         print(json.dumps(told) if as_json else drawing.sheet or drawing.pictures[-1])
-
-
-def _quickest() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

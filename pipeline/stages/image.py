@@ -14,6 +14,7 @@ from ...guidance.sampling import sample
 from ...systems.guided.in_domain import DOMAIN, TEXT, Weights, evidence, in_domain_noise
 from ...systems.images.foreground import cut_out
 from ...systems.types import SubjectImage
+from ..run.prompt_syntax import unread_syntax
 from ..run.stage import StageContext
 
 
@@ -23,6 +24,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     for word, near in base.unknown_words(ctx.prompt).items():
         hint = f"; known and near: {', '.join(near)}" if near else ""
         ctx.progress.notice(f"the base model {base.name!r} does not know the word {word!r}{hint}")
+    for sentence in unread_syntax(ctx.prompt):
+        ctx.progress.notice(sentence)
     prompt = ", ".join(part for part in (ctx.prompt, settings.view, settings.background) if part)
     weights = Weights(settings.domain_weight, settings.text_weight, settings.domain_until)
     guided = in_domain_noise(base, domain, [prompt], weights)

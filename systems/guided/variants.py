@@ -6,21 +6,23 @@ checkpoint brings its network and shares whatever else has the same weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.atomic import sha256_of_file
+from ...configs.errors import BadInput
 from ...guidance.conditioning import Condition
 from ...guidance.networks import AdaptedPredictor
 from ...guidance.predictors import NoisePredictor
 from ..domain.model import Domain, load_domain
 from ..models.aliases import resolve
 from ..models.base import Base, load_base
-from ..models.precision import quiet_libraries
+from .lora import put_in, read_lora, switched_on, unusable
+
+_NUMBERS = itertools.count()  # adapters of one process never share a name
 
 
 class Speaker(Protocol):
@@ -30,6 +32,9 @@ class Speaker(Protocol):
     def name(self) -> str: ...
 
     @property
+    def identity(self) -> str: ...
+
+    @property
     def predictor(self) -> NoisePredictor: ...
 
     def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition: ...
@@ -37,15 +42,20 @@ class Speaker(Protocol):
 
 @dataclass(frozen=True)
 class Adapted:
-    """A base with a LoRA switched on; it reads text as the base does."""
+    """A base with a LoRA switched on, in its network and in the text encoders that the LoRA speaks of."""
 
     name: str
     base: Base
     predictor: NoisePredictor
+    identity: str
+    adapter: str
+    scale: float
+    encoders: tuple[Any, ...] = ()
 
     def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
-        """As the base."""
-        return self.base.condition(prompts, size=size)
+        """As the base, read by the LoRA's own text encoders."""
+        with switched_on(self.encoders, self.adapter, self.scale):
+            return self.base.condition(prompts, size=size)
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,10 @@ class TextFree:
         return self.domain.name
 
     @property
+    def identity(self) -> str:
+        return self.domain.identity
+
+    @property
     def predictor(self) -> NoisePredictor:
         """The domain's."""
         return self.domain.predictor
@@ -68,14 +82,22 @@ class TextFree:
         return self.domain.condition
 
 
-def load_custom(path: str, base: Base, *, scale: float = 1.0, allow_pickle: bool = False) -> Speaker:
+def load_custom(
+    path: str,
+    base: Base,
+    *,
+    scale: float = 1.0,
+    allow_pickle: bool = False,
+    notice: Callable[[str], None] = lambda sentence: None,
+) -> Speaker:
     """Read a model made of ``base``.
 
     Args:
         path: a LoRA (a .safetensors file, or a folder that holds pytorch_lora_weights.safetensors), a folder or hub
             id in diffusers' layout, or a domain's folder.
         scale: strength of a LoRA.
-    Raises: BadInput when it is none of these or lives in another latent space; SlipcastError when it is unreadable.
+        notice: told which part of a LoRA matches nothing.
+    Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
     """
     where = resolve(path, allow_pickle=allow_pickle)
     device = str(base.predictor.network.device) if base.seat is None else base.seat.device
@@ -83,7 +105,7 @@ def load_custom(path: str, base: Base, *, scale: float = 1.0, allow_pickle: bool
         return TextFree(load_domain(where, base, device=device))
     lora = where if where.is_file() else where / "pytorch_lora_weights.safetensors"
     if lora.is_file():
-        return _with_lora(lora, base, scale)
+        return _with_lora(lora, base, scale, notice)
     model = load_base(
         where,
         name=path,
@@ -101,20 +123,14 @@ def load_custom(path: str, base: Base, *, scale: float = 1.0, allow_pickle: bool
     return model
 
 
-def _with_lora(path: Path, base: Base, scale: float) -> Adapted:
-    network: Any = base.predictor.network
-    adapter = f"slipcast_{len(getattr(network, 'peft_config', {}))}"
+def _with_lora(path: Path, base: Base, scale: float, notice: Callable[[str], None]) -> Adapted:
+    lora = read_lora(path, base, notice)
+    adapter = f"slipcast_{next(_NUMBERS)}"
     try:
-        with quiet_libraries():
-            weights, alphas, card = base.pipeline.lora_state_dict(str(path), return_lora_metadata=True)
-            weights = {key: value for key, value in weights.items() if not key.startswith("text_encoder")}
-            base.pipeline.load_lora_into_unet(weights, alphas, network, adapter_name=adapter, metadata=card)
-            network.to(
-                memory_format=torch.channels_last
-            )  # as ``ready`` laid out the base: mixed, both are slow
+        encoders = put_in(lora, base, adapter)
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SlipcastError(f"{path} cannot be used as a LoRA of {base.name!r} ({reason})") from error
-    if adapter not in getattr(network, "peft_config", {}):
-        raise BadInput(f"{path} holds no LoRA for the network of {base.name!r}; give one made for that base")
-    return Adapted(path.stem, base, AdaptedPredictor(base.predictor, adapter, scale=scale, name=path.stem))
+        raise unusable(path, base, error) from error
+    predictor: NoisePredictor = base.predictor
+    if "unet" in lora.parts:
+        predictor = AdaptedPredictor(base.predictor, adapter, scale=scale, name=path.stem)
+    return Adapted(path.stem, base, predictor, sha256_of_file(path), adapter, scale, tuple(encoders))

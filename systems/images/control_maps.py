@@ -10,15 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from ...configs.errors import BadInput
 from ...configs.names import unknown_name
-
-_GREY = (128, 128, 128, 255)
-_SIXTEEN_BITS = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+from .files import middle_square, read_image, upright
 
 
 def canny(picture: np.ndarray, low: float = 100, high: float = 200) -> np.ndarray:
@@ -76,47 +73,10 @@ def control_picture(kind: str, picture: Path | str | Image.Image, size: int) -> 
             16-bit greys keep their depth; the middle square is scaled without ringing.
         size: pixels along each side.
     Raises:
-        BadInput: an unknown kind, a picture that cannot be read, or one of floating-point numbers.
+        BadInput: an unknown kind, a picture that cannot be read, or one whose range is unknown.
     """
     if kind not in CONTROLS:
         raise unknown_name("control", kind, CONTROLS)
-    opened = picture if isinstance(picture, Image.Image) else read_image(Path(picture))
-    flat = without_transparency(ImageOps.exif_transpose(opened))
-    square = ImageOps.fit(flat, (size, size), Image.Resampling.BILINEAR)
-    rgb = np.asarray(square, np.float32) / (65535 if square.mode == "F" else 255)
-    if rgb.ndim == 2:
-        rgb = np.repeat(rgb[..., None], 3, axis=2)
-    drawn = CONTROLS[kind](rgb.clip(0, 1))
+    opened = upright(picture) if isinstance(picture, Image.Image) else read_image(Path(picture))
+    drawn = CONTROLS[kind](middle_square(opened, size, Image.Resampling.BILINEAR))
     return torch.from_numpy(np.ascontiguousarray(drawn.transpose(2, 0, 1)))[None]
-
-
-def read_image(path: Path) -> Image.Image:
-    """A picture file as PIL reads it, all of it.
-
-    Raises: BadInput when it is missing, no picture, or damaged.
-    """
-    if not path.is_file():
-        raise BadInput(f"there is no picture {path}; give the path of a PNG or JPEG file")
-    refusals = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)  # PIL's, by file format
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            return opened
-    except refusals as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{path} is no picture that can be read ({reason}); save it as PNG or JPEG") from error
-
-
-def without_transparency(picture: Image.Image) -> Image.Image:
-    """RGB over grey; 16-bit greys as floats in [0, 65535] (mode F), which PIL scales without losing them.
-
-    Raises: BadInput for a picture of floats, whose range nobody knows.
-    """
-    if picture.mode in _SIXTEEN_BITS:
-        return picture.convert("F")
-    if picture.mode == "F":
-        raise BadInput("the picture holds floating-point numbers of unknown range; save it with 8 or 16 bits")
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    ground = Image.new("RGBA", picture.size, _GREY)
-    return Image.alpha_composite(ground, picture.convert("RGBA")).convert("RGB")

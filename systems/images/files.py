@@ -1,16 +1,116 @@
-"""Pictures and masks that users give, as tensors; whatever does not fit is said in a sentence."""
+"""Pictures and masks that users give: one reader for all of them; whatever does not fit is said in a sentence.
+
+Phones store pictures turned, scanners in 16 bits, drawing programs with transparency: all of it becomes an upright
+picture in one of three modes before anything else looks at it.
+"""
 
 from __future__ import annotations
 
+import struct
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from ...configs.errors import BadInput
-from .control_maps import read_image, without_transparency
+
+LARGEST = 89_478_485  # pixels: where PIL begins to suspect a decompression bomb
+_GREY = (128, 128, 128, 255)
+_BLACK = (0, 0, 0, 255)
+# How PIL says that a file is damaged, by format and by the part that is.
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError, OverflowError)
+_REFUSALS = (
+    *_DAMAGED,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def read_image(path: Path) -> Image.Image:
+    """The first frame of a picture file, whole and ``upright``.
+
+    Raises: BadInput when it is missing, no picture, damaged, too large, or holds numbers of unknown range.
+    """
+    try:
+        if not path.is_file():
+            raise BadInput(f"there is no picture {path}; give the path of a PNG or JPEG file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on odd but readable metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                opened.load()
+                return upright(opened, str(path))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadInput(
+            f"{path} holds more than {LARGEST // 10**6} million pixels, which is too large; scale it down"
+        ) from error
+    except _REFUSALS as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInput(f"{path} is no picture that can be read ({reason}); save it as PNG or JPEG") from error
+
+
+def upright(picture: Image.Image, name: str = "the picture") -> Image.Image:
+    """A picture turned as its EXIF says, in mode RGB, in RGBA if it is transparent anywhere, or in F.
+
+    F is grey of more than 8 bits, from 0 (black) to 1 (white).
+
+    Raises: BadInput for numbers whose range nobody knows.
+    """
+    turned = ImageOps.exif_transpose(picture)
+    if turned.mode.startswith(("I", "F")):
+        levels = _levels(np.asarray(turned), name)
+        hidden = turned.info.get("transparency")
+        if not isinstance(hidden, int):
+            return Image.fromarray(levels)
+        grey = _eight_bits(levels)
+        alpha = np.where(np.asarray(turned) == hidden, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([grey, grey, grey, alpha]))
+    if not turned.has_transparency_data:
+        return turned.convert("RGB")
+    return (turned.convert("LA") if turned.mode == "La" else turned).convert("RGBA")
+
+
+def _levels(stored: np.ndarray, name: str) -> np.ndarray:
+    """Grey from 0 to 1, float32, of whole numbers of 16 or 31 bits, or of floats.
+
+    Floats count up to 1, unless all are whole numbers: these are levels of 8 or 16 bits that a program saved as floats.
+    """
+    values, most = stored.astype(np.float64), float(stored.max(initial=0))
+    if stored.dtype.kind != "f":
+        white = 65535 if most <= 65535 else 2**31 - 1
+    elif most <= 1:
+        white = 1
+    else:
+        whole = bool(np.isfinite(values).all() and (values == values.round()).all())
+        white = next((top for top in (255, 65535) if whole and most <= top), 0)
+    if not white or not np.isfinite(values).all() or values.min(initial=0) < 0:
+        raise BadInput(
+            f"{name} holds numbers from {values.min():g} to {most:g}, of unknown range; save it with 8 or 16 bits"
+        )
+    return (values / white).astype(np.float32)
+
+
+def _eight_bits(levels: np.ndarray) -> np.ndarray:
+    return (levels * 255 + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def middle_square(picture: Image.Image, size: int, resampling: Image.Resampling) -> np.ndarray:
+    """The middle square of an upright picture, [size, size, 3] float32 in [0, 1]; transparent parts over grey."""
+    if picture.mode == "RGBA":
+        ground = Image.new("RGBA", picture.size, _GREY)
+        picture = Image.alpha_composite(ground, picture).convert("RGB")
+    square = ImageOps.fit(picture, (size, size), resampling)
+    levels = np.asarray(square, np.float32)
+    if square.mode == "F":
+        return np.repeat(levels[..., None], 3, axis=2).clip(0, 1)
+    return levels / 255
 
 
 def read_picture(path: Path, size: int) -> Tensor:
@@ -18,14 +118,15 @@ def read_picture(path: Path, size: int) -> Tensor:
 
     Raises: BadInput when there is none or it cannot be read.
     """
-    square = ImageOps.fit(
-        without_transparency(read_image(path)).convert("RGB"), (size, size), Image.Resampling.LANCZOS
-    )
-    return torch.from_numpy(np.asarray(square, np.float32) / 255).permute(2, 0, 1)[None].contiguous()
+    square = middle_square(read_image(path), size, Image.Resampling.LANCZOS)
+    return torch.from_numpy(square).permute(2, 0, 1)[None].contiguous()
 
 
-def read_mask(path: Path, picture: Path, side: int) -> Tensor:
-    """A mask as [1, 1, side, side] of zeros and ones in latents: 1 (white) is painted anew.
+def read_mask(path: Path, picture: Path, size: int) -> Tensor:
+    """A mask as [1, 1, size, size] of zeros and ones in pixels: 1 is painted anew.
+
+    A pixel of the file is painted where it is nearer to white than to black; transparent is black. A pixel of the
+    result is painted if any that it covers is, so that thin lines survive scaling.
 
     Raises: BadInput when it is unreadable, of another size than its picture, or nowhere white.
     """
@@ -35,8 +136,25 @@ def read_mask(path: Path, picture: Path, side: int) -> Tensor:
             f"the mask {path} has {mask.size[0]} x {mask.size[1]} pixels and the picture {picture} "
             f"{shown.size[0]} x {shown.size[1]}; make them equal"
         )
-    square = ImageOps.fit(without_transparency(mask).convert("L"), (side, side), Image.Resampling.BOX)
-    found = torch.from_numpy((np.asarray(square) >= 128).astype(np.float32))[None, None]
-    if not found.any():
+    if mask.mode == "RGBA":
+        mask = Image.alpha_composite(Image.new("RGBA", mask.size, _BLACK), mask)
+    grey = _eight_bits(np.asarray(mask)) if mask.mode == "F" else np.asarray(mask.convert("L"))
+    white = Image.fromarray((grey >= 128).astype(np.float32))
+    square = np.asarray(ImageOps.fit(white, (size, size), Image.Resampling.BOX)) > 0
+    if not square.any():
         raise BadInput(f"the mask {path} has no white part, so nothing would be painted anew")
-    return found
+    return torch.from_numpy(square.astype(np.float32))[None, None]
+
+
+def latent_mask(mask: Tensor, pixels_per_latent: int) -> Tensor:
+    """A mask of pixels [1, 1, S, S] in latents: one is painted if any of its pixels is."""
+    return max_pool2d(mask, pixels_per_latent)
+
+
+def with_kept_pixels(drawn: np.ndarray, picture: Tensor, mask: Tensor) -> np.ndarray:
+    """What was drawn, [S, S, 3] uint8, with the pixels outside of the mask exactly as in the picture [1, 3, S, S].
+
+    A codec returns no picture to the bit, and its decoder looks beyond one latent; people keep what they mask.
+    """
+    kept = _eight_bits(picture[0].permute(1, 2, 0).numpy())
+    return np.where(mask[0, 0, :, :, None].numpy() > 0, drawn, kept)

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from slipcast.configs.atomic import sha256_of_file
 from slipcast.configs.errors import BadInput
+from slipcast.configs.paths import given_path
 from slipcast.configs.picture import parse_weights, picture_config
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.run.models import STARTER
@@ -115,6 +117,20 @@ def test_balance_measures_the_weights() -> None:
         (["a vase", "--scheduler", "dmp++"], "did you mean dpm++"),
         (["a vase", "--steps", "0"], "steps expects at least 1, not 0"),
         (["a vase", "--size", "100"], "must be a multiple of 64"),
+        (["a vase", "--size", "0"], "size lies between 1 and 8192"),
+        (["a vase", "--size", "100000000"], "size lies between 1 and 8192"),
+        (["a vase", "--size", "2048"], "at most 1024 for 'starter'"),
+        (["a vase", "--steps", "9" * 40], "steps lies between 1 and 1000"),
+        (["a vase", "--count", "1000000"], "count lies between 1 and 256"),
+        (["a vase", "--control-scale", "nan"], "control_scale must be a finite number"),
+        (["a vase", "--balance", "nan"], "balance must be a finite number"),
+        (["a vase", "--strength", "nan"], "strength lies between"),
+        (["a vase", "--until", "domain=1.5"], "until domain lies between 0 and 1"),
+        (["a vase", "--device", "nonsense"], "there is no device 'nonsense'"),
+        (["a vase", "--device", "meta"], "there is no device 'meta'"),
+        (["a vase", "--device", ""], "there is no device ''"),
+        (["207"], "holds no letters"),
+        (["a vase for ${oc.env:HOME}"], "not filled in"),
         (["a vase", "--mask", "m.png"], "give --edit"),
         (["a vase", "--edit", "none.png"], "there is no picture"),
         (["a vase", "--edit", "text.png"], "no picture that can be read"),
@@ -155,3 +171,87 @@ def test_types_are_checked_in_files() -> None:
     with pytest.raises(BadInput, match="setting: value"):
         picture_config(Path("spec.yaml"), {})
     assert parse_weights(["a=b=2"], "--and") == {"a=b": 2.0}
+
+
+def test_other_settings_never_overwrite_a_picture() -> None:
+    """Same prompt, same seed: other weights give another file, the same settings the same one."""
+    common = ("a vase", *FEW, "--count", "2")
+    first = drawn(*common, "--weight", "domain=2")
+    before = {path: Path(path).read_bytes() for path in [*first["pictures"], first["sheet"]]}
+    other = drawn(*common, "--weight", "domain=1")
+    again = drawn(*common, "--weight", "domain=2")
+    assert not {*other["pictures"], other["sheet"]} & set(before)
+    assert {*again["pictures"], again["sheet"]} == set(before)
+    assert all(Path(path).read_bytes() == data for path, data in before.items())
+
+
+def test_a_picture_remembers_all_that_made_it() -> None:
+    Image.new("RGB", (128, 128), "white").save("edges.png")
+    lora, control = STARTER / "porcelain-lora", STARTER / "control-canny"
+    told = drawn(
+        "a vase", *FEW, "--count", "1", "--recipe", "rectified", "--model", str(lora), "--control", "canny:edges.png"
+    )  # fmt: skip
+    with Image.open(told["pictures"][0]) as picture:
+        note = json.loads(picture.text["slipcast"])  # pyright: ignore[reportAttributeAccessIssue]
+    assert note["models"]["model"] == sha256_of_file(lora / "pytorch_lora_weights.safetensors")
+    assert len(note["models"][f"control {control}"]) == 64
+    assert note["files"] == {"edges.png": sha256_of_file(Path("edges.png"))}
+    assert note["computed"]["device"] == "cpu" and note["computed"]["dtype"] in ("float32", "bfloat16")
+
+
+def test_a_photo_stored_turned_with_an_upright_mask_keeps_every_other_pixel() -> None:
+    """The stored photo is 128 x 160; turned by its EXIF it is 160 x 128, as the mask; the middle square is drawn."""
+    photo = np.random.default_rng(0).integers(0, 256, (128, 160, 3)).astype(np.uint8)
+    notes = Image.Exif()
+    notes[0x0112] = 6
+    Image.fromarray(photo).transpose(Image.Transpose.ROTATE_90).save("photo.png", exif=notes)
+    line = np.zeros((128, 160, 4), np.uint8)
+    line[60:63, 40:100] = 255
+    Image.fromarray(line).save("line.png")
+    path = drawn(
+        "a vase", *FEW, "--count", "1", "--recipe", "cfg", "--edit", "photo.png", "--mask", "line.png",
+        "--strength", "1",
+    )["pictures"][0]  # fmt: skip
+    inside = line[:, 16:144, 3] > 0
+    assert np.array_equal(pixels(path)[~inside], photo[:, 16:144][~inside])
+    assert np.abs(pixels(path)[inside] - photo[:, 16:144][inside]).mean() > 5
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "weights: {text: .nan}", "weights: {text: .inf}", "until: {domain: .nan}", "until: {domain: 2}", "size: 0",
+        "conditions: {style: {weight: .nan}}", "balance: .inf", "control_scale: .nan", "lora_scale: .nan",
+        "steps: 1000000000000000000000", "count: 100000", "seed: -1", "strength: .nan", "wanted: {red: .nan}",
+        "prompt: '...'", 'prompt: "a \\u0007 vase"', "negative: ['!?']", "wanted: {'!': 1}",
+        "conditions: {style: {prompt: '...'}}", "prompt: ${oc.env:HOME}", "edit: ~nouser/x", "mask: " + "m" * 300,
+        "conditions: null", "negative: [[1]]", "control: [[a]]", "conditions: {style: {control: [[a]]}}",
+        "wanted: {a: {b: 1}}", "weights: [1]", "conditions: [a]", "negative: {a: b}", "until: {a: [1]}",
+    ],
+)  # fmt: skip
+def test_a_spec_passes_the_checks_of_the_command_line(content: str) -> None:
+    Path("spec.yaml").write_text(content + "\n")
+    result = run("--spec", "spec.yaml", "--explain")
+    assert result.exit_code == 2, result.stderr
+    assert "unexpectedly" not in result.stderr and result.stderr.count("slipcast:") == 1
+
+
+@pytest.mark.parametrize(
+    "option", ["--edit", "--mask", "--control", "--model", "--base", "--domain", "--spec", "--out"]
+)
+@pytest.mark.parametrize("name", ["n" * 300, "x/" * 3000, "~nouser/x", "nul\0byte"])
+def test_paths_that_no_disk_holds(option: str, name: str) -> None:
+    given, option = f"canny:{name}" if option == "control" else name, f"--{option}"
+    result = run("a vase", option, given, "--explain")
+    assert result.exit_code == 2, result.stderr
+    assert option in result.stderr and "unexpectedly" not in result.stderr
+
+
+def test_the_home_folder_is_filled_in(monkeypatch: pytest.MonkeyPatch, somewhere: Path) -> None:
+    monkeypatch.setenv("HOME", str(somewhere))
+    assert given_path("~/a/b.png", "--edit") == somewhere / "a/b.png"
+    Path("spec.yaml").write_text("edit: ~/a.png\ncontrol: ['canny:~/b.png']\nbase: sd15\n")
+    config = picture_config(Path("spec.yaml"), {})
+    assert (config.edit, config.control, config.base) == (
+        str(somewhere / "a.png"), [f"canny:{somewhere / 'b.png'}"], "sd15",
+    )  # fmt: skip

@@ -187,6 +187,6 @@ def test_unreadable_pictures_are_said_in_a_sentence(tmp_path):
         control_picture("depth", whole, 32)
 
 
-def test_floating_point_maps_are_refused():
+def test_floating_point_maps_of_unknown_range_are_refused():
     with pytest.raises(BadInput, match="8 or 16 bits"):
-        control_picture("depth", Image.new("F", (8, 8)), 8)
+        control_picture("depth", Image.new("F", (8, 8), 7.3), 8)

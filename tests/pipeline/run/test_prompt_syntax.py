@@ -1,0 +1,53 @@
+"""Syntax of other programs is told apart from plain language."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipcast.pipeline.run.prompt_syntax import unread_syntax
+
+
+@pytest.mark.parametrize(
+    ("prompt", "pieces"),
+    [
+        ("a vase <lora:porcelain:0.8>", ["<lora:porcelain:0.8>"]),
+        ("a vase <lyco:x:1> <hypernet:y:1>", ["<lyco:x:1>", "<hypernet:y:1>"]),
+        ("a vase in the style of <my-cat>", ["<my-cat>"]),
+        ("a vase, embedding:EasyNegative", ["embedding:EasyNegative"]),
+        ("a vase BREAK a table", ["BREAK"]),
+        ("a vase AND a table", ["AND"]),
+        ("a (blue:1.3) vase", ["(blue:1.3)"]),
+        ("a (blue and white: 0.5) vase", ["(blue and white: 0.5)"]),
+        ("a [red:blue:0.4] vase", ["[red:blue:0.4]"]),
+        ("a ((blue)) vase", ["((blue))"]),
+        ("a [grey] vase", ["[grey]"]),
+        ("a {blue|green} vase", ["{blue|green}"]),
+        ("a blue++ vase", ["blue++"]),
+        ("a (blue vase)1.4", ["(blue vase)1.4"]),
+        ("a (blue vase)-", ["(blue vase)-"]),
+    ],
+)
+def test_commands_of_other_programs(prompt: str, pieces: list[str]) -> None:
+    said = unread_syntax(prompt)
+    assert [sentence.partition(" in the prompt")[0] for sentence in said] == [repr(piece) for piece in pieces]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a blue and white vase (porcelain)",
+        r"a vase \(ming\), \[detail\]",
+        "a well-made bread-and-butter plate, 16:9, 1.5 m tall",
+        "A VASE AND A TABLE, DO NOT BREAK",
+        "3 < 4 and 5 > 2",
+        "time: 10:30 (noon)",
+        "an android and a BREAKFAST set",
+    ],
+)
+def test_plain_language(prompt: str) -> None:
+    assert unread_syntax(prompt) == []
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_answered(prompt: str) -> None:
+    assert all(" is read as plain words; " in sentence for sentence in unread_syntax(prompt))
