@@ -91,7 +91,10 @@ def mutants_of(file: Path, root: Path) -> list[Mutant]:
         _changes(ast.parse(file.read_text()), "module")
     ):
         # A number or a name says nothing alone: it is shown within the expression or statement that it is part of.
-        context = parent if isinstance(old, ast.Constant | ast.Name | ast.UnaryOp) else old
+        alone = isinstance(old, ast.Constant | ast.Name | ast.UnaryOp) and not isinstance(
+            parent, ast.If | ast.While
+        )
+        context = parent if alone else old
         before = _shown(context)
         _put(parent, key, index, new)
         after = _shown(context if context is parent else new)
