@@ -59,7 +59,7 @@ def test_a_stage_with_a_damaged_record_runs_again_and_no_other(workshop: Worksho
     else:
         record.write_bytes(data)
     result = workshop.make()
-    assert workshop.ran == [stage] and files_of(run) == before
+    assert workshop.ran == [stage] and before.items() <= files_of(run).items()
     assert json.loads(record.read_text())["outputs"] == result.records[stage].outputs
     workshop.make()
     assert workshop.ran == []
