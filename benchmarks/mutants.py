@@ -34,7 +34,14 @@ COPIED, LINKED = ("configs", "guidance", "systems", "pipeline"), ("starter",)
 _HEAVY = ("torch", "numpy", "scipy.ndimage", "diffusers", "transformers", "numba", "pytest")
 _SLACK = 30.0  # seconds: compiling a mutated kernel takes some
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT = {
+    "systems/refine/regularisers.py _variation: weight > 0 -> weight >= 0": "a pair of weight 0 adds 0",
+    "systems/refine/surface_colour.py surface_points: raw_density.abs() < _REACH_CELLS * cell * steep -> "
+    "raw_density.abs() <= _REACH_CELLS * cell * steep": "a cell just so far off is left out in the end",
+    "guidance/algebra.py coefficients: abs(value) < _ROUNDING -> abs(value) <= _ROUNDING": "no such weight",
+    "guidance/balance.py balanced_weights: abs(sum(shares) - 1) > 1e-06 -> abs(sum(shares) - 1) >= 1e-06": "no such sum",
+    "guidance/mixture.py toy_figures: distance > OUTSIDE -> distance >= OUTSIDE": "of probability 0",
+}
 """Mutants, as ``Mutant.name`` gives them without the line, that no test can kill, and why."""
 
 

@@ -136,3 +136,13 @@ def test_each_sample_has_a_direction_of_its_own() -> None:
     for row in (slice(0, 1), slice(1, 2)):
         alone = {branch: value[row] for branch, value in eps.items()}
         torch.testing.assert_close(across(alone[negative] - alone[base], alone), both[row])
+
+
+@pytest.mark.parametrize(("t_min", "t_max"), [(0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.5, 0.5), (0.25, 0.75)])
+def test_an_interval_holds_its_ends(t_min, t_max) -> None:
+    weight = interval(4.0, t_min, t_max)
+    assert callable(weight) and weight(t_min) == weight(t_max) == 4.0
+    assert [weight(t_min - 1e-6), weight(t_max + 1e-6)] == [0.0, 0.0]
+    for bad in ((-1e-6, t_max), (t_min, 1 + 1e-6)):
+        with pytest.raises(ValueError, match="t_min <= t_max"):
+            interval(4.0, *bad)

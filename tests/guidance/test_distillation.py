@@ -183,3 +183,14 @@ def test_timesteps_are_drawn_evenly_with_both_ends(schedule) -> None:
     values, counts = drawn.unique(return_counts=True)
     assert values.tolist() == list(range(300, 311))
     assert counts.min() > 320 and counts.max() < 480  # 400 each, four standard deviations
+
+
+def test_the_ends_of_all_ranges_belong_to_them() -> None:
+    assert annealed_range(0.0, low=(0.0, 0.2), high=(1.0, 1.0)) == (0.0, 1.0)
+    assert annealed_range(1.0, low=(0.25, 0.5), high=(1.0, 0.5)) == (0.5, 0.5)
+    for progress in (-0.001, 1.001):
+        with pytest.raises(ValueError, match="progress"):
+            annealed_range(progress)
+    for low, high in ((-0.001, 0.5), (0.5, 1.001), (0.5, 0.499)):
+        with pytest.raises(ValueError, match="low <= high"):
+            annealed_range(0.0, low=(low, low), high=(high, high))

@@ -218,3 +218,15 @@ def test_a_part_of_the_steps_is_the_part_that_diffusers_runs(name) -> None:
         wanted = whole.timesteps[(steps - run) * whole.order :]
         assert seen == pytest.approx(wanted.tolist())
         assert len(seen) == (2 * run - 1 if whole.order == 2 else run)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_one_step_and_every_step_are_allowed(steps) -> None:
+    """Told that everything is noise, x0 = (x_t - s x_t) / a; DDIM then goes straight there."""
+    few = scheduler(num_train_timesteps=10)
+    counted: list[tuple[int, int]] = []
+    sample(lambda x, t: x, few, noise(1), steps=steps, callback=lambda i, n, x: counted.append((i, n)))
+    assert counted == [(i + 1, steps) for i in range(steps)]
+    for bad in (0, 11):
+        with pytest.raises(ValueError, match="between 1 and 10"):
+            sample(lambda x, t: x, few, noise(1), steps=bad)
