@@ -4,14 +4,15 @@
 
 A room's mutants are all single changes of operators, constants, conditions, minima and maxima, returns and statements
 (``benchmarks.mutations``); a sample of them, drawn with the seed, is tried in the order drawn, so that the first n are
-a sample too. A mutant is killed if a test of its room that calls its function fails or runs out of time, the module's
-own test file first, then the quicker ones first. Tests run in forks of a process that has the heavy libraries imported,
-so that a mutant costs no more than its tests.
+a sample too (Ctrl-C ends a room there). A mutant is killed if a test of its room that calls its function fails or runs
+out of time, the module's own test file first, then the quicker ones. Tests run in forks of a process that has the heavy
+libraries imported, so that a mutant costs no more than its tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -39,7 +40,7 @@ EQUIVALENT = {
     "systems/refine/surface_colour.py surface_points: raw_density.abs() < _REACH_CELLS * cell * steep -> "
     "raw_density.abs() <= _REACH_CELLS * cell * steep": "a cell just so far off is left out in the end",
     "guidance/algebra.py coefficients: abs(value) < _ROUNDING -> abs(value) <= _ROUNDING": "no such weight",
-    "guidance/balance.py balanced_weights: abs(sum(shares) - 1) > 1e-06 -> abs(sum(shares) - 1) >= 1e-06": "no such sum",
+    "guidance/balance.py balanced_weights: abs(sum(shares) - 1) > 1e-06 -> abs(sum(shares) - 1) >= 1e-06": "no such",
     "guidance/mixture.py toy_figures: distance > OUTSIDE -> distance >= OUTSIDE": "of probability 0",
 }
 """Mutants, as ``Mutant.name`` gives them without the line, that no test can kill, and why."""
@@ -88,18 +89,20 @@ def try_room(room: str, tree: Path, given: argparse.Namespace) -> dict[str, Any]
     drawn = random.Random(given.seed).sample(every, min(given.sample or len(every), len(every)))
     tried = [m for m in drawn if given.match in m.name and m.name_without_line not in EQUIVALENT]
     tests = [look_at_tests(path, tree) for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))]
-    survivors = []
-    for number, mutant in enumerate(tried, 1):
-        killed = try_mutant(mutant, tests, tree)
-        print(f"{number}/{len(tried)} {'killed  ' if killed else 'SURVIVED'} {mutant.name}", flush=True)
-        survivors += [] if killed else [mutant.name]
-    killed = len(tried) - len(survivors)
+    survivors, number = [], 0
+    with contextlib.suppress(KeyboardInterrupt):  # what was tried up to then is told
+        for mutant in tried:
+            killed = try_mutant(mutant, tests, tree)
+            number += 1
+            print(f"{number}/{len(tried)} {'killed  ' if killed else 'SURVIVED'} {mutant.name}", flush=True)
+            survivors += [] if killed else [mutant.name]
+    killed = number - len(survivors)
     return {
         "mutants": len(every),
-        "tried": len(tried),
+        "tried": number,
         "equivalent": sum(mutant.name_without_line in EQUIVALENT for mutant in drawn),
         "killed": killed,
-        "killed_share": round(killed / max(1, len(tried)), 3),
+        "killed_share": round(killed / max(1, number), 3),
         "survivors": survivors,
     }
 
@@ -153,15 +156,16 @@ def run_tests(paths: list[Path], tree: Path, limit: float, calls: Path | None = 
     if child == 0:
         os.setsid()
         os._exit(_tests_in_this_process(paths, tree, calls))
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return status != 0
-        time.sleep(0.05)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    end, done, status = time.monotonic() + limit, 0, 0
+    try:
+        while not done and time.monotonic() < end:
+            time.sleep(0.05)
+            done, status = os.waitpid(child, os.WNOHANG)
+    finally:
+        if not done:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return not done or status != 0
 
 
 def _tests_in_this_process(paths: list[Path], tree: Path, calls: Path | None) -> int:
