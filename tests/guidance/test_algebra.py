@@ -108,3 +108,41 @@ def test_a_weight_that_is_not_a_number_is_named() -> None:
     base, one, *_ = toy_branches()
     with pytest.raises(ValueError, match=r"b1 - b0.*nan at t/T = 0.250"):
         around(base, (one, lambda t: math.nan)).coefficients(0.25)
+
+
+@given(exponent=st.integers(-12, 12))
+@settings(max_examples=25, deadline=None)
+def test_the_perpendicular_part_does_not_depend_on_the_length_of_the_direction(exponent) -> None:
+    """Guidance is a small difference of eps: the shorter it is, the more would a bound of its length leave in."""
+    base, positive, negative, *_ = branches = toy_branches()
+    eps = said_by(branches)
+    direction, delta = eps[positive] - eps[base], eps[negative] - eps[base]
+    across = PerpendicularTo(positive, base)
+    scaled = {**eps, base: torch.zeros_like(direction), positive: 10.0**exponent * direction}
+    torch.testing.assert_close(across(delta, scaled), across(delta, eps))
+    torch.testing.assert_close(across(3 * direction, scaled), torch.zeros_like(direction))
+    # In the precision of the networks too.
+    rounded = {branch: value.float() for branch, value in scaled.items()}
+    torch.testing.assert_close(
+        across(delta.float(), rounded), across(delta, eps).float(), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_each_sample_has_a_direction_of_its_own() -> None:
+    base, positive, negative, *_ = branches = toy_branches()
+    eps = said_by(branches)
+    across = PerpendicularTo(positive, base)
+    both = across(eps[negative] - eps[base], eps)
+    for row in (slice(0, 1), slice(1, 2)):
+        alone = {branch: value[row] for branch, value in eps.items()}
+        torch.testing.assert_close(across(alone[negative] - alone[base], alone), both[row])
+
+
+@pytest.mark.parametrize(("t_min", "t_max"), [(0.0, 1.0), (0.0, 0.0), (1.0, 1.0), (0.5, 0.5), (0.25, 0.75)])
+def test_an_interval_holds_its_ends(t_min, t_max) -> None:
+    weight = interval(4.0, t_min, t_max)
+    assert callable(weight) and weight(t_min) == weight(t_max) == 4.0
+    assert [weight(t_min - 1e-6), weight(t_max + 1e-6)] == [0.0, 0.0]
+    for bad in ((-1e-6, t_max), (t_min, 1 + 1e-6)):
+        with pytest.raises(ValueError, match="t_min <= t_max"):
+            interval(4.0, *bad)

@@ -12,6 +12,7 @@ from slipcast.guidance import (
     GaussianPredictor,
     Guidance,
     GuidedNoise,
+    NoiseSchedule,
     annealed_range,
     around,
     draw_timesteps,
@@ -164,3 +165,32 @@ def test_nonsense_is_refused(schedule) -> None:
         annealed_range(1.5)
     with pytest.raises(ValueError, match="low <= high"):
         annealed_range(0.0, low=(0.9, 0.9), high=(0.5, 0.5))
+
+
+@pytest.mark.parametrize("length", [7, 100, 1000])
+def test_the_ends_of_a_drawn_range_are_the_timesteps_meant(length) -> None:
+    """k / T times T need not be k in floating point (0.29 * 100 < 29): cutting it off would draw its neighbour."""
+    some = NoiseSchedule(torch.linspace(0.999, 0.001, length))
+    generator = torch.Generator().manual_seed(0)
+    for k in range(length):
+        drawn = draw_timesteps(3, (k / length, k / length), some, generator)
+        assert drawn.tolist() == [k] * 3
+    assert draw_timesteps(3, (1.0, 1.0), some, generator).tolist() == [length - 1] * 3
+
+
+def test_timesteps_are_drawn_evenly_with_both_ends(schedule) -> None:
+    drawn = draw_timesteps(4400, (0.3, 0.31), schedule, torch.Generator().manual_seed(0))
+    values, counts = drawn.unique(return_counts=True)
+    assert values.tolist() == list(range(300, 311))
+    assert counts.min() > 320 and counts.max() < 480  # 400 each, four standard deviations
+
+
+def test_the_ends_of_all_ranges_belong_to_them() -> None:
+    assert annealed_range(0.0, low=(0.0, 0.2), high=(1.0, 1.0)) == (0.0, 1.0)
+    assert annealed_range(1.0, low=(0.25, 0.5), high=(1.0, 0.5)) == (0.5, 0.5)
+    for progress in (-0.001, 1.001):
+        with pytest.raises(ValueError, match="progress"):
+            annealed_range(progress)
+    for low, high in ((-0.001, 0.5), (0.5, 1.001), (0.5, 0.499)):
+        with pytest.raises(ValueError, match="low <= high"):
+            annealed_range(0.0, low=(low, low), high=(high, high))

@@ -93,3 +93,22 @@ def test_zero_terminal_snr_and_flow_matching_are_refused_in_a_sentence() -> None
         from_diffusers(DDIMScheduler(rescale_betas_zero_snr=True))
     with pytest.raises(BadInput, match="FlowMatchEulerDiscreteScheduler has no alphas_cumprod"):
         from_diffusers(FlowMatchEulerDiscreteScheduler())
+
+
+@pytest.mark.parametrize("at", [0, 300, 700, 999])
+def test_schedules_match_up_to_rounding_and_no_further(schedule, at) -> None:
+    """At every timestep, the last ones too, where alpha_bar itself is some thousandths."""
+    table = schedule.alphas_cumprod.double()
+
+    def altered(share: float) -> NoiseSchedule:
+        other = table.clone()
+        if at < 999:  # so that the table goes on falling: from there on
+            other[at:] *= 1 - share
+        else:
+            other[at] *= 1 - share
+        return NoiseSchedule(other)
+
+    assert schedule.matches(schedule) and schedule.matches(altered(1e-6))
+    for share in (1e-3, 1e-2, 0.5):
+        assert not schedule.matches(altered(share)) and not altered(share).matches(schedule)
+    assert not schedule.matches(NoiseSchedule(table[:-1]))

@@ -195,3 +195,38 @@ def test_schedulers_that_cannot_read_eps_and_nonsense_are_refused() -> None:
             sample(guided, scheduler(), noise(), steps=steps)
     with pytest.raises(ValueError, match="strength"):
         sample(guided, scheduler(), noise(), steps=5, start=noise(), strength=0.0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DDIMScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler"],
+)
+def test_a_part_of_the_steps_is_the_part_that_diffusers_runs(name) -> None:
+    """int(steps * strength) steps at the end, one at least; Heun looks twice at each but the last."""
+    guided = GuidedNoise(Guidance(Branch("data", gaussian())))
+    for steps, strength in ((20, 1.0), (20, 0.999), (20, 0.3), (20, 0.29), (10, 0.55), (20, 0.04), (1, 0.5)):
+        seen: list[float] = []
+
+        def spy(x_t: torch.Tensor, t: torch.Tensor, seen: list[float] = seen) -> torch.Tensor:
+            seen.append(t[0].item())
+            return guided(x_t, t)
+
+        sample(spy, scheduler(name), noise(1), steps=steps, start=noise(1), strength=strength)
+        whole = scheduler(name)
+        whole.set_timesteps(steps)
+        run = max(1, int(steps * strength))
+        wanted = whole.timesteps[(steps - run) * whole.order :]
+        assert seen == pytest.approx(wanted.tolist())
+        assert len(seen) == (2 * run - 1 if whole.order == 2 else run)
+
+
+@pytest.mark.parametrize("steps", [1, 10])
+def test_one_step_and_every_step_are_allowed(steps) -> None:
+    """Told that everything is noise, x0 = (x_t - s x_t) / a; DDIM then goes straight there."""
+    few = scheduler(num_train_timesteps=10)
+    counted: list[tuple[int, int]] = []
+    sample(lambda x, t: x, few, noise(1), steps=steps, callback=lambda i, n, x: counted.append((i, n)))
+    assert counted == [(i + 1, steps) for i in range(steps)]
+    for bad in (0, 11):
+        with pytest.raises(ValueError, match="between 1 and 10"):
+            sample(lambda x, t: x, few, noise(1), steps=bad)

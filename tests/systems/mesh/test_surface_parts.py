@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from fakes.solid_fields import SPHERE_RADIUS, SolidField, sphere, torus
+from fakes.solid_fields import SPHERE_RADIUS, SPHERE_VOLUME, SolidField, sphere, torus
 from scipy.spatial import Delaunay
 
 from slipcast.configs.errors import BadInput, SlipcastError
@@ -18,8 +18,9 @@ from slipcast.systems.field.density_sampling import (
     sample_near_surface,
 )
 from slipcast.systems.field.voxels import VoxelField
+from slipcast.systems.mesh import extraction
 from slipcast.systems.mesh.cleaning import smooth, vertex_normals
-from slipcast.systems.mesh.extraction import extract_surface, levels_of_detail
+from slipcast.systems.mesh.extraction import extract_surface, fine_and_reduced, levels_of_detail
 from slipcast.systems.mesh.hard_edges import split_creases
 from slipcast.systems.mesh.level_set import pull_to_level
 from slipcast.systems.mesh.marching_cubes import marching_cubes
@@ -146,3 +147,63 @@ def test_levels_of_detail_are_closed_and_about_as_small_as_wanted() -> None:
     assert all(report(level).watertight and report(level).euler_number == 0 for level in levels)
     with pytest.raises(BadInput, match="above 0 and up to 1"):
         levels_of_detail(mesh, [0.5, 1.5])
+
+
+def test_every_vertex_of_the_fine_surface_lies_on_the_level() -> None:
+    """Smoothing moves vertices off the level set; they are put back, by the field itself and not by its grid."""
+    for field, distance in (
+        (SolidField(sphere, softness=0.1), sphere),
+        (SolidField(torus, softness=0.1), torus),
+    ):
+        fine = fine_and_reduced(field, resolution=48, threshold=100.0).fine
+        assert distance(torch.from_numpy(fine.vertices)).abs().max() < 2e-4
+
+
+def test_no_vertex_is_pulled_farther_than_half_a_grid_step() -> None:
+    """Between its nodes this field is a larger ball, with a surface more than half a step away, less than one."""
+    resolution = 49
+    half_step = 1 / (resolution - 1)
+
+    def two_faced(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        place = (points + 1) / (2 * half_step)
+        at_node = ((place - place.round()).abs() < 1e-3).all(dim=1)
+        radius = SPHERE_RADIUS + 1.5 * half_step * ~at_node
+        return 200 * torch.sigmoid((radius - points.norm(dim=1)) * 200), points
+
+    fine = fine_and_reduced(two_faced, resolution=resolution, threshold=100.0).fine
+    radii = np.linalg.norm(fine.vertices, axis=1)
+    assert np.abs(radii - SPHERE_RADIUS).max() < 1.1 * half_step
+
+
+@pytest.mark.parametrize(("lowest", "full"), [(20.0, True), (20.001, True), (19.0, False), (0.0, False)])
+def test_a_field_is_full_if_nothing_of_it_is_below_the_threshold(lowest: float, full: bool) -> None:
+    """One spot that is emptier is enough for a surface."""
+
+    def field(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        corner = (points > 0.5).all(dim=1)
+        return torch.where(corner, lowest, 50.0), points
+
+    if full:
+        with pytest.raises(SlipcastError, match="fills its whole box"):
+            extract_surface(field, resolution=24, threshold=20.0)
+    else:
+        facts = report(extract_surface(field, resolution=24, threshold=20.0))
+        assert facts.watertight and facts.outward and facts.euler_number == 2
+        assert facts.volume == pytest.approx((2 + 2 / 23) ** 3 - 0.5**3, rel=0.03)
+
+
+def test_a_mesh_too_large_for_decimation_is_halved_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coarser grid shows the same ball, and the same one at any level: in a hard field all levels are one."""
+    whole = fine_and_reduced(SolidField(sphere), resolution=64, threshold=100.0).fine
+    monkeypatch.setattr(extraction, "_SPONGE_FACES", 100)
+    monkeypatch.setattr(extraction, "_SPONGE_SHARE", 0)
+    low, high = (
+        fine_and_reduced(SolidField(sphere), resolution=64, threshold=some) for some in (20.0, 100.0)
+    )
+    assert (low.threshold, high.threshold) == (20.0, 100.0)
+    np.testing.assert_allclose(low.fine.vertices, high.fine.vertices, atol=1e-5)
+    assert len(low.fine.faces) == pytest.approx(len(whole.faces) / 4, rel=0.05)
+    facts = report(low.fine)
+    assert facts.watertight and facts.outward and facts.euler_number == 2
+    assert facts.volume ** (1 / 3) == pytest.approx(SPHERE_VOLUME ** (1 / 3), rel=0.02)
+    assert np.abs(low.fine.vertices.mean(axis=0)).max() < 2 / 63, "within a step of the grid"

@@ -30,6 +30,34 @@ def test_feet_lie_on_the_surface_straight_below_their_cells():
     assert depth.max() > 3 * 2 / RESOLUTION, "cells well above and below the surface are reached"
 
 
+@pytest.mark.parametrize(("flat", "steep", "below"), [(0.4, 1.8, 0.5), (0.4, 1.8, 0.4), (0.2, 1.5, 0.7)])
+def test_no_foot_is_where_the_surface_is_not(flat, steep, below):
+    """A slope that is steep about a cell and flat below it promises a surface nearer than it is.
+
+    Newton's steps then end in the haze above the surface, where |raw| is small but the paint is of nothing.
+    """
+    cell, x = 2 / RESOLUTION, cell_centres(RESOLUTION)[:, 0]
+    corner = 9.0 * cell - 0.5 * cell
+    surface = corner - below
+    profile = torch.where(x < corner, flat * (x - surface), flat * below + steep * (x - corner))
+    cells, feet = surface_points(profile.view(CUBE))
+    centres = cell_centres(RESOLUTION)[cells]
+    assert len(cells) > 0 and torch.equal(feet[:, 1:], centres[:, 1:])
+    assert (feet[:, 0] - surface).abs().max() < 0.5 * cell
+    assert (feet - centres).norm(dim=1).max() < 4 * cell
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_no_foot_lies_outside_the_box(side, axis):
+    """A shape may leave the box; past its wall there is no paint to take, nor for a foot past it on one axis alone."""
+    cell, along = 2 / RESOLUTION, cell_centres(RESOLUTION)[:, axis].view(CUBE)
+    for wall in (1 - 0.3 * cell, 1 + 0.3 * cell):
+        _, feet = surface_points(4 * (side * along - wall))
+        assert (feet.abs() <= 1).all()
+    assert len(surface_points(4 * (side * along - (1 - 0.3 * cell)))[0]) > 0
+
+
 def test_paint_does_not_change_across_the_skin():
     field = ball()
     with torch.no_grad():
