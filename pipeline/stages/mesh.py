@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from ...systems.field.voxels import VoxelField
+from ...systems.mesh.decimation import MISSED
 from ...systems.mesh.extraction import fine_and_reduced
 from ...systems.mesh.report import report
 from ...systems.texture.atlas import atlas_report, unwrap
@@ -40,6 +41,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
         target_faces=settings.target_faces,
         crease_deg=settings.crease_deg,
     )
+    if len(mesh.faces) > MISSED * settings.target_faces:
+        ctx.progress.notice(
+            f"the mesh has {len(mesh.faces)} faces, not the {settings.target_faces} wanted: with fewer, its "
+            f"{_pieces_and_handles(mesh)} could not stay closed"
+        )
     advance()
     mesh = unwrap(mesh, size=size)
     advance()
@@ -58,10 +64,17 @@ def run(ctx: StageContext) -> dict[str, Any]:
     advance()
     _save(mesh, ctx.folder)
     facts = report(mesh).as_dict() | {"fine_faces": len(fine.faces), "threshold": threshold}
+    facts["target_faces"] = settings.target_faces
     facts |= {"atlas": atlas_report(mesh, size).as_dict(), "seams": seam_difference(mesh).as_dict()}
     facts["bake_psnr_db"] = bake_psnr(mesh, field)
     advance()
     return facts
+
+
+def _pieces_and_handles(mesh: Mesh) -> str:
+    """The surface's topology in words: what keeps a mesh from having fewer faces."""
+    facts = report(mesh)
+    return f"{facts.components} piece(s) and {facts.components - facts.euler_number // 2} handle(s)"
 
 
 def _save(mesh: Mesh, folder: Path) -> None:
