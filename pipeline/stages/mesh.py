@@ -22,6 +22,7 @@ from ...systems.types import Mesh
 from ..run.stage import StageContext
 
 _STEPS = ("surface", "atlas", "paint", "normals", "occlusion", "checks")
+_SEEN = 8  # steps of 8 bits between the sides of a seam
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -66,9 +67,23 @@ def run(ctx: StageContext) -> dict[str, Any]:
     facts = report(mesh).as_dict() | {"fine_faces": len(fine.faces), "threshold": threshold}
     facts["target_faces"] = settings.target_faces
     facts |= {"atlas": atlas_report(mesh, size).as_dict(), "seams": seam_difference(mesh).as_dict()}
+    facts["seams_in_mip_3"] = _seams_far_away(mesh, ctx)
     facts["bake_psnr_db"] = bake_psnr(mesh, field)
     advance()
     return facts
+
+
+def _seams_far_away(mesh: Mesh, ctx: StageContext) -> dict[str, int | float]:
+    """Seams in the third mip-map, where a texel is as large as eight; told where charts are too small for it."""
+    told = seam_difference(mesh, mip=3)
+    if told.percentile_95 > _SEEN:
+        charts = atlas_report(mesh, ctx.config.mesh.texture_size).charts
+        ctx.progress.notice(
+            f"from afar (mip-map 3) some seams may show: colours on their two sides differ by up to "
+            f"{told.percentile_95:.0f} of 255, since the texture's {charts} charts are too small and too "
+            "close to each other; a larger mesh.texture_size helps"
+        )
+    return told.as_dict()
 
 
 def _pieces_and_handles(mesh: Mesh) -> str:

@@ -1,6 +1,6 @@
 """Edge collapses by quadric error that never change what a closed surface is: no hole, no pinch, no handle lost.
 
-Garland & Heckbert, "Surface Simplification Using Quadric Error Metrics" (SIGGRAPH 1997): every vertex carries the summed
+Garland & Heckbert, "Surface Simplification Using Quadric Error Metrics" (SIGGRAPH 1997): each vertex carries the summed
 squared distances to its faces' planes, and the edge whose collapse costs least goes first. An edge goes only if the
 link condition holds (Dey et al. 1999): its ends have two neighbours in common and nothing else. The result is then
 homeomorphic to the input, closed and oriented, whatever the count.

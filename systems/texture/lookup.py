@@ -38,7 +38,7 @@ def shrink_to_footprint(mesh: Mesh, pixels: np.ndarray) -> np.ndarray:
 
 
 def mip_level(texture: np.ndarray, level: int) -> np.ndarray:
-    """A level of the mip-map of a texture [H, W, 3] uint8 as viewers make it: box means, each level half the one before.
+    """A level of the mip-map of a texture [H, W, 3] uint8 as viewers make it: box means, each level half the last.
 
     Edges are rounded down, and never below 1.
     """
