@@ -79,9 +79,9 @@ def _seams_far_away(mesh: Mesh, ctx: StageContext) -> dict[str, int | float]:
     if told.percentile_95 > _SEEN:
         charts = atlas_report(mesh, ctx.config.mesh.texture_size).charts
         ctx.progress.notice(
-            f"from afar (mip-map 3) some seams may show: colours on their two sides differ by up to "
-            f"{told.percentile_95:.0f} of 255, since the texture's {charts} charts are too small and too "
-            "close to each other; a larger mesh.texture_size helps"
+            f"from afar (mip-map 3) some seams may show: along 5 % of them the two sides differ by more than "
+            f"{told.percentile_95:.1f} of 255, since the texture's {charts} charts are too small and too close to each "
+            "other; a larger mesh.texture_size helps"
         )
     return told.as_dict()
 
