@@ -26,8 +26,8 @@ from ...systems.guided.recipes import picture_guidance, recipe_named
 from ...systems.guided.variants import Speaker, load_custom
 from ...systems.images.files import latent_mask, read_mask, read_picture
 from ...systems.models.base import Base, load_base
-from ...systems.models.identity import model_identity
 from ...systems.models.controlnet import load_controls
+from ...systems.models.identity import model_identity
 from ..run.models import ModelStore
 from ..run.progress import Reporter
 from ..run.prompt_syntax import unread_syntax

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...systems.mesh.decimation import MISSED
 from ...systems.mesh.extraction import levels_of_detail
 from ...systems.texture.atlas import unwrap
 from ...systems.texture.colour_baking import bake
@@ -23,7 +24,6 @@ from .writing import Written, try_formats
 
 _SMALLEST_TEXTURE = 64
 _BARE_TEXTURE = 1024  # for levels of a mesh that has no texture itself
-_MISSED = 1.2  # times the wanted faces, beyond which it is told
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def write_levels(
             progress.notice(f"{name}.{kind} was not written: {sentence}")
         levels.append(Level(number, fraction, len(level.faces), written))
         wanted = round(fraction * len(mesh.faces))
-        if len(level.faces) > _MISSED * wanted:
+        if len(level.faces) > MISSED * wanted:
             progress.notice(
                 f"{name} has {len(level.faces)} faces, not {wanted}: with fewer its surface would break"
             )

@@ -7,7 +7,8 @@ import re
 import unicodedata
 
 from ...configs.errors import BadInput
-from ...configs.names import FIELDS
+from ...configs.names import settings_of
+from ...configs.schema import MakeConfig
 
 LONGEST = 1000  # characters; every text encoder in use reads far less
 _NAME_BYTES = (
@@ -74,7 +75,7 @@ def file_name(name: str) -> str:
         BadInput: an empty name.
     """
     stem, _, ending = name.strip().rpartition(".")
-    if stem and ending.lower() in FIELDS["export.formats"].metadata["choices"]:
+    if stem and ending.lower() in settings_of(MakeConfig)["export.formats"].metadata["choices"]:
         name = stem
     plain = unicodedata.normalize("NFC", "-".join(name.split()))
     if not plain:

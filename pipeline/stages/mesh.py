@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from ...systems.field.voxels import VoxelField
+from ...systems.mesh.decimation import MISSED
 from ...systems.mesh.extraction import fine_and_reduced
 from ...systems.mesh.report import report
 from ...systems.texture.atlas import atlas_report, unwrap
@@ -21,6 +22,7 @@ from ...systems.types import Mesh
 from ..run.stage import StageContext
 
 _STEPS = ("surface", "atlas", "paint", "normals", "occlusion", "checks")
+_SEEN = 8  # steps of 8 bits between the sides of a seam
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -40,6 +42,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
         target_faces=settings.target_faces,
         crease_deg=settings.crease_deg,
     )
+    if len(mesh.faces) > MISSED * settings.target_faces:
+        ctx.progress.notice(
+            f"the mesh has {len(mesh.faces)} faces, not the {settings.target_faces} wanted: with fewer, its "
+            f"{_pieces_and_handles(mesh)} could not stay closed"
+        )
     advance()
     mesh = unwrap(mesh, size=size)
     advance()
@@ -58,10 +65,31 @@ def run(ctx: StageContext) -> dict[str, Any]:
     advance()
     _save(mesh, ctx.folder)
     facts = report(mesh).as_dict() | {"fine_faces": len(fine.faces), "threshold": threshold}
+    facts["target_faces"] = settings.target_faces
     facts |= {"atlas": atlas_report(mesh, size).as_dict(), "seams": seam_difference(mesh).as_dict()}
+    facts["seams_in_mip_3"] = _seams_far_away(mesh, ctx)
     facts["bake_psnr_db"] = bake_psnr(mesh, field)
     advance()
     return facts
+
+
+def _seams_far_away(mesh: Mesh, ctx: StageContext) -> dict[str, int | float]:
+    """Seams in the third mip-map, where a texel is as large as eight; told where charts are too small for it."""
+    told = seam_difference(mesh, mip=3)
+    if told.percentile_95 > _SEEN:
+        charts = atlas_report(mesh, ctx.config.mesh.texture_size).charts
+        ctx.progress.notice(
+            f"from afar (mip-map 3) some seams may show: along 5 % of them the two sides differ by more than "
+            f"{told.percentile_95:.1f} of 255, since the texture's {charts} charts are too small and too close to each "
+            "other; a larger mesh.texture_size helps"
+        )
+    return told.as_dict()
+
+
+def _pieces_and_handles(mesh: Mesh) -> str:
+    """The surface's topology in words: what keeps a mesh from having fewer faces."""
+    facts = report(mesh)
+    return f"{facts.components} piece(s) and {facts.components - facts.euler_number // 2} handle(s)"
 
 
 def _save(mesh: Mesh, folder: Path) -> None:

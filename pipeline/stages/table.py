@@ -53,8 +53,9 @@ STAGES: tuple[Stage, ...] = (
         version=4,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
-    # Version 4: three more tries to fill the atlas.
-    Stage("mesh", "40-mesh", _mesh, needs=("refine",), version=5),
+    # Version 4: three more tries to fill the atlas. Version 6: any face count is reached; gaps in the atlas are as wide
+    # as its use allows, and filled for every mip-map.
+    Stage("mesh", "40-mesh", _mesh, needs=("refine",), version=6),
     # The models' licences go into the exported files; levels of detail are painted from the refined field.
     # Version 2: on the ground, in metres; pictures of the file itself.
     Stage(

@@ -6,39 +6,41 @@ import fast_simplification
 import numpy as np
 
 from .cleaning import compact, keep_large_components
+from .collapse import collapse_edges
 from .pinches import open_pinches
 from .report import euler_number, is_outward, is_watertight, signed_volume
 
 MAX_FACES = 60_000
+MISSED = 1.1
+"""Times the wanted faces, beyond which a mesh has missed its target."""
 _VOLUME_TOLERANCE = 0.02
-# (multiple of the target, fast-simplification's aggressiveness): lower is slower and keeps more detail.
-_ATTEMPTS = ((1.0, 5.0), (1.0, 7.0), (1.6, 5.0), (2.5, 5.0))
+_AGGRESSIVENESS = (5.0, 7.0)  # fast-simplification's: lower is slower and keeps more detail
 _SHRED = 1e-4  # of the largest piece's volume: what a pinch has cut off
 
 
 def decimate(vertices: np.ndarray, faces: np.ndarray, target_faces: int) -> tuple[np.ndarray, np.ndarray]:
-    """Quadric decimation to about ``target_faces`` that keeps the mesh closed, outward and (2 %) its volume.
+    """Quadric decimation to ``target_faces`` that keeps the mesh closed and outward, and its genus if that can be.
 
     fast-simplification may pinch thin parts into edges with four faces, which are opened again (``pinches``), or close
-    a narrow handle. Each result is therefore checked, and other settings and higher targets are tried. The first one of
-    the same genus wins, else the first closed one; if there is none, the input comes back.
+    a narrow handle. Its result is taken if it is closed, of the same genus, and (2 %) of the same volume. Else slower
+    collapses follow that cannot break anything (``collapse``); they stop above the target only where each further one
+    would change the genus. Then a result of fast-simplification that has lost a handle may be taken.
     """
     if len(faces) <= target_faces:
         return vertices, faces
     euler, volume = euler_number(faces), signed_volume(vertices, faces)
-    closed = None
-    for factor, aggressiveness in _ATTEMPTS:
-        count = int(target_faces * factor)
-        if count >= len(faces) or count > max(MAX_FACES, target_faces):
-            break
-        points, triangles = _simplified(vertices, faces, count, aggressiveness)
+    fewest = None
+    for aggressiveness in _AGGRESSIVENESS:
+        points, triangles = _simplified(vertices, faces, target_faces, aggressiveness)
         same_volume = abs(signed_volume(points, triangles) - volume) <= _VOLUME_TOLERANCE * abs(volume)
-        if not (same_volume and is_watertight(triangles) and is_outward(points, triangles)):
+        closed = same_volume and is_watertight(triangles) and is_outward(points, triangles)
+        if not closed or len(triangles) > target_faces:
             continue
         if euler_number(triangles) == euler:
             return points, triangles
-        closed = closed or (points, triangles)
-    return closed or (vertices, faces)
+        fewest = fewest or (points, triangles)
+    collapsed = collapse_edges(vertices, faces, target_faces)
+    return collapsed if fewest is None or len(collapsed[1]) <= target_faces else fewest
 
 
 def _simplified(

@@ -133,7 +133,8 @@ def levels_of_detail(
 ) -> list[Mesh]:
     """Further decimations for far-away views, one per fraction of the faces, each closed, with normals, without uv.
 
-    Each needs an atlas and textures of its own. A level that cannot be reached without breaking keeps more faces.
+    Each needs an atlas and textures of its own. A level that cannot be reached without breaking keeps more faces, but
+    never more than one of a higher fraction.
 
     Raises:
         BadInput: a fraction outside ]0, 1].
@@ -144,7 +145,11 @@ def levels_of_detail(
         )
     positions, faces = merged(mesh.vertices, mesh.faces)
     welded = Mesh(positions, faces.astype(np.int32), vertex_normals(positions, faces))
-    return [reduced(welded, max(4, round(len(faces) * f)), crease_deg=crease_deg) for f in fractions]
+    levels, finer = {}, None
+    for fraction in sorted(set(fractions), reverse=True):
+        level = reduced(welded, max(4, round(len(faces) * fraction)), crease_deg=crease_deg)
+        levels[fraction] = finer = level if finer is None or len(level.faces) <= len(finer.faces) else finer
+    return [levels[fraction] for fraction in fractions]
 
 
 def _check(resolution: int, target_faces: int, keep_components: float, crease_deg: float) -> None:

@@ -37,6 +37,8 @@ _GRIDS = (0.846, 0.868, 0.89, 0.912, 0.934, 0.956, 0.978, 1.0)  # of the largest
 _LARGEST_GRIDS = (409, 560)  # for textures up to 1024 texels, and for those that need not pad on a finer one
 _FULLEST = 1024
 _GAP_TEXELS = 5
+# Between charts, where the atlas stays full ENOUGH: mip-map n keeps charts apart that lie 2**n texels apart.
+_WIDER_GAPS = (24, 16, 12, 8)
 
 
 @dataclass(frozen=True)
@@ -56,28 +58,32 @@ class AtlasReport:
 def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
     """Cut the mesh into charts and pack them without overlap (xatlas); vertices on seams are doubled.
 
-    ``size`` is the texture's edge that the space between charts is meant for: five texels, and more in large textures,
-    so that charts stay apart in the next two mip-maps.
+    ``size`` is the texture's edge that the space between charts is meant for: five texels, so that charts stay apart
+    in the next two mip-maps, and up to 24, for two or three more, where the charts fill ENOUGH of it all the same.
 
     Raises:
         SlipcastError: the charts do not fit into one texture.
     """
-    best, share = None, 0.0
+    best, share, chosen = None, 0.0, None
     even = _without_steps(mesh)
     for roundness, largest in _TRIES:
         charts = _charts(mesh, even, roundness, largest)
         for grid, along_axes in product(_grids(size), (True, False)):
-            packed = _packed(charts, grid, size, along_axes)
+            packed = _packed(charts, grid, size, along_axes, _GAP_TEXELS)
             if packed is not None and _area(packed) > share:
-                best, share = packed, _area(packed)
+                best, share, chosen = packed, _area(packed), (charts, grid, size, along_axes)
             if share >= ENOUGH and size > _FULLEST:
                 break
         if share >= ENOUGH:
             break
-    if best is None:
+    if best is None or chosen is None:
         raise SlipcastError(
             f"the charts of {len(mesh.faces)} faces do not fit into one texture; lower target_faces"
         )
+    for gap in _WIDER_GAPS if share >= ENOUGH else ():
+        wider = _packed(*chosen, gap)
+        if wider is not None and _area(wider) >= ENOUGH:
+            return wider
     return best
 
 
@@ -136,7 +142,7 @@ def _charts(mesh: Mesh, even: np.ndarray, roundness: float, largest: float) -> M
     return _taken(mesh, atlas, keep_proportions=True)
 
 
-def _packed(charts: Mesh, grid: int, size: int, along_axes: bool) -> Mesh | None:
+def _packed(charts: Mesh, grid: int, size: int, along_axes: bool, gap: int) -> Mesh | None:
     """The charts packed without regard to time on a coarse grid; None if they take more than one page."""
     atlas = xatlas.Atlas()
     atlas.add_mesh(charts.vertices, charts.faces.astype(np.uint32), charts.normals, charts.uv)
@@ -145,7 +151,7 @@ def _packed(charts: Mesh, grid: int, size: int, along_axes: bool) -> Mesh | None
     packing = xatlas.PackOptions()
     packing.resolution = grid
     # Charts take all cells that they touch, which leaves another cell's breadth between them.
-    packing.padding = max(1, math.ceil(_GAP_TEXELS * grid / size) - 1)
+    packing.padding = max(1, math.ceil(gap * grid / size) - 1)
     packing.bruteForce = True
     packing.bilinear = False  # room for lookups is in the padding
     packing.rotate_charts_to_axis = along_axes

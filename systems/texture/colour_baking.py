@@ -10,7 +10,7 @@ import torch
 
 from ...configs.errors import BadInput, SlipcastError
 from ..types import Mesh, RadianceField
-from .texels import Texels, fill_outside, surface_texels
+from .texels import Texels, push_pull, surface_texels
 
 _OUTWARD, _INWARD, _STEPS = 0.008, 0.045, 16
 
@@ -33,8 +33,8 @@ def bake(
         chunk: field points per call; bounds the memory.
         texels: those of ``surface_texels(mesh, size * supersample)``, if they are at hand.
 
-    Texels between the charts take the colour of the nearest chart texel, all the way, so that neither bilinear lookup
-    nor mip-maps ever blend in a foreign colour.
+    Texels between the charts are filled from them, all the way, so that neither bilinear lookup nor mip-maps ever blend
+    in a colour that no chart has (``texels.push_pull``).
     """
     if supersample < 1 or size < 16:
         raise BadInput(
@@ -51,7 +51,7 @@ def bake(
         covered = np.zeros(texels.size**2, bool)
         covered[texels.index] = True
         covered = covered.reshape(texels.size, texels.size)
-        image = fill_outside(*_average(image * covered[..., None], covered, supersample))
+        image = push_pull(*_average(image * covered[..., None], covered, supersample))
     return mesh.with_(texture=(image * 255 + 0.5).clip(0, 255).astype(np.uint8))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from PIL import Image
 
 from ..compiled import compiled
 from ..types import Mesh
@@ -34,6 +35,15 @@ def shrink_to_footprint(mesh: Mesh, pixels: np.ndarray) -> np.ndarray:
         )
         texture = ((total + 2) // 4).astype(np.uint8)
     return np.ascontiguousarray(texture)
+
+
+def mip_level(texture: np.ndarray, level: int) -> np.ndarray:
+    """A level of the mip-map of a texture [H, W, 3] uint8 as viewers make it: box means, each level half the last.
+
+    Edges are rounded down, and never below 1.
+    """
+    height, width = (max(1, edge >> level) for edge in texture.shape[:2])
+    return np.asarray(Image.fromarray(texture).resize((width, height), Image.Resampling.BOX))
 
 
 def sample_texture(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:

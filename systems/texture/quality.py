@@ -13,7 +13,7 @@ from ..field.volume_rendering import render_image
 from ..mesh.rasterizer import EMPTY, interpolate, rasterize
 from ..mesh.report import directed_edges, edge_pairs, merged
 from ..types import Mesh, RadianceField
-from .lookup import sample_texture
+from .lookup import mip_level, sample_texture
 
 _OPAQUE = 0.95
 _PERFECT_DB = 99.0
@@ -33,19 +33,22 @@ class SeamReport:
         return asdict(self)
 
 
-def seam_difference(mesh: Mesh, *, per_edge: int = 4) -> SeamReport:
+def seam_difference(mesh: Mesh, *, mip: int = 0, per_edge: int = 4) -> SeamReport:
     """The base colour on one side of every seam against that on the other, as a bilinear lookup sees both.
 
     A seam is an edge whose two faces lie apart in the atlas; each is looked at in ``per_edge`` points.
+
+    mip: the level of the texture's mip-map that is looked at; 0 is the texture itself.
     """
     if mesh.uv is None or mesh.texture is None:
         raise ValueError("seam_difference needs a mesh with uv and texture")
     one, other = seams(mesh)
     if not len(one):
         return SeamReport(0, 0.0, 0.0)
+    texture = mip_level(mesh.texture, mip)
     along = ((np.arange(per_edge) + 0.5) / per_edge)[None, :, None]
     sides = [
-        sample_texture(mesh.texture, (ends[:, :1] * (1 - along) + ends[:, 1:] * along).reshape(-1, 2))
+        sample_texture(texture, (ends[:, :1] * (1 - along) + ends[:, 1:] * along).reshape(-1, 2))
         for ends in (one, other)
     ]
     difference = 255 * np.abs(sides[0] - sides[1]).max(axis=1)

@@ -1,8 +1,8 @@
 """Which point of a mesh each texel of its atlas shows: what every bake starts from and ends with.
 
 Texels that lie in no chart but touch one (the rim) are painted too, from the surface continued beyond the chart's edge:
-bilinear lookup blends them in along seams, so they must show what the surface shows there. All texels farther out take
-the value of the nearest one in a chart, all the way, so that mip-maps never blend in a foreign colour.
+bilinear lookup blends them in along seams, so they must show what the surface shows there. Texels farther out are
+filled such that in every mip-map a texel shows the mean of what it covers of charts, and nothing else (``push_pull``).
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ class Texels:
     """The N texels of a size x size atlas that show the surface, charts first row by row, then their rim.
 
     index [N]: row * size + column, row 0 at the top; face [N]; weights [N, 3]: of the face's corners, summing to 1,
-    negative beyond its edge; nearest [size * size]: the closest texel in a chart, as an index, of every texel.
+    negative beyond its edge.
     """
 
     size: int
     index: np.ndarray
     face: np.ndarray
     weights: np.ndarray
-    nearest: np.ndarray
 
     def __len__(self) -> int:
         return len(self.index)
@@ -43,12 +42,13 @@ class Texels:
         return np.einsum("nk,nkc->nc", self.weights[part].astype(values.dtype), corners)
 
     def picture(self, values: np.ndarray) -> np.ndarray:
-        """Values [N, C] of the texels as a picture [size, size, C] without gaps."""
+        """Values [N, C] of the texels as a picture [size, size, C] without gaps, in their type."""
         flat = np.zeros((self.size**2, values.shape[1]), values.dtype)
         flat[self.index] = values
-        flat = flat[self.nearest]
-        flat[self.index] = values
-        return flat.reshape(self.size, self.size, -1)
+        covered = np.zeros(self.size**2, bool)
+        covered[self.index] = True
+        square = (self.size, self.size)
+        return push_pull(flat.reshape(*square, -1), covered.reshape(square))
 
     def pieces(self, chunk: int) -> list[slice]:
         """All texels in order, at most ``chunk`` at a time."""
@@ -84,7 +84,6 @@ def surface_texels(mesh: Mesh, size: int) -> Texels:
         np.concatenate([charts, rim]),
         np.concatenate([face.reshape(-1)[charts], rim_face]),
         np.concatenate([weights.reshape(-1, 3)[charts], _beyond(corners[mesh.faces[rim_face]], centres)]),
-        nearest,
     )
 
 
@@ -95,9 +94,31 @@ def nearest_inside(covered: np.ndarray) -> np.ndarray:
     return rows.reshape(-1).astype(np.int64) * covered.shape[1] + columns.reshape(-1)
 
 
-def fill_outside(image: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """Every texel outside ``covered`` [H, W] gets the value of the nearest one inside; image [H, W, C]."""
-    return image.reshape(-1, image.shape[2])[nearest_inside(covered)].reshape(image.shape)
+def push_pull(image: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """Every texel outside ``covered`` [H, W] gets the mean of its smallest mip-map cell that has a covered texel.
+
+    Means of covered texels are pushed up to 1 x 1, and pulled down where nothing is covered (Gortler et al. 1996). A
+    box-filtered mip-map texel that covers some of a chart then shows charts' colours only, in their proportions.
+
+    image [H, W, C], of which covered texels stay as they are, in its type; some texel must be covered.
+    """
+    total, weight = [image.astype(np.float32) * covered[..., None]], [covered.astype(np.float32)[..., None]]
+    while max(weight[-1].shape[:2]) > 1:
+        total.append(_sums_of_four(total[-1]))
+        weight.append(_sums_of_four(weight[-1]))
+    filled = total[-1] / weight[-1]
+    for own, count in zip(total[-2::-1], weight[-2::-1], strict=True):
+        below = filled.repeat(2, axis=0).repeat(2, axis=1)[: own.shape[0], : own.shape[1]]
+        filled = np.where(count > 0, own / np.maximum(count, 1), below)
+    if np.issubdtype(image.dtype, np.integer):
+        filled = np.round(filled)
+    return np.where(covered[..., None], image, filled.astype(image.dtype))
+
+
+def _sums_of_four(values: np.ndarray) -> np.ndarray:
+    """[H, W, C] -> [(H + 1) // 2, (W + 1) // 2, C]; beyond the edge lies nothing."""
+    even = np.pad(values, [(0, values.shape[0] % 2), (0, values.shape[1] % 2), (0, 0)])
+    return even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
 
 
 def _beyond(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from slipcast.systems.mesh.rasterizer import EMPTY, interpolate, rasterize
 from slipcast.systems.mesh.report import report, uv_layers
 from slipcast.systems.texture.atlas import unwrap
 from slipcast.systems.texture.colour_baking import bake, surface_colors
-from slipcast.systems.texture.texels import fill_outside
+from slipcast.systems.texture.texels import push_pull
 from slipcast.systems.types import Mesh
 
 FIELD = SolidField(torus, peak=400.0)
@@ -108,16 +108,32 @@ def test_points_off_the_field_take_the_colour_where_they_are() -> None:
     np.testing.assert_allclose(colors, (points + 1) / 2, atol=0.005)
 
 
-def test_gaps_take_the_nearest_colour_everywhere() -> None:
+@pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
+def test_every_mip_map_shows_the_mean_of_what_its_texels_cover(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
-    covered = rng.random((24, 24)) < 0.03
-    image = rng.random((24, 24, 3)).astype(np.float32) * covered[..., None]
-    filled = fill_outside(image, covered)
-    inside = np.argwhere(covered)
-    for i, j in np.ndindex(24, 24):
-        distance = ((inside - (i, j)) ** 2).sum(1)
-        nearest = image[tuple(inside[distance == distance.min()].T)]
-        assert (nearest == filled[i, j]).all(1).any()
+    covered = rng.random(shape) < 0.03
+    image = rng.random((*shape, 3)).astype(np.float32)
+    filled = push_pull(image, covered)
+    np.testing.assert_array_equal(filled[covered], image[covered])
+    for cell in (2, 4, 8):
+        for i, j in np.ndindex(shape[0] // cell, shape[1] // cell):
+            part = np.s_[i * cell : (i + 1) * cell, j * cell : (j + 1) * cell]
+            four = [
+                np.s_[k : k + cell // 2, m : m + cell // 2] for k in (0, cell // 2) for m in (0, cell // 2)
+            ]
+            empty = [quarter for quarter in four if not covered[part][quarter].any()]
+            if covered[part].any():
+                mean = image[part][covered[part]].mean(0)
+                for quarter in empty:
+                    np.testing.assert_allclose(filled[part][quarter].reshape(-1, 3) - mean, 0, atol=1e-5)
+
+
+def test_a_lone_colour_fills_everything_in_its_own_type() -> None:
+    image = np.zeros((17, 30, 2), np.uint8)
+    image[3, 4] = (7, 200)
+    covered = image[..., 0] > 0
+    filled = push_pull(image, covered)
+    assert filled.dtype == np.uint8 and (filled == (7, 200)).all()
 
 
 def test_charts_are_padded_by_eight_texels_and_more(baked: Mesh) -> None:

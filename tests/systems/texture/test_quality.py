@@ -13,6 +13,7 @@ from fakes.solid_fields import SPHERE_RADIUS, SolidField, sphere
 from slipcast.systems.mesh.cleaning import vertex_normals
 from slipcast.systems.texture.atlas import unwrap
 from slipcast.systems.texture.colour_baking import bake
+from slipcast.systems.texture.lookup import mip_level
 from slipcast.systems.texture.quality import bake_psnr, seam_difference, seams
 from slipcast.systems.types import Mesh
 
@@ -52,6 +53,20 @@ def test_one_channel_is_enough_for_a_seam() -> None:
     texture = mesh.texture.copy()
     texture[:, 32:, 2] += 12
     assert seam_difference(mesh.with_(texture=texture)).median == pytest.approx(12, abs=1e-3)
+
+
+def test_seams_are_seen_in_mip_maps_too() -> None:
+    mesh = folded(80, 87)
+    assert seam_difference(mesh, mip=1).percentile_95 == pytest.approx(7, abs=1e-3)
+    # The last level is one texel, the same for both sides.
+    assert seam_difference(mesh, mip=6).percentile_95 == 0
+    assert mesh.texture is not None
+    stripes = mesh.texture.copy()
+    stripes[:, ::2] += 40
+    told = seam_difference(mesh.with_(texture=stripes), mip=1)
+    assert told.percentile_95 == pytest.approx(7, abs=1e-3)
+    assert mip_level(stripes, 1).shape == (32, 32, 3) and mip_level(stripes, 1)[0, 0, 0] == 100
+    assert mip_level(stripes[:50, :21], 4).shape == (3, 1, 3)
 
 
 def test_edges_inside_a_chart_are_no_seams() -> None:
