@@ -12,8 +12,8 @@ import heapq
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiled import compiled
 from .cleaning import compact, face_normals, unit
 from .report import directed_edges, is_outward
 
@@ -51,7 +51,7 @@ def collapse_edges(
     return points, triangles
 
 
-@njit(cache=True)
+@compiled()
 def _collapse(vertices, faces, quadrics, edges, target, turn, thinness):
     """The faces left, [G, 3], and the vertices, moved."""
     points, corners = vertices.copy(), faces.copy()
@@ -107,12 +107,12 @@ def _collapse(vertices, faces, quadrics, edges, target, turn, thinness):
                     if other != u and mark[other] != round_:
                         mark[other] = round_
                         entry = (_cost(points, quadrics, u, other, place), u, other, stamp[u], stamp[other])
-                        heapq.heappush(heap, entry)
+                        heapq.heappush(heap, entry)  # pyright: ignore[reportArgumentType] - numba's types
             corner = following[corner]
     return points, corners[alive]
 
 
-@njit(cache=True)
+@compiled()
 def _chains(count, corners):
     """The corners (numbered 3 face + k) at each vertex, as linked lists: first [V], last [V], following [3 F]."""
     first, last = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
@@ -139,7 +139,7 @@ def _quadrics(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     )
 
 
-@njit(cache=True)
+@compiled()
 def _cost(points, quadrics, u, v, place):
     """The summed squared distance at the best place for an edge's remaining vertex, which is written to ``place``."""
     xx, xy = quadrics[u, 0] + quadrics[v, 0], quadrics[u, 1] + quadrics[v, 1]
@@ -174,12 +174,12 @@ def _cost(points, quadrics, u, v, place):
     return max(error, 0.0) + stay * (offset + 0.1 * _squared_distance(points[u], points[v]))
 
 
-@njit(cache=True)
+@compiled()
 def _squared_distance(a, b):
     return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2
 
 
-@njit(cache=True)
+@compiled()
 def _cross(a, b, c):
     """The normal of a triangle, twice as long as its area."""
     ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
@@ -187,7 +187,7 @@ def _cross(a, b, c):
     return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
 
 
-@njit(cache=True)
+@compiled()
 def _link_condition(corners, alive, first, following, mark, round_, u, v):
     """True if u and v have two neighbours in common, each with over three faces, so that nothing folds or pinches."""
     corner = first[u]
@@ -215,7 +215,7 @@ def _link_condition(corners, alive, first, following, mark, round_, u, v):
     return common == 2
 
 
-@njit(cache=True)
+@compiled()
 def _keeps_shape(points, corners, alive, first, following, moved, other, place, turn, thinness):
     """True if no face of ``moved`` that stays turns too far or becomes too thin with that corner at ``place``."""
     corner = first[moved]

@@ -92,4 +92,4 @@ class Codec:
                     f"{key} in the config of the autoencoder of {self.name!r} expects "
                     f"{'a number above 0' if above == 0 else 'a number'}, not {value!r}"
                 )
-        return torch.tensor(value, device=device).view(1, -1, 1, 1) if per_channel else float(value)
+        return torch.tensor(value, device=device).view(1, -1, 1, 1) if per_channel else float(value)  # pyright: ignore[reportArgumentType]

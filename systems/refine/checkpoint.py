@@ -68,5 +68,5 @@ def _checksum(arrays: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> s
     """SHA-256 of the arrays' bytes and of the notes that place them: safetensors would read flipped bits as numbers."""
     checksum = hashlib.sha256(f"{notes['seed']} {notes.get('step')}".encode())
     for name in sorted(arrays):
-        checksum.update(memoryview(arrays[name].detach().cpu().contiguous().numpy()))
+        checksum.update(arrays[name].detach().cpu().contiguous().numpy().data)
     return checksum.hexdigest()
