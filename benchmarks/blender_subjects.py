@@ -44,7 +44,7 @@ def subjects(runs: Path, limit: int | None, meshes: int) -> tuple[list[Subject],
         except BadInput as error:
             skipped[folder.name] = str(error)
         else:
-            found.append((f"run {folder.name}", lambda run=run: asset_of_run(run, {})))
+            found.append((f"run {folder.name}", lambda run=run: asset_of_run(run, {}, name=run.path.name)))
     return [*found, *_generated(meshes)], skipped
 
 

@@ -13,7 +13,7 @@ from ...configs.atomic import explain_os_errors
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.sampling import sample, seeded_noise
 from ...systems.images.files import with_kept_pixels
-from ..run.folder import versions
+from ..run.manifest import versions
 from ..run.progress import Reporter
 from ..run.prompts import slug
 from .files import contact_sheet, png, write_new

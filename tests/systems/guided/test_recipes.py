@@ -23,6 +23,7 @@ class Model:
     """A Gaussian whose prompts are means; ``shift`` tells two models apart."""
 
     name: str = "gaussian"
+    identity: str = "toy"
     shift: float = 0.0
     predictor: GaussianPredictor = field(default_factory=lambda: GaussianPredictor(0.0, 1.0, SCHEDULE, "toy"))
 
@@ -39,7 +40,7 @@ class TextFree:
 DOMAIN = TextFree(GaussianPredictor(5.0, 1.0, SCHEDULE, "toy"))
 
 
-CUSTOM = {"model": Model("custom", 0.5)}
+CUSTOM = {"model": Model("custom", shift=0.5)}
 
 
 def made(**more: Any) -> Ingredients:
@@ -65,7 +66,7 @@ FORMULAS = {
     ),
     "in_domain": (
         {"domain": 1.5, "text": 2.0},
-        {"extras": {"style": Extra("red", 0.5, Model("other", 10.0)), "more": Extra("dog", 2.0)}},
+        {"extras": {"style": Extra("red", 0.5, Model("other", shift=10.0)), "more": Extra("dog", 2.0)}},
         1.5 * 5 + 2 * 1 + 0.5 * 13 + 2 * -2,
     ),
     "rectified": ({"model": 3.0}, CUSTOM, 3 * 1.5),
