@@ -104,15 +104,16 @@ def _settled(value: Any, hint: Any, item: Field[Any], key: str, source: str) -> 
     return value
 
 
-def _converted(value: Any, hint: Any, key: str, source: str) -> Any:
-    """The value as the type hint wants it."""
+def _converted(value: Any, hint: Any, key: str, source: str, wanted: str = "") -> Any:
+    """The value as the type hint wants it; ``wanted`` is what the whole setting takes, in words."""
+    wanted = wanted or expectation(hint)
     if get_origin(hint) in (Union, types.UnionType):
         if value is None:
             return None
         (hint,) = (one for one in get_args(hint) if one is not type(None))
     if get_origin(hint) is list:
         if isinstance(value, list):
-            return [_converted(entry, get_args(hint)[0], key, source) for entry in value]
+            return [_converted(entry, get_args(hint)[0], key, source, wanted) for entry in value]
     elif hint is str:
         return _as_text(value, f"setting {key}", source)
     elif hint is bool:
@@ -124,7 +125,7 @@ def _converted(value: Any, hint: Any, key: str, source: str) -> Any:
         raise BadInput(
             f"setting {key} (from {source}) expects a number that fits 64 bits, not {shown(value)}"
         )
-    raise BadInput(f"setting {key} (from {source}) expects {expectation(hint)}, not {shown(value)}")
+    raise BadInput(f"setting {key} (from {source}) expects {wanted}, not {shown(value)}")
 
 
 def _as_text(value: Any, what: str, source: str) -> str:

@@ -6,7 +6,8 @@ import os
 
 # Set before anything imports huggingface_hub or an OpenMP library, which read them once.
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Workers of `pytest -n` each take one core: torch's threads of one would only wait for those of the others.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from hypothesis import HealthCheck, settings

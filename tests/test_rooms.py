@@ -16,10 +16,7 @@ NO_ROOMS = (  # the first two run inside Blender; the last is the package ``slip
     "pipeline/blender/extension",
     "pipeline/public",
 )
-LEAVES = (
-    "configs",
-    "systems.types",
-)  # settings, errors, files; what passes between stages: everybody may read them
+LEAVES = ("configs", "systems.types", "systems.compiled")  # which everybody may read
 
 
 def modules() -> dict[tuple[str, ...], Path]:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
@@ -88,6 +88,24 @@ def find_blender(explicit: Path | None = None, environment: Mapping[str, str] = 
             f"--blender PATH or {VARIABLE}=PATH; {STILL}"
         )
     return _supported(_ask(Path(on_path)))
+
+
+@contextlib.contextmanager
+def naming_blender(path: Path | None) -> Iterator[None]:
+    """Within this block ``find_blender`` finds this Blender, if it is not None; BadInput at once when it is none."""
+    if path is None:
+        yield
+        return
+    find_blender(path)
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = str(path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def _resolve(path: Path, origin: str) -> Path:

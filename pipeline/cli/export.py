@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -53,16 +52,13 @@ def export(
     """Write a finished run again, in other formats or another size. Prints the path of each file."""
     with exit_codes(debug=debug, as_json=as_json):
         from ...configs.paths import given_path
-        from ..blender.process import VARIABLE, find_blender
+        from ..blender.process import naming_blender
         from ..finished import read_run
         from ..run.commands import command
         from ..run.progress import for_terminal
 
         given_path(run, "RUN")
-        if blender is not None:
-            find_blender(blender)
-            os.environ[VARIABLE] = str(blender)  # writers all take the same two arguments
-        with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
+        with naming_blender(blender), contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             finished = read_run(run)
             folder = out or finished.path / "exports"
             settings = _settings(finished, format, height, lods=lods, quads=quads)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def latent_space_of(vae: Any) -> str:
@@ -29,4 +30,6 @@ def latent_space_of(vae: Any) -> str:
 def add_rounded(digest: Any, name: str, value: torch.Tensor) -> None:
     """Hash a tensor's name, shape and numbers in half precision, in which all copies of one model agree."""
     digest.update(f"{name} {tuple(value.shape)}".encode())
+    import torch
+
     digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())

@@ -180,7 +180,7 @@ def test_a_library_holds_the_finished_runs_and_says_why_not_the_others(
     assert list(library.skipped) == ["bowl-1", "cup-2", "torn-3"]
     assert library.skipped["bowl-1"] == "its mesh stage is outdated"
     assert "has no finished mesh" in library.skipped["cup-2"]
-    assert "is not the manifest of a slipcast run" in library.skipped["torn-3"]
+    assert "cannot be read as the manifest of a slipcast run" in library.skipped["torn-3"]
     (asset,) = built
     low, high = asset.mesh.vertices.min(0), asset.mesh.vertices.max(0)
     assert np.allclose(low, [-0.5, 0, 0]) and np.allclose(high, [0.5, 0, 1])
@@ -247,7 +247,9 @@ def test_a_library_is_resumed_and_forced(runs: Path, tmp_path: Path, built: list
     library = build_library(runs, lib, _never, console)
     assert list(library.kept) == ["vase-0"] and (lib / "vase-0.blend").read_text() == "as it was"
     assert console.notices == []
-    triangle(vertices=np.eye(3, dtype=np.float32)).save(runs / "vase-0" / "40-mesh" / "mesh.safetensors")
+    meshed = runs / "vase-0" / "40-mesh"
+    triangle(vertices=np.eye(3, dtype=np.float32)).save(meshed / "mesh.safetensors")
+    finish(meshed)
     assert list(build_library(runs, lib, _never, console).kept) == ["vase-0"]
     assert len(console.notices) == 1 and "shows another mesh than its run has now" in console.notices[0]
     assert list(build_library(runs, lib, _find, Quiet(), force=True).made) == ["vase-0"]

@@ -174,7 +174,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(run: Path, tmp_path: Path)
     assert "there is no folder nowhere" in refused("nowhere")
     assert "runs holds runs but is none; give one of them, such as runs/a-blue-pot-3" in refused("runs")
     assert "is a file, not a folder" in refused(run, "--out", "file")
-    assert "is a stage's own" in refused(run, "--out", run / "50-export")
+    assert "belongs to a stage" in refused(run, "--out", run / "50-export")
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "file", "manifest.json", "mesh.safetensors", "stage.json",
     ]  # fmt: skip
@@ -298,7 +298,7 @@ def test_the_domains_card_says_how_glossy_its_things_are(tmp_path: Path) -> None
     assert store.identities(("domain",))["domain"]["roughness"] == 1.0
     assert ModelStore(MakeConfig()).look() == {"roughness": 0.2}
     for wrong in ("-1", "2", '"matt"', "true"):
-        (tmp_path / "domain.json").write_text(f'{{"roughness": {wrong}}}')
+        (tmp_path / "domain.json").write_text(f'{{"name": "brick", "roughness": {wrong}}}')
         with pytest.raises(Exception, match="expects a number from 0 to 1"):
             store.look()
 

@@ -12,6 +12,7 @@ import pytest
 from fakes.blender_programs import says
 from fakes.pipeline_stages import Workshop
 from fakes.pot import finished_run
+from fakes.stage_records import finish
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -129,6 +130,7 @@ def test_a_level_that_failed_is_written_by_the_told_command(
 ) -> None:
     (run / "30-refine").mkdir()
     (run / "30-refine" / "field.safetensors").write_text("")
+    finish(run / "30-refine")
     monkeypatch.setattr(VoxelField, "load", lambda path: path)
     monkeypatch.setattr(
         levels_module, "level_meshes", lambda mesh, field, parts, **more: [mesh for _ in parts]
@@ -161,9 +163,9 @@ def test_a_stopped_export_leaves_nothing(run: Path, monkeypatch: pytest.MonkeyPa
 
 WRONG = [
     ("--height", "nan", "finite"), ("--height", "inf", "finite"), ("--height", "-1", "at least 0.001"),
-    ("--blender", "nonsense", "nonsense is neither"), ("--blender", "x" * 300, "choose another"),
-    ("--blender", "~nouser/x", "~nouser/x is neither"), ("--out", "x" * 300, "choose another"),
-    ("--out", "a/" + "x" * 300, "choose another"), ("--format", "", "expects one or more"),
+    ("--blender", "nonsense", "nonsense is neither"), ("--blender", "x" * 300, "give another"),
+    ("--blender", "~nouser/x", "--blender cannot be '~nouser/x'"), ("--out", "x" * 300, "give another"),
+    ("--out", "a/" + "x" * 300, "give another"), ("--format", "", "expects one or more"),
 ]  # fmt: skip
 
 
@@ -178,7 +180,7 @@ def test_what_cannot_be_meant_is_one_sentence(run: Path, option: str, value: str
 def test_a_name_that_is_too_long_for_a_run_or_a_library_is_one_sentence(run: Path) -> None:
     for words in (["export", "x" * 300], ["blender", "library", run.parent, "x" * 300]):
         result = call(*words)
-        assert result.exit_code == 2 and "choose another" in result.stderr, result.stderr
+        assert result.exit_code == 2 and "give another" in result.stderr, result.stderr
     assert call("blender", "library", "x" * 300, "lib").exit_code == 2
     assert call("blender", "extension", "--out", "x" * 300).exit_code == 2
     assert call("export", run, "--name", "x" * 300).exit_code == 0

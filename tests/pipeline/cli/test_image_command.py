@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_pictures_and_a_sheet_that_remember_their_recipe() -> None:
         note = json.loads(picture.text["slipcast"])  # pyright: ignore[reportAttributeAccessIssue]
         assert picture.size == (128, 128)
     assert (note["seed"], note["slipcast"]["prompt"], note["weights"]) == (8, "a teapot", {"domain": 2.0})
-    assert len(note["models"]["base"]) == 64
+    assert re.fullmatch("2:[0-9a-f]{64}", note["models"]["base"])
     assert pixels(told["sheet"]).shape[1] > 2 * 128
 
 
@@ -117,20 +118,20 @@ def test_balance_measures_the_weights() -> None:
         (["a vase", "--scheduler", "dmp++"], "did you mean dpm++"),
         (["a vase", "--steps", "0"], "steps expects at least 1, not 0"),
         (["a vase", "--size", "100"], "must be a multiple of 64"),
-        (["a vase", "--size", "0"], "size lies between 1 and 8192"),
-        (["a vase", "--size", "100000000"], "size lies between 1 and 8192"),
+        (["a vase", "--size", "0"], "size expects at least 1"),
+        (["a vase", "--size", "100000000"], "size expects at most 8192"),
         (["a vase", "--size", "2048"], "at most 1024 for 'starter'"),
-        (["a vase", "--steps", "9" * 40], "steps lies between 1 and 1000"),
-        (["a vase", "--count", "1000000"], "count lies between 1 and 256"),
-        (["a vase", "--control-scale", "nan"], "control_scale must be a finite number"),
-        (["a vase", "--balance", "nan"], "balance must be a finite number"),
-        (["a vase", "--strength", "nan"], "strength lies between"),
+        (["a vase", "--steps", "9" * 40], "steps (from the command line) expects a number that fits 64 bits"),
+        (["a vase", "--count", "1000000"], "count expects at most 256"),
+        (["a vase", "--control-scale", "nan"], "control_scale expects a finite number"),
+        (["a vase", "--balance", "nan"], "balance expects a finite number"),
+        (["a vase", "--strength", "nan"], "strength expects a finite number"),
         (["a vase", "--until", "domain=1.5"], "until domain lies between 0 and 1"),
         (["a vase", "--device", "nonsense"], "there is no device 'nonsense'"),
         (["a vase", "--device", "meta"], "there is no device 'meta'"),
         (["a vase", "--device", ""], "there is no device ''"),
         (["207"], "holds no letters"),
-        (["a vase for ${oc.env:HOME}"], "not filled in"),
+        (["a vase for ${oc.env:HOME}"], "nothing else is looked up"),
         (["a vase", "--mask", "m.png"], "give --edit"),
         (["a vase", "--edit", "none.png"], "there is no picture"),
         (["a vase", "--edit", "text.png"], "no picture that can be read"),
@@ -194,7 +195,7 @@ def test_a_picture_remembers_all_that_made_it() -> None:
     with Image.open(told["pictures"][0]) as picture:
         note = json.loads(picture.text["slipcast"])  # pyright: ignore[reportAttributeAccessIssue]
     assert note["models"]["model"] == sha256_of_file(lora / "pytorch_lora_weights.safetensors")
-    assert len(note["models"][f"control {control}"]) == 64
+    assert re.fullmatch("2:[0-9a-f]{64}", note["models"][f"control {control}"])
     assert note["files"] == {"edges.png": sha256_of_file(Path("edges.png"))}
     assert note["computed"]["device"] == "cpu" and note["computed"]["dtype"] in ("float32", "bfloat16")
 

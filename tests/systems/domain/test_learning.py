@@ -156,7 +156,7 @@ def test_names_that_are_no_paths(name) -> None:
     from slipcast.pipeline.run.models import ModelStore
 
     for role in ("base", "domain", "lift_model"):
-        with pytest.raises(BadInput, match="expects a name or a path"):
+        with pytest.raises(BadInput, match="cannot be"):
             ModelStore(MakeConfig(**{role: name})).folder(role)
 
 
