@@ -44,7 +44,7 @@ class CodecTask:
             latents = self._codec.encode(pictures).latents  # pyright: ignore
             # Sampled latents are never quite on the data: a little noise makes the decoder forgiving.
             latents = latents + 0.03 * torch.randn(latents.shape, generator=generator).to(self._device)
-        decoded = self._codec.decode(latents.bfloat16()).sample.float()  # pyright: ignore
+        decoded = self._codec.decode(latents.to(self._codec.dtype)).sample.float()  # pyright: ignore
         return ((decoded - pictures).square() + 1e-4).sqrt().mean()
 
 

@@ -65,11 +65,12 @@ class ControlTask:
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Open pictures and prior in this process; attention as plain matrix products, as in the other trainings."""
-        self._control, self._device = modules["control"], device
+        self._control: Any = modules["control"]
+        self._device = device
         self._pictures, self._base = Pictures(self.shards), load_base(self.prior, device=device)
         self._unet = self._base.pipeline.unet
         with quiet_libraries():
-            self._unet.to(torch.bfloat16)
+            self._unet.to(self._control.dtype)
         for network in (self._unet, self._control):
             network.set_attn_processor(AttnProcessor())  # pyright: ignore
 
@@ -79,17 +80,17 @@ class ControlTask:
         edges = random_edges(pictures, generator)
         dropped = torch.rand(batch, generator=generator) < CAPTIONS_DROPPED
         captions = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
-        latents = self._base.encode(pictures.to(self._device) / 2 + 0.5).cpu()
+        latents = self._base.encode(pictures.to(self._device) / 2 + 0.5)
         noisy, t, target = noised(latents, self._base.predictor.schedule, generator, NOISE_SHIFT)
         noisy, edges = (
-            x.to(self._device, torch.bfloat16, memory_format=torch.channels_last) for x in (noisy, edges)
+            x.to(self._device, self._unet.dtype, memory_format=torch.channels_last) for x in (noisy, edges)
         )
-        t, text = t.to(self._device), self._base.encode_text(captions).bfloat16()
+        text = self._base.encode_text(captions).to(self._unet.dtype)
         down, middle = self._control(noisy, t, text, edges, return_dict=False)
         v = self._unet(
             noisy, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle
         ).sample
-        return (v.float() - target.to(self._device)).square().mean()
+        return (v.float() - target).square().mean()
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -108,14 +109,17 @@ class LiftTask:
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Make ready in this process."""
-        self._network, self._device = modules["lift"], device
+        self._network: Any = modules["lift"]
+        self._device = device
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Soft IoU keeps thin legs and handles from drowning in the mean over all cells."""
         pictures, *truth = self.solids.draw(batch, generator)
         solid, cells, colours = (part.to(self._device) for part in truth)
         logits, rgb = self._network(
-            disturb(pictures, generator).to(self._device, torch.bfloat16, memory_format=torch.channels_last)
+            disturb(pictures, generator).to(
+                self._device, self._network.dtype, memory_format=torch.channels_last
+            )
         )
         logits = logits.float()
         entropy = F.binary_cross_entropy_with_logits(logits, solid)

@@ -53,20 +53,21 @@ class LoraTask:
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Open pictures, codec and text encoder in this process."""
-        self._unet, self._device = modules["unet"], device
-        self._unet.set_attn_processor(AttnProcessor())  # pyright: ignore[reportCallIssue]
+        self._unet: Any = modules["unet"]
+        self._unet.set_attn_processor(AttnProcessor())
+        self._device = device
         self._pictures = Pictures(self.shards, materials=False)
         self._base = load_base(self.prior, device=device)
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean squared error of v at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
-        latents = self._base.encode(pictures.to(self._device) / 2 + 0.5).cpu()
+        latents = self._base.encode(pictures.to(self._device) / 2 + 0.5)
         noisy, t, target = noised(latents, self._base.predictor.schedule, generator, NOISE_SHIFT)
-        noisy = noisy.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        text = self._base.encode_text(captions).bfloat16()
-        v = self._unet(noisy, t.to(self._device), text).sample
-        return (v.float() - target.to(self._device)).square().mean()
+        noisy = noisy.to(self._unet.dtype, memory_format=torch.channels_last)
+        text = self._base.encode_text(captions).to(self._unet.dtype)
+        v = self._unet(noisy, t, text).sample
+        return (v.float() - target).square().mean()
 
 
 def train_lora(shards: Path, prior: Path, work: Path, out: Path, budget: Budget) -> dict[str, Any]:

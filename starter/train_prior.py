@@ -1,7 +1,7 @@
 """Train the starter's prior: a small text-conditional latent diffusion model in the layout of Stable Diffusion.
 
 Plain v-prediction loss with noise levels shifted high (layout and text are decided there; a min-SNR weighting learned
-neither in trials), 10 % empty captions for guidance, bf16 and plain matrix-product attention.
+neither in trials), 10 % empty captions for guidance, plain matrix-product attention.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -46,20 +47,21 @@ class PriorTask:
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Open pictures, codec and noise schedule in this process."""
-        self._modules, self._tokenizer, self._device = modules, tokenizer(), device
+        self._unet: Any = modules["unet"]
+        self._text_encoder, self._tokenizer, self._device = modules["text_encoder"], tokenizer(), device
         self._pictures = Pictures(self.shards)
-        self._codec = PatchCodec.from_pretrained(self.codec).requires_grad_(False)
+        self._codec = PatchCodec.from_pretrained(self.codec).requires_grad_(False).to(device)
         self._schedule = from_diffusers(make_scheduler())
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean squared error of v at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
-        latents = self._codec.encode(pictures).latents
+        latents = self._codec.encode(pictures.to(self._device)).latents
         noisy, t, target = noised(latents, self._schedule, generator, NOISE_SHIFT)
-        text = self._modules["text_encoder"](tokens(self._tokenizer, captions).to(self._device))[0]
-        noisy = noisy.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        v = self._modules["unet"](noisy, t.to(self._device), text).sample
-        return (v.float() - target.to(self._device)).square().mean()
+        text = self._text_encoder(tokens(self._tokenizer, captions).to(self._device))[0]
+        noisy = noisy.to(self._unet.dtype, memory_format=torch.channels_last)
+        v = self._unet(noisy, t, text).sample
+        return (v.float() - target).square().mean()
 
 
 def make_unet(widths: tuple[int, ...]) -> UNet2DConditionModel:

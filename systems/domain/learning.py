@@ -62,28 +62,32 @@ class DomainTask:
         from diffusers.models.attention_processor import AttnProcessor
 
         modules["unet"].set_attn_processor(AttnProcessor())  # pyright: ignore
-        self._unet, self._device = modules["unet"].train(), device
+        self._unet: Any = modules["unet"].train()
+        self._codec, self._device = self.codec.to(device), device
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean squared error of v."""
         with torch.no_grad():
-            latents = self.codec.encode(self.pictures.draw_pictures(batch, generator)).latents
+            latents = self._codec.encode(
+                self.pictures.draw_pictures(batch, generator).to(self._device)
+            ).latents
         noisy, t, v = noised(latents, self.schedule, generator, self.noise_shift)
-        noisy = noisy.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        return (
-            (self._unet(noisy, t.to(self._device), None).sample.float() - v.to(self._device)).square().mean()
-        )
+        noisy = noisy.to(self._unet.dtype, memory_format=torch.channels_last)
+        return (self._unet(noisy, t, None).sample.float() - v).square().mean()
 
 
 def noised(
     latents: Tensor, schedule: NoiseSchedule, generator: torch.Generator, shift: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(x_t, t, v) for a training step: stratified timesteps moved towards high noise, u -> s u / (1 + (s - 1) u)."""
+    """(x_t, t, v) for a training step: stratified timesteps moved towards high noise, u -> s u / (1 + (s - 1) u).
+
+    Drawn on the CPU, so that every device sees the same; returned where the latents are.
+    """
     batch = len(latents)
     u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     u = u[torch.randperm(batch, generator=generator)]
     t = (shift * u / (1 + (shift - 1) * u) * len(schedule)).long().clamp(0, len(schedule) - 1)
-    noise = torch.randn(latents.shape, generator=generator)
+    t, noise = t.to(latents.device), torch.randn(latents.shape, generator=generator).to(latents.device)
     noisy = schedule.add_noise(latents, noise, t)
     return noisy, t, schedule.v_from_eps(noisy, noise, t)
 
