@@ -69,3 +69,13 @@ def test_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
         os.umask(before)
     assert (tmp_path / "a").read_bytes() == b"12"
     assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in "abc"] == ["0o640"] * 3
+
+
+@pytest.mark.parametrize("view", [np.transpose, np.flip, np.asfortranarray, lambda a: a[:, ::2]])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_a_view_comes_back_as_it_looks(tmp_path, view, kind):
+    """safetensors writes an array's memory; transposed, strided and turned views lie there in another order."""
+    array = view(np.arange(24, dtype=np.float32).reshape(4, 6))
+    value = array if kind == "numpy" else torch.from_numpy(array.copy().T.copy()).T.contiguous().mT
+    write_safetensors(tmp_path / "view.safetensors", {"view": value})
+    assert np.array_equal(load_file(tmp_path / "view.safetensors")["view"].numpy(), np.asarray(value))
