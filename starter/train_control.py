@@ -36,7 +36,7 @@ from ..systems.images.control_maps import canny, edge_f1
 from ..systems.models.base import load_base
 from ..systems.models.precision import quiet_libraries, ready
 from ..systems.training.loop import Budget, began_elsewhere, outcome, train
-from .batches import Pictures, composite, random_backgrounds
+from .batches import Pictures, composite, open_pictures, random_backgrounds
 from .generator.objects import PORCELAIN
 from .train_prior import NOISE_SHIFT
 
@@ -67,7 +67,7 @@ class ControlTask:
         """Open pictures and prior in this process; attention as plain matrix products, as in the other trainings."""
         self._control: Any = modules["control"]
         self._device = device
-        self._pictures, self._base = Pictures(self.shards), load_base(self.prior, device=device)
+        self._pictures, self._base = open_pictures(self.shards, device), load_base(self.prior, device=device)
         self._unet = self._base.pipeline.unet
         with quiet_libraries():
             self._unet.to(self._control.dtype)
@@ -77,7 +77,7 @@ class ControlTask:
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean squared error of v at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
-        edges = random_edges(pictures, generator)
+        edges = random_edges(pictures.cpu(), generator)
         dropped = torch.rand(batch, generator=generator) < CAPTIONS_DROPPED
         captions = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
         latents = self._base.encode(pictures.to(self._device) / 2 + 0.5)

@@ -24,7 +24,7 @@ from ..systems.domain.learning import noised
 from ..systems.models.base import load_base
 from ..systems.models.precision import quiet_libraries
 from ..systems.training.loop import Budget, began_elsewhere, outcome, train
-from .batches import Pictures
+from .batches import open_pictures
 from .train_prior import NOISE_SHIFT
 
 LORA = LoraConfig(
@@ -56,7 +56,7 @@ class LoraTask:
         self._unet: Any = modules["unet"]
         self._unet.set_attn_processor(AttnProcessor())
         self._device = device
-        self._pictures = Pictures(self.shards, materials=False)
+        self._pictures = open_pictures(self.shards, device, materials=False)
         self._base = load_base(self.prior, device=device)
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ...guidance.noise import generator_on
 from ...guidance.null_text import load_null_text, make_null_text, null_text_features, save_null_text
 from ...guidance.schedules import NoiseSchedule
 from ..models.base import Base
@@ -81,13 +82,14 @@ def noised(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(x_t, t, v) for a training step: stratified timesteps moved towards high noise, u -> s u / (1 + (s - 1) u).
 
-    Drawn on the CPU, so that every device sees the same; returned where the latents are.
+    All are where the latents are.
     """
     batch = len(latents)
     u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     u = u[torch.randperm(batch, generator=generator)]
     t = (shift * u / (1 + (shift - 1) * u) * len(schedule)).long().clamp(0, len(schedule) - 1)
-    t, noise = t.to(latents.device), torch.randn(latents.shape, generator=generator).to(latents.device)
+    t, drawn = t.to(latents.device), generator_on(latents.device, generator)
+    noise = torch.randn(latents.shape, generator=drawn, device=latents.device)
     noisy = schedule.add_noise(latents, noise, t)
     return noisy, t, schedule.v_from_eps(noisy, noise, t)
 

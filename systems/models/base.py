@@ -230,7 +230,7 @@ def _kind(folder: Path) -> str:
 def _read_pipeline(folder: Path, kind: str, shared: dict[str, Any], allow_pickle: bool) -> Any:
     import diffusers
 
-    from . import patch_codec
+    from . import learned_codec, patch_codec  # noqa: F401
 
     # diffusers loads a part from the module that model_index.json names, if that is imported already; earlier versions
     # of slipcast wrote this name.

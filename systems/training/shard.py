@@ -125,8 +125,11 @@ class Shard:
         mine = self.shared.gradients[self.rank]
         for name, parameter in self.live.items():
             part = mine[self.slices[name]].view(parameter.shape)
-            part.zero_() if parameter.grad is None else part.copy_(parameter.grad)
-            parameter.grad = None
+            if parameter.grad is None:
+                part.zero_()
+            else:
+                part.copy_(parameter.grad)
+                parameter.grad = None
         self.shared.barrier.wait()
         for name, master in self.masters.items():
             master.grad = self.shared.gradients[:, self.slices[name]].mean(0).reshape(master.shape)

@@ -120,7 +120,7 @@ def test_one_worker_keeps_everything_on_its_device(tmp_path):
     assert alone.clock.device.type == "cpu"  # both loop and checkpoint read it
     together = shared_memory(500, budget(1, workers=2), None)
     assert together.gradients.is_shared() and together.norms.is_shared() and together.clock.is_shared()
-    modules = Regression().modules()
+    modules: dict[str, nn.Module] = dict(Regression().modules())
     shard = Shard(0, modules, shared_memory(504, budget(1), None), tmp_path, budget(1))
     assert shard.masters.keys() == masters_of(modules).keys()
     assert {tensor.device.type for tensor in (*shard.masters.values(), *shard.average.values())} == {"cpu"}
