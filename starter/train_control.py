@@ -59,7 +59,7 @@ class ControlTask:
             unet = UNet2DConditionModel.from_pretrained(self.prior / "unet", torch_dtype=torch.float32)
             control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=EDGE_WIDTHS)
         generator = torch.Generator().manual_seed(0)
-        pictures, _ = Pictures(self.shards).draw(16, generator)
+        pictures, _ = Pictures(self.shards, most=512).draw(16, generator)
         _make_audible(control, random_edges(pictures, generator))
         return {"control": control}
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...configs.atomic import write_safetensors
 from ...configs.errors import SlipcastError
+from .muon import Muon
 
 LossOf = Callable[[int, torch.Generator], Tensor]
 """(batch, generator) -> scalar loss of one fresh batch."""
@@ -99,9 +100,8 @@ class Shard:
         ]
         others = [n for n in self.masters if n not in set(matrices)]
         if matrices:
-            muon = torch.optim.Muon(
-                [self.masters[n] for n in matrices], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            )
+            dtype = self.live[matrices[0]].dtype
+            muon = Muon([self.masters[n] for n in matrices], dtype=dtype, weight_decay=0.01)
             self.optimisers.append((muon, matrices))
         if others:
             adam = torch.optim.AdamW([self.masters[n] for n in others], betas=(0.9, 0.99), weight_decay=0.0)
