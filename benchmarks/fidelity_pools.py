@@ -30,6 +30,8 @@ from .prompts import prompt
 PICTURE_SEEDS, ASSET_SEEDS, STEPS = (0, 1, 2), (5, 6, 7), 25
 PICTURE_PROMPT = "{}, front view, orange background"
 FIGURE = 72
+_GREY = truths.GROUND / 255
+GROUND = (_GREY, _GREY, _GREY)
 
 Pictures = np.ndarray
 """uint8 [N, S, S, 3], noun by noun, equally many of each."""
@@ -115,7 +117,7 @@ def _pictures(data: Path, runs: Path) -> Iterator[Pool]:
 def _on_ground(picture: np.ndarray) -> np.ndarray:
     """The subject [S, S, 3] on the truth's ground; a picture in which nothing stands out stays as it is, and counts."""
     try:
-        return _to_byte(cut_out(picture / np.float32(255)).over((truths.GROUND / 255,) * 3))
+        return _to_byte(cut_out(picture / np.float32(255)).over(GROUND))
     except SlipcastError:
         return picture
 
@@ -137,7 +139,7 @@ def _assets(data: Path, runs: Path) -> Iterator[Pool]:
 
 
 def _seen(mesh: Mesh, cameras: list[Camera], shading: str) -> Pictures:
-    views = render_views(mesh, cameras, truths.VIEW_SIZE, (truths.GROUND / 255,) * 3, shading=shading)
+    views = render_views(mesh, cameras, truths.VIEW_SIZE, GROUND, shading=shading)
     return np.stack([_to_byte(rgb) for rgb, _ in views])
 
 

@@ -97,7 +97,7 @@ def train_codec(task: CodecTask, work: Path, out: Path, budget: Budget) -> dict[
     """Train (or go on training) and write the codec, float16; how it ended, with the round trip's PSNR in dB."""
     codec = train(task, work, budget, label="codec")["codec"]
     assert isinstance(codec, LearnedCodec)
-    codec.requires_grad_(False).to(torch.device(budget.device))
+    codec.requires_grad_(False).to(budget.device)  # pyright: ignore[reportArgumentType]
     sources = [open_pictures(folder, budget.device) for folder in task.shards]
     if task.earlier is None:
         count = min(SETTLING, sum(len(source) for source in sources))
