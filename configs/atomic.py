@@ -117,6 +117,9 @@ def write_safetensors(path: Path, arrays: Mapping[str, Any], notes: Mapping[str,
     numpy = all(type(array).__module__ == "numpy" for array in arrays.values())
     if numpy:
         from safetensors.numpy import save
+
+        # Its bytes are those of the memory, in whatever order: a transposed view would come back as something else.
+        arrays = {name: array if array.flags.c_contiguous else array.copy() for name, array in arrays.items()}
     else:
         from safetensors.torch import save
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .noise import generator_on
 from .schedules import NoiseSchedule, parameterisation_named
 
 
@@ -61,6 +62,12 @@ def draw_example(
     batch = len(latents)
     u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     u = u[torch.randperm(batch, generator=generator)]
-    t = (shift * u / (1 + (shift - 1) * u) * len(schedule)).long().clamp(0, len(schedule) - 1)
-    eps = torch.randn(latents.shape, generator=generator).to(latents.device)
+    t = (
+        (shift * u / (1 + (shift - 1) * u) * len(schedule))
+        .long()
+        .clamp(0, len(schedule) - 1)
+        .to(latents.device)
+    )
+    drawn = generator_on(latents.device, generator)
+    eps = torch.randn(latents.shape, generator=drawn, device=latents.device)
     return example_of(latents, eps, t, schedule, prediction_type)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .dataset import load_shards
 from .generator.captions import BACKGROUNDS, random_caption
 
 CAPTION_DROPOUT = 0.10
+DEVICE_PICTURES = 65_536  # 4.3 GB
 
 
 class Pictures:
@@ -26,10 +28,10 @@ class Pictures:
     Args: folder: shards; materials: whether captions may name the material.
     """
 
-    def __init__(self, folder: Path, *, materials: bool = True) -> None:
+    def __init__(self, folder: Path, *, materials: bool = True, most: int | None = None) -> None:
         self.folder, self.materials = folder, materials
         keys = ("rgba", "azimuth_rad", "elevation_rad", "object", "noun", "material")
-        self.arrays, self.info = load_shards(folder, keys)
+        self.arrays, self.info = load_shards(folder, keys, most=most)
         self.rgba: np.ndarray = self.arrays["rgba"]
 
     def __reduce__(self) -> Any:
@@ -44,9 +46,13 @@ class Pictures:
         rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
         rows = np.sort(rng.integers(0, len(self), batch))
         grounds, slopes = random_backgrounds(rng, batch)
-        pictures = composite(np.stack([self.rgba[row] for row in rows]), grounds, slopes)
+        pictures = self.composites(rows, grounds, slopes)
         captions = [self.caption(int(row), ground, rng) for row, ground in zip(rows, grounds, strict=True)]
-        return torch.from_numpy(pictures), captions
+        return pictures, captions
+
+    def composites(self, rows: np.ndarray, grounds: np.ndarray, slopes: np.ndarray) -> Tensor:
+        """The pictures of some rows [B] over grounds [B, 3] in [0, 255] with slopes [B]: [B, 3, S, S] in [-1, 1]."""
+        return torch.from_numpy(composite(np.stack([self.rgba[row] for row in rows]), grounds, slopes))
 
     def draw_pictures(self, batch: int, generator: torch.Generator) -> Tensor:
         """Pictures alone, for domains: no caption is even looked up by the training."""
@@ -58,15 +64,58 @@ class Pictures:
 
     def wording(self, row: int, ground: np.ndarray, rng: np.random.Generator) -> str:
         """A wording for one picture over one ground [3] in [0, 255]."""
-        owner = int(self.arrays["object"][row])
-        return random_caption(
-            rng,
-            self.info["nouns"][int(self.arrays["noun"][owner])],
-            self.info["materials"][int(self.arrays["material"][owner])] if self.materials else "",
-            float(np.degrees(self.arrays["azimuth_rad"][row])),
-            float(np.degrees(self.arrays["elevation_rad"][row])),
-            ground,
-        )
+        return wording(self.arrays, self.info, row, ground, rng, materials=self.materials)
+
+
+def wording(
+    arrays: Mapping[str, np.ndarray],
+    info: Mapping[str, Any],
+    row: int,
+    ground: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    materials: bool = True,
+) -> str:
+    """A wording for picture ``row`` of a set of shards over one ground [3] in [0, 255]."""
+    owner = int(arrays["object"][row])
+    return random_caption(
+        rng,
+        info["nouns"][int(arrays["noun"][owner])],
+        info["materials"][int(arrays["material"][owner])] if materials else "",
+        float(np.degrees(arrays["azimuth_rad"][row])),
+        float(np.degrees(arrays["elevation_rad"][row])),
+        ground,
+    )
+
+
+class DevicePictures(Pictures):
+    """The same on a GPU, which would wait for a CPU that composites: pictures lie in its memory, 64 kB each.
+
+    ``DEVICE_PICTURES`` of them at most, evenly picked among the shards.
+    """
+
+    def __init__(self, folder: Path, *, materials: bool = True, device: str) -> None:
+        super().__init__(folder, materials=materials, most=DEVICE_PICTURES)
+        self.held = torch.from_numpy(self.rgba).to(device)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("pictures on a device belong to one process; open the folder in the other one")
+
+    def composites(self, rows: np.ndarray, grounds: np.ndarray, slopes: np.ndarray) -> Tensor:
+        """As ``Pictures.composites``, on the device."""
+        chosen = self.held[torch.from_numpy(rows).to(self.held.device)].permute(0, 3, 1, 2).float()
+        height = torch.linspace(-1, 1, chosen.shape[2], device=chosen.device).view(1, 1, -1, 1)
+        ground, slope = (torch.from_numpy(a).to(chosen.device) for a in (grounds, slopes))
+        shaded = (ground[:, :, None, None] + slope[:, None, None, None] * height).clamp(0, 255)
+        alpha = chosen[:, 3:] / 255
+        return torch.lerp(shaded, chosen[:, :3], alpha) / 127.5 - 1
+
+
+def open_pictures(folder: Path, device: str = "cpu", *, materials: bool = True) -> Pictures:
+    """Pictures for a training on a device."""
+    if torch.device(device).type == "cpu":
+        return Pictures(folder, materials=materials)
+    return DevicePictures(folder, materials=materials, device=device)
 
 
 def random_backgrounds(rng: np.random.Generator, batch: int) -> tuple[np.ndarray, np.ndarray]:

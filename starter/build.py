@@ -1,8 +1,8 @@
-"""The recipe of the starter models: data, codec, prior, domain, control, LoRA, image-to-3D, judge. Every step resumes.
+"""The recipe of the starter models: data, codec, prior, domain, control, LoRA, image-to-3D. Every step resumes.
 
 ``slipcast starter build --preset cpu`` makes everything from nothing; what is finished is kept, so that more minutes
 later go on training from the last checkpoints. ``--from-shipped`` goes on from the package's own weights instead, on
-objects that they have not seen.
+objects that they have not seen. The judge is frozen, so that figures can be compared: a build copies the shipped one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 from ..configs.errors import BadInput
 from ..systems.models.shipped import HASHES, check_hashes, write_hashes
 from ..systems.training.loop import Budget
+from .imagenet import load_network
 
 WORKERS = 2  # processes that make data
 _SHORT_WARMUP = 30  # of trainings that take a few hundred steps
 SHARES = {
-    "codec": 0.05, "prior": 0.43, "domain": 0.1, "control": 0.12, "lora": 0.04, "lift": 0.2, "judge": 0.06,
+    "codec": 0.2, "prior": 0.38, "domain": 0.1, "control": 0.1, "lora": 0.04, "lift": 0.18, "judge": 0.0,
 }  # fmt: skip
 """How the training minutes are split; making the data comes on top (about 12 minutes on two cores)."""
 
@@ -44,12 +45,12 @@ class Preset:
     sets: dict[str, DataSet]
     widths: tuple[int, ...]
     budget: Budget
+    feature_steps: int = 100
 
 
 _SETS = {
     "prior": DataSet("prior", 5120, 8, 0),
     "domain": DataSet("domain", 1280, 8, 0),
-    "judge": DataSet("judge", 1536, 6, 1001),
     "test": DataSet("judge", 320, 4, 2002),
 }
 PRESETS = {
@@ -63,6 +64,7 @@ PRESETS = {
 }
 
 
+EARLIER_CODEC = "earlier/codec"
 SHIPPED = Path(__file__).resolve().parent / "weights"
 GO_ON = Preset(
     60.0,
@@ -88,7 +90,8 @@ def build(
         from_shipped: train the package's prior and image-to-3D network further and grow domain and control from the
             new prior; codec and judge stay as they are, so that figures can be compared.
     Raises:
-        BadInput: an unknown preset, the gpu preset without CUDA or from shipped weights.
+        BadInput: an unknown preset, the gpu preset without CUDA or from shipped weights, no network to train a codec
+            with (the extra ``eval``).
     """
     if preset not in PRESETS:
         raise BadInput(f"the preset is one of {', '.join(PRESETS)}, not {preset!r}")
@@ -103,8 +106,10 @@ def build(
     out = (out or Path("starter-build")).resolve()
     steps = list(SHARES)
     if from_shipped:
-        chosen, steps = GO_ON, ["prior", "domain", "control", "lora", "lift"]
-        begin_from_shipped(out)
+        chosen, steps = GO_ON, [step for step in SHARES if step != "codec"]
+        begin_from(SHIPPED, out)
+    else:
+        load_network("lite0")  # better missed now than after the data
     total = (minutes if minutes is not None else chosen.minutes) / sum(SHARES[step] for step in steps)
     for name, data in chosen.sets.items():
         make_data(out / "data" / name, data, workers=WORKERS)
@@ -112,34 +117,40 @@ def build(
     # What is written now is not what was listed before.
     (out / "weights" / HASHES).unlink(missing_ok=True)
     for step in steps:
-        reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
+        if step in STEPS:
+            reports[step] = STEPS[step](out, chosen, replace(chosen.budget, minutes=total * SHARES[step]))
+        if step in FIGURES:
+            reports[step] = reports.get(step, {}) | FIGURES[step](out)
         forget_paths(out / "weights")
         (out / "report.json").write_text(json.dumps(reports, indent=2))
     write_hashes(out / "weights")
     return out / "weights"
 
 
-def begin_from_shipped(out: Path) -> None:
-    """Lay the package's codec and judge into a build folder, and its prior and lift as checkpoints to go on from."""
+def begin_from(weights: Path, out: Path) -> None:
+    """Lay a starter's codec into a build folder, and its prior and lift as checkpoints to go on from.
+
+    A codec that is trained further keeps its encoder, since everything else lives in its latents.
+    """
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextModel
 
     from ..systems.lift.starter import LiftNetwork
     from ..systems.models.precision import quiet_libraries
-    from ..systems.training.shard import begin_from
+    from ..systems.training.shard import begin_from as begin_training
 
-    for model in ("prior", "lift", "judge"):
-        check_hashes(SHIPPED / model)
-    for source, target in (("prior/vae", "codec"), ("judge", "weights/judge")):
-        shutil.copytree(SHIPPED / source, out / target, dirs_exist_ok=True)
+    check_hashes(weights / "prior")
+    check_hashes(weights / "lift")
+    for folder in (out / "codec", out / EARLIER_CODEC):
+        shutil.copytree(weights / "prior/vae", folder, dirs_exist_ok=True)
     with quiet_libraries():
         unet, lift = (
-            UNet2DConditionModel.from_pretrained(SHIPPED / "prior/unet"),
-            LiftNetwork.from_pretrained(SHIPPED / "lift"),
+            UNet2DConditionModel.from_pretrained(weights / "prior/unet"),
+            LiftNetwork.from_pretrained(weights / "lift"),
         )
-        text_encoder = CLIPTextModel.from_pretrained(SHIPPED / "prior/text_encoder")
-    begin_from({"unet": unet, "text_encoder": text_encoder}, out / "train/prior")
-    begin_from({"lift": lift}, out / "train/lift")
+        text_encoder = CLIPTextModel.from_pretrained(weights / "prior/text_encoder")
+    begin_training({"unet": unet, "text_encoder": text_encoder}, out / "train/prior")
+    begin_training({"lift": lift}, out / "train/lift")
 
 
 def forget_paths(weights: Path) -> None:
@@ -165,13 +176,12 @@ def make_data(folder: Path, data: DataSet, *, workers: int) -> None:
 
 
 def _codec(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
-    from .train_codec import train_codec
+    from .train_codec import CodecTask, train_codec
 
-    folders = (out / "data/prior", out / "data/domain")
-    psnr = train_codec(
-        folders, out / "train/codec", out / "codec", replace(budget, batch=min(budget.batch, 128))
-    )
-    return {"psnr_db": psnr}
+    earlier = out / EARLIER_CODEC
+    task = CodecTask((out / "data/prior", out / "data/domain"), earlier if earlier.exists() else None)
+    smaller = replace(budget, batch=max(1, budget.batch // 2))
+    return train_codec(task, out / "train/codec", out / "codec", smaller)
 
 
 def _prior(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
@@ -186,24 +196,31 @@ def _prior(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
 def _domain(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     from ..systems.domain.learning import DomainRecipe, train_domain
     from ..systems.models.base import load_base
-    from .batches import Pictures
+    from .batches import open_pictures
 
-    base = load_base(out / "weights/prior", name="starter")
-    recipe = DomainRecipe(name="blue and white porcelain", prompt="a blue and white porcelain")
+    base = load_base(out / "weights/prior", name="starter", device=budget.device)
+    name = "blue and white porcelain"
+    recipe = DomainRecipe(name=name, prompt=f"a {name}", feature_steps=preset.feature_steps)
     calmer = replace(budget, learning_rate=0.4 * budget.learning_rate)
     work = out / "train/domain"
-    return train_domain(base, Pictures(out / "data/domain"), recipe, work, out / "weights/domain", calmer)[
-        "training"
-    ]
+    pictures = open_pictures(out / "data/domain", budget.device)
+    return train_domain(base, pictures, recipe, work, out / "weights/domain", calmer)["training"]
 
 
 def _control(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
-    from .train_control import evaluate_control, train_control
+    from .train_control import train_control
 
     prior, control = out / "weights/prior", out / "weights/control-canny"
     budget = replace(budget, warmup_steps=_SHORT_WARMUP)
-    card = train_control(out / "data/prior", prior, out / "train/control", control, budget)
-    return card["training"] | {"edges": evaluate_control(control, prior, out / "data/test")}
+    return train_control(out / "data/prior", prior, out / "train/control", control, budget)["training"]
+
+
+def _edges(out: Path) -> dict[str, Any]:
+    from .train_control import evaluate_control
+
+    return {
+        "edges": evaluate_control(out / "weights/control-canny", out / "weights/prior", out / "data/test")
+    }
 
 
 def _lora(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
@@ -215,21 +232,30 @@ def _lora(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
 
 
 def _lift(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
-    from .generator.families import POTTERY
-    from .train_lift import evaluate_lift, train_lift
+    from .train_lift import train_lift
 
     folders = (out / "data/prior", out / "data/domain")
-    network = train_lift(
-        folders, out / "train/lift", out / "weights/lift", replace(budget, batch=budget.batch // 2)
+    train_lift(
+        folders, out / "train/lift", out / "weights/lift", replace(budget, batch=max(1, budget.batch // 2))
     )
-    return _last(out / "train/lift") | {"iou": evaluate_lift(network, out / "data/test", POTTERY)}
+    return _last(out / "train/lift")
 
 
-def _judge(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
-    from .judge import evaluate_judge, train_judge
+def _solids(out: Path) -> dict[str, Any]:
+    from ..systems.lift.starter import load_lift
+    from .generator.families import POTTERY
+    from .train_lift import evaluate_lift
 
-    judge = train_judge(out / "data/judge", out / "codec", out / "train/judge", out / "weights/judge", budget)
-    return _last(out / "train/judge") | {"accuracy": evaluate_judge(judge, out / "data/test")}
+    return {"iou": evaluate_lift(load_lift(out / "weights/lift"), out / "data/test", POTTERY)}
+
+
+def _accuracy(out: Path) -> dict[str, Any]:
+    from .judge import Judge, evaluate_judge
+
+    shutil.copytree(SHIPPED / "judge", out / "weights/judge", dirs_exist_ok=True)
+    return {
+        "accuracy": evaluate_judge(Judge.from_pretrained(out / "weights/judge").eval(), out / "data/test")
+    }
 
 
 STEPS = {
@@ -239,8 +265,10 @@ STEPS = {
     "control": _control,
     "lora": _lora,
     "lift": _lift,
-    "judge": _judge,
 }
+"""Trainings: (build folder, preset, budget) -> how it ended. All but the codec's write below ``weights``."""
+FIGURES = {"control": _edges, "lift": _solids, "judge": _accuracy}
+"""What is measured afterwards on objects that nothing was trained on."""
 
 
 def _last(work: Path) -> dict[str, Any]:

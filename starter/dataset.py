@@ -187,10 +187,13 @@ def build_shards(
             yield done
 
 
-def load_shards(folder: Path | str, keys: Sequence[str] | None = None) -> tuple[dict[str, np.ndarray], dict]:
+def load_shards(
+    folder: Path | str, keys: Sequence[str] | None = None, *, most: int | None = None
+) -> tuple[dict[str, np.ndarray], dict]:
     """All finished shards of a folder, joined.
 
-    Args: keys: which arrays (default: all); pictures are large, 0.5 MB per object at 8 views.
+    Args: keys: which arrays (default: all); pictures are large, 0.5 MB per object at 8 views;
+            most: of all shards so many at most, evenly picked, that they hold so many pictures (one shard at least).
     Returns: the arrays named in this module's docstring, and dataset.json. ``object`` is renumbered so that it indexes
         the joined per-object arrays, even while some shards are still missing.
     """
@@ -200,7 +203,20 @@ def load_shards(folder: Path | str, keys: Sequence[str] | None = None) -> tuple[
         raise BadInput(
             f"{folder} holds no shards; build them with python -m slipcast.starter.dataset --out {folder}"
         )
-    info = json.loads((folder / "dataset.json").read_text())
+    if most is not None:
+        with safe_open(paths[0], "numpy") as first:
+            shards = max(1, most // first.get_slice("rgba").get_shape()[0])
+        paths = paths[:: -(-len(paths) // shards)]
+    return _joined(paths, keys)
+
+
+def load_shard(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """One shard as if it were the whole set; see ``load_shards``."""
+    return _joined([path], None)
+
+
+def _joined(paths: list[Path], keys: Sequence[str] | None) -> tuple[dict[str, np.ndarray], dict]:
+    info = json.loads((paths[0].parent / "dataset.json").read_text())
     opened = [safe_open(path, "numpy") for path in paths]
     joined: dict[str, np.ndarray] = {}
     for key in keys or list(opened[0].keys()):
@@ -241,13 +257,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, required=True, help="objects")
     parser.add_argument("--views", type=int, default=8, help="pictures of each object")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--skip", type=int, default=0, help="objects of the seed to leave out at the beginning"
+    )
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--shard-objects", type=int, default=SHARD_OBJECTS, help="objects of one file")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     build_with_progress(
-        given.out, split=given.split, count=given.count, views=given.views, seed=given.seed,
-        workers=given.workers, size=given.size,
+        given.out, split=given.split, count=given.count, views=given.views, seed=given.seed, skip=given.skip,
+        workers=given.workers, size=given.size, shard_objects=given.shard_objects,
     )  # fmt: skip
 
 

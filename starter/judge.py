@@ -1,12 +1,13 @@
 """The judge: a small classifier of noun, material and domain, for metrics and tests only.
 
-It is trained on other seeds than the models that it judges, and on porcelain of every noun, the held-out ones included.
-Nothing in the pipeline asks it; a pipeline that ranked by its own judge would prove nothing.
+It was trained on other seeds than the models that it judges and on porcelain of every noun, the held-out ones included,
+with half of the pictures passed through the first codec. It is frozen since (README.md tells how it was made), so that
+figures of different starters can be compared. Nothing in the pipeline asks it; a pipeline that ranked by its own judge
+would prove nothing. It never saw a bad picture, so what it says of the domain is worth little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..systems.lift.starter import Residual
-from ..systems.models.patch_codec import PatchCodec
 from ..systems.models.reading import read_network
 from ..systems.models.shipped import check_hashes
-from ..systems.training.loop import Budget, train
 from .batches import composite, random_backgrounds
 from .dataset import load_shards
 
@@ -69,64 +68,10 @@ class Judge(ModelMixin, ConfigMixin):
         return Verdict(noun.argmax(1).numpy(), material.argmax(1).numpy(), domain.float().sigmoid().numpy())
 
 
-@dataclass
-class JudgeTask:
-    """Cross-entropy of all three answers on disturbed renders; see ``training.Task``."""
-
-    shards: Path
-    codec: Path
-    nouns: tuple[str, ...]
-    materials: tuple[str, ...]
-
-    def modules(self) -> dict[str, nn.Module]:
-        """The classifier, seeded."""
-        torch.manual_seed(0)
-        return {"judge": Judge(self.nouns, self.materials)}
-
-    def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
-        """Open the renders in this process."""
-        self._judge, self._device = modules["judge"], device
-        self._arrays, _ = load_shards(self.shards, ("rgba", "object", "noun", "material", "domain"))
-        self._codec = PatchCodec.from_pretrained(self.codec).requires_grad_(False)
-
-    def loss(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Half of the pictures pass through the latents, with noise: generated pictures look like that."""
-        rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-        rows = rng.integers(0, len(self._arrays["rgba"]), batch)
-        pictures = torch.from_numpy(composite(self._arrays["rgba"][rows], *random_backgrounds(rng, batch)))
-        latents = self._codec.encode(pictures[: batch // 2]).latents
-        latents = latents + 0.15 * torch.rand(len(latents), 1, 1, 1, generator=generator) * torch.randn(
-            latents.shape, generator=generator
-        )
-        pictures[: batch // 2] = self._codec.decode(latents).sample
-        pictures = shifted(pictures, rng) + 0.04 * torch.randn(pictures.shape, generator=generator)
-        owner = self._arrays["object"][rows]
-        seen = (
-            (pictures * 0.5 + 0.5)
-            .clamp(0, 1)
-            .to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        )
-        noun, material, domain = self._judge(seen)
-        truth = {
-            key: torch.from_numpy(self._arrays[key][owner].astype(np.int64)).to(self._device)
-            for key in ("noun", "material", "domain")
-        }
-        return (
-            F.cross_entropy(noun.float(), truth["noun"], label_smoothing=0.05)
-            + 0.3 * F.cross_entropy(material.float(), truth["material"], label_smoothing=0.05)
-            + 0.5 * F.binary_cross_entropy_with_logits(domain.float(), truth["domain"].float())
-        )
-
-
 def load_judge(folder: Path) -> Judge:
     """Read the judge's folder. BadInput in one sentence when it is damaged or incomplete."""
     check_hashes(folder)
     return read_network(Judge, folder, "the judge")
-
-
-def shifted(pictures: Tensor, rng: np.random.Generator) -> Tensor:
-    """Moved by up to 8 pixels, wrapping the plain ground round."""
-    return torch.roll(pictures, (int(rng.integers(-8, 9)), int(rng.integers(-8, 9))), dims=(2, 3))
 
 
 def evaluate_judge(judge: Judge, shards: Path) -> dict[str, float]:
@@ -148,13 +93,3 @@ def evaluate_judge(judge: Judge, shards: Path) -> dict[str, float]:
         right["material"] += int((verdict.material == arrays["material"][owner]).sum())
         right["in_domain"] += int(((verdict.in_domain > 0.5) == inside).sum())
     return {key: value / (porcelain if key == "noun_porcelain" else count) for key, value in right.items()}
-
-
-def train_judge(shards: Path, codec: Path, work: Path, out: Path, budget: Budget) -> Judge:
-    """Train (or go on training) and write the judge's folder, float16."""
-    _, info = load_shards(shards, ("noun",))
-    task = JudgeTask(shards, codec, tuple(info["nouns"]), tuple(info["materials"]))
-    judge = train(task, work, budget, label="judge")["judge"]
-    assert isinstance(judge, Judge)
-    judge.half().save_pretrained(out)
-    return judge.float()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNKNOWN = "<|pad|>", "<|startoftext|>", "<|endoftext|>", "<|unknown|>"
@@ -32,6 +33,14 @@ def make_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
         model_max_length=MAX_TOKENS,
         padding_side="right",
     )
+
+
+def tokens(words: PreTrainedTokenizerFast, captions: list[str]) -> Tensor:
+    """Token ids [B, MAX_TOKENS]."""
+    padded = words(
+        captions, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
+    )
+    return padded.input_ids
 
 
 def make_text_encoder(

@@ -36,7 +36,7 @@ from ..systems.images.control_maps import canny, edge_f1
 from ..systems.models.base import load_base
 from ..systems.models.precision import quiet_libraries, ready
 from ..systems.training.loop import Budget, began_elsewhere, outcome, train
-from .batches import Pictures, composite, random_backgrounds
+from .batches import Pictures, composite, open_pictures, random_backgrounds
 from .generator.objects import PORCELAIN
 from .train_prior import NOISE_SHIFT
 
@@ -59,33 +59,34 @@ class ControlTask:
             unet = UNet2DConditionModel.from_pretrained(self.prior / "unet", torch_dtype=torch.float32)
             control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=EDGE_WIDTHS)
         generator = torch.Generator().manual_seed(0)
-        pictures, _ = Pictures(self.shards).draw(16, generator)
+        pictures, _ = Pictures(self.shards, most=512).draw(16, generator)
         _make_audible(control, random_edges(pictures, generator))
         return {"control": control}
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Open pictures and prior in this process; attention as plain matrix products, as in the other trainings."""
-        self._control, self._device = modules["control"], device
-        self._pictures, self._base = Pictures(self.shards), load_base(self.prior, device=device)
+        self._control: Any = modules["control"]
+        self._device = device
+        self._pictures, self._base = open_pictures(self.shards, device), load_base(self.prior, device=device)
         self._unet = self._base.pipeline.unet
         with quiet_libraries():
-            self._unet.to(torch.bfloat16)
+            self._unet.to(self._control.dtype)
         for network in (self._unet, self._control):
             network.set_attn_processor(AttnProcessor())  # pyright: ignore
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean squared error of v, which the prior predicts, at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
-        edges = random_edges(pictures, generator)
+        edges = random_edges(pictures.cpu(), generator)
         dropped = torch.rand(batch, generator=generator) < CAPTIONS_DROPPED
         captions = ["" if drop else caption for caption, drop in zip(captions, dropped, strict=True)]
-        latents = self._base.encode(pictures.to(self._device) / 2 + 0.5).cpu()
-        prior = self._base.predictor
+        latents, prior = self._base.encode(pictures.to(self._device) / 2 + 0.5), self._base.predictor
         example = draw_example(latents, prior.schedule, prior.prediction_type, generator, shift=NOISE_SHIFT)
         noisy, edges = (
-            x.to(self._device, torch.bfloat16, memory_format=torch.channels_last) for x in (example.x, edges)
+            x.to(self._device, self._unet.dtype, memory_format=torch.channels_last)
+            for x in (example.x, edges)
         )
-        t, text = example.t.to(self._device), self._base.encode_text(captions).bfloat16()
+        t, text = example.t, self._base.encode_text(captions).to(self._unet.dtype)
         down, middle = self._control(noisy, t, text, edges, return_dict=False)
         v = self._unet(
             noisy, t, text, down_block_additional_residuals=down, mid_block_additional_residual=middle

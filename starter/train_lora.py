@@ -24,7 +24,7 @@ from ..guidance.training import draw_example
 from ..systems.models.base import load_base
 from ..systems.models.precision import quiet_libraries
 from ..systems.training.loop import Budget, began_elsewhere, outcome, train
-from .batches import Pictures
+from .batches import open_pictures
 from .train_prior import NOISE_SHIFT
 
 LORA = LoraConfig(
@@ -53,21 +53,20 @@ class LoraTask:
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Open pictures, codec and text encoder in this process."""
-        self._unet, self._device = modules["unet"], device
-        self._unet.set_attn_processor(AttnProcessor())  # pyright: ignore[reportCallIssue]
-        self._pictures = Pictures(self.shards, materials=False)
+        self._unet: Any = modules["unet"]
+        self._unet.set_attn_processor(AttnProcessor())
+        self._device = device
+        self._pictures = open_pictures(self.shards, device, materials=False)
         self._base = load_base(self.prior, device=device)
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean squared error of v, which the prior predicts, at shifted noise levels."""
         pictures, captions = self._pictures.draw(batch, generator)
-        latents = self._base.encode(pictures.to(self._device) / 2 + 0.5).cpu()
-        prior = self._base.predictor
+        latents, prior = self._base.encode(pictures.to(self._device) / 2 + 0.5), self._base.predictor
         example = draw_example(latents, prior.schedule, prior.prediction_type, generator, shift=NOISE_SHIFT)
-        noisy = example.x.to(self._device, torch.bfloat16, memory_format=torch.channels_last)
-        text = self._base.encode_text(captions).bfloat16()
-        v = self._unet(noisy, example.t.to(self._device), text).sample
-        return example.loss(v)
+        noisy = example.x.to(self._unet.dtype, memory_format=torch.channels_last)
+        text = self._base.encode_text(captions).to(self._unet.dtype)
+        return example.loss(self._unet(noisy, example.t, text).sample)
 
 
 def train_lora(shards: Path, prior: Path, work: Path, out: Path, budget: Budget) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class DomainTask:
 
         unet: Any = modules["unet"]
         unet.set_attn_processor(AttnProcessor())
+        self.codec.vae.to(device)
         self._predictor = UNetPredictor(
             unet.train(),
             schedule=self.schedule,

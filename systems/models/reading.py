@@ -15,6 +15,7 @@ import torch
 
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput, SlipcastError
+from .learned_codec import LearnedCodec
 from .patch_codec import PatchCodec
 from .precision import quiet_libraries
 from .prompt_encoders import READERS
@@ -45,8 +46,9 @@ _SAME_PARTS = {
     for family in ("StableDiffusion", "StableDiffusionXL")
     for use in ("Img2Img", "Inpaint", "InpaintLegacy", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
 }
-# Earlier versions of slipcast wrote the first name.
-_OUR_CODEC = frozenset({"slipcast.systems.patch_codec", PatchCodec.__module__})
+_OUR_CODECS: dict[str, type[torch.nn.Module]] = {one.__name__: one for one in (LearnedCodec, PatchCodec)}
+# The first is what earlier versions of slipcast wrote.
+_OUR_MODULES = frozenset({"slipcast.systems.patch_codec", LearnedCodec.__module__, PatchCodec.__module__})
 
 
 def kind_of(folder: Path) -> str:
@@ -134,8 +136,8 @@ def _read_part(folder: Path, entry: Any, classes: tuple[str, ...], allow_pickle:
     if not (library and name and folder.is_dir()):
         raise BadInput(f"the model in {folder.parent} lacks its {folder.name}; {_REMEDY}")
     cls: Any = None
-    if library in _OUR_CODEC:
-        cls = PatchCodec
+    if library in _OUR_MODULES:
+        cls = _OUR_CODECS.get(name)
     elif library in ("diffusers", "transformers"):
         cls = getattr(importlib.import_module(library), str(name), None)
     if not hasattr(cls, "from_pretrained") or (classes and name not in classes):

@@ -1,11 +1,13 @@
-"""The training loop that all models share: bf16 compute, float32 master weights, EMA, a budget of minutes, resume.
+"""The training loop that all models share: float32 master weights, EMA, a budget of minutes, resume, pauses.
 
-Convolutions in bf16 run several times faster than in float32 on CPUs with AMX or AVX512-BF16 and on GPUs, but Adam's
-small updates vanish in bf16: the modules hold bf16 weights and the optimisers move float32 masters. Matrices and
-convolution kernels are moved by Muon (orthogonalised momentum), everything else by AdamW.
+Convolutions in bf16 run several times faster than in float32 on CPUs with AMX or AVX512-BF16 and on GPUs, and several
+times slower on CPUs without, so the hardware decides (``compute_dtype``). Adam's small updates vanish in bf16: the
+modules hold weights of that dtype and the optimisers move float32 masters. Matrices and convolution kernels are moved
+by Muon (orthogonalised momentum), everything else by AdamW.
 
 On a CPU, one process per core beats one process with many threads (nothing waits inside an operator). The workers share
-the bf16 weights in shared memory; each adds up all gradients of its own part of the parameters and moves that part.
+the modules' weights in shared memory; each adds up all gradients of its own part of the parameters and moves that part.
+A single worker shares nothing, and everything lies on the budget's device.
 """
 
 from __future__ import annotations
@@ -24,9 +26,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from ...configs.errors import SlipcastError
-from .shard import Budget, Shard, Shared, load_checkpoint, masters_of, parameters_of
+from ..models.precision import resolve_dtype
+from .shard import Budget, Shard, Shared, load_checkpoint, masters_of, parameters_of, shared_memory
 
-__all__ = ["Budget", "Task", "began_elsewhere", "outcome", "train"]
+__all__ = ["Budget", "Task", "began_elsewhere", "compute_dtype", "outcome", "train"]
 
 
 class Task(Protocol):
@@ -37,12 +40,20 @@ class Task(Protocol):
         ...
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
-        """Make ready to compute losses on a device in this process; the parameters must stay where they are."""
+        """Make ready to compute losses on a device in this process; the parameters must stay where they are.
+
+        The modules come in ``compute_dtype(device)``; inputs have to be given in it.
+        """
         ...
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """A scalar loss of one fresh batch, all randomness from the generator."""
         ...
+
+
+def compute_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, otherwise float32: in float16 small gradients vanish."""
+    return torch.bfloat16 if resolve_dtype("auto", device) == "bfloat16" else torch.float32
 
 
 def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, nn.Module]:
@@ -63,17 +74,12 @@ def train(task: Task, folder: Path, budget: Budget, *, label: str) -> dict[str, 
         )
     for module in modules.values():
         # Before sharing: a later change of layout would silently give every worker weights of its own.
-        module.to(budget.device, torch.bfloat16)
+        module.to(budget.device, compute_dtype(budget.device))
         module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in torch's stub
         if workers > 1:
             module.share_memory()
     size = sum(p.numel() for p in parameters_of(modules).values())
-    shared = Shared(
-        torch.zeros(workers, size).share_memory_(),
-        torch.zeros(workers).share_memory_(),
-        torch.zeros(4, dtype=torch.float64).share_memory_(),
-        mp.get_context("spawn").Barrier(workers),
-    )
+    shared = shared_memory(size, budget, mp.get_context("spawn").Barrier(workers))
     if "progress" in earlier:
         shared.clock[:2] = earlier["progress"]
     arguments = (task, modules, shared, folder, budget, label)
@@ -130,7 +136,9 @@ def _work(
             f"{type(task).__name__}.open moved parameters, which workers share; leave their layout alone"
         )
     shard = Shard(rank, modules, shared, folder, budget)
-    total = budget.minutes * 60 if budget.steps is None else float(budget.steps)
+    per_unit = 60 if budget.steps is None else 1
+    total = per_unit * (budget.minutes if budget.steps is None else budget.steps)
+    until = total if budget.pause is None else min(total, per_unit * budget.pause)
     parent, workers = os.getppid(), max(1, budget.workers)
     columns = (
         TextColumn("{task.description}"),
@@ -141,7 +149,7 @@ def _work(
     smooth, last_saved, unit = None, float(shared.clock[1]), 1 if budget.steps is None else 0
     with Progress(*columns, disable=rank > 0) as bar, (folder / "log.jsonl").open("a") as log:
         line = bar.add_task(label, total=total, note="")
-        while float(shared.clock[unit]) < total:
+        while float(shared.clock[unit]) < until:
             started, step = time.perf_counter(), int(shared.clock[0])
             value = shard.move(task.loss, step, float(shared.clock[unit]) / total)
             smooth = value if smooth is None else smooth + 0.02 * (value - smooth)
@@ -152,7 +160,7 @@ def _work(
             shared.barrier.wait()
             seconds = float(shared.clock[1])
             done = float(shared.clock[unit])
-            if rank == 0 and (step % 20 == 0 or done >= total):
+            if rank == 0 and (step % 20 == 0 or done >= until):
                 speed = budget.batch * workers / (time.perf_counter() - started)
                 bar.update(line, completed=done, note=f"step {step} loss {smooth:.4f} {speed:.0f}/s")
                 told = {"step": step + 1, "seconds": round(seconds, 1), "loss": round(smooth, 5)}

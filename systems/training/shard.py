@@ -1,6 +1,6 @@
 """One worker's part of a training: its float32 master weights, their optimisers and averages, and its checkpoint.
 
-The workers share the bf16 weights and a row of gradients each. A worker adds up everybody's gradients of its own
+The workers share the modules' weights and a row of gradients each. A worker adds up everybody's gradients of its own
 parameters and moves those; the sum of all parts is one ordinary step of data-parallel training.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...configs.atomic import write_safetensors
 from ...configs.errors import SlipcastError
+from .muon import Muon
 
 LossOf = Callable[[int, torch.Generator], Tensor]
 """(batch, generator) -> scalar loss of one fresh batch."""
@@ -25,10 +26,15 @@ LossOf = Callable[[int, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and how hard to train: so many minutes, or exactly so many steps; ``batch`` is per worker."""
+    """How long and how hard to train: so many minutes, or exactly so many steps; ``batch`` is per worker.
+
+    ``pause``, in the same unit, stops earlier as an interruption would: the learning rate follows the whole plan, and a
+    later call goes on from there, perhaps on more data.
+    """
 
     minutes: float = 60.0
     steps: int | None = None
+    pause: float | None = None
     batch: int = 32
     learning_rate: float = 6e-4
     warmup_steps: int = 150
@@ -48,6 +54,17 @@ class Shared:
     norms: Tensor
     clock: Tensor
     barrier: Any
+
+
+def shared_memory(size: int, budget: Budget, barrier: Any) -> Shared:
+    """Memory for the gradients of ``size`` parameters: shared by several workers, on the device of a single one."""
+    workers = max(1, budget.workers)
+    gradients = torch.zeros(workers, size, device=budget.device)
+    norms, clock = torch.zeros(workers, device=budget.device), torch.zeros(4, dtype=torch.float64)
+    if workers > 1:
+        for tensor in (gradients, norms, clock):
+            tensor.share_memory_()
+    return Shared(gradients, norms, clock, barrier)
 
 
 class Shard:
@@ -83,9 +100,8 @@ class Shard:
         ]
         others = [n for n in self.masters if n not in set(matrices)]
         if matrices:
-            muon = torch.optim.Muon(
-                [self.masters[n] for n in matrices], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
-            )
+            dtype = self.live[matrices[0]].dtype
+            muon = Muon([self.masters[n] for n in matrices], dtype=dtype, weight_decay=0.01)
             self.optimisers.append((muon, matrices))
         if others:
             adam = torch.optim.AdamW([self.masters[n] for n in others], betas=(0.9, 0.99), weight_decay=0.0)
@@ -105,28 +121,31 @@ class Shard:
         """One step: loss and gradients of this worker's batch, then the update of this worker's parameters."""
         seed = (self.budget.seed * 1_000_003 + step) * 64 + self.rank
         loss = loss_of(self.budget.batch, torch.Generator().manual_seed(seed))
-        if not torch.isfinite(loss):
-            raise SlipcastError(
-                f"the loss became {loss.item()} at step {step}; delete {self.folder} and train more slowly"
-            )
         loss.backward()
         mine = self.shared.gradients[self.rank]
         for name, parameter in self.live.items():
+            part = mine[self.slices[name]].view(parameter.shape)
             if parameter.grad is None:
-                mine[self.slices[name]] = 0
+                part.zero_()
             else:
-                mine[self.slices[name]] = parameter.grad.reshape(-1).float()
+                part.copy_(parameter.grad)
                 parameter.grad = None
         self.shared.barrier.wait()
-        squared = 0.0
         for name, master in self.masters.items():
             master.grad = self.shared.gradients[:, self.slices[name]].mean(0).reshape(master.shape)
-            squared += float(master.grad.square().sum())
-        self.shared.norms[self.rank] = squared
+        gradients = [gradient for master in self.masters.values() if (gradient := master.grad) is not None]
+        # One number leaves the device, not one for each parameter: a GPU would wait for every one of them.
+        squared = torch.stack([gradient.square().sum() for gradient in gradients]).double().sum()
+        self.shared.norms[self.rank] = squared if math.isfinite(loss.item()) else math.nan
         self.shared.barrier.wait()
-        clip = min(1.0, 1.0 / (math.sqrt(float(self.shared.norms.sum())) + 1e-6))
+        norm = math.sqrt(float(self.shared.norms.sum()))
+        if not math.isfinite(norm):
+            raise SlipcastError(
+                f"the loss became {loss.item()} at step {step}, its gradients' norm {norm}; delete {self.folder} "
+                "and train more slowly"
+            )
         rate = self.budget.learning_rate * _rate(step, spent, self.budget.warmup_steps)
-        torch._foreach_mul_([g for master in self.masters.values() if (g := master.grad) is not None], clip)
+        torch._foreach_mul_(gradients, min(1.0, 1.0 / (norm + 1e-6)))
         for optimiser, _ in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -136,7 +155,7 @@ class Shard:
         with torch.no_grad():
             for name, master in self.masters.items():
                 self.live[name].copy_(master.reshape(self.live[name].shape))
-                self.average[name].lerp_(master, 1 - decay)
+            torch._foreach_lerp_(list(self.average.values()), list(self.masters.values()), 1 - decay)
         return loss.item()
 
     def save(self) -> None:

@@ -106,3 +106,13 @@ def test_what_is_written_as_json_is_read_again(tmp_path):
         read_json(tmp_path / "absent.json", "it")
     with pytest.raises(BadInput, match="Is a directory"):
         read_json(tmp_path, "it")
+
+
+@pytest.mark.parametrize("view", [np.transpose, np.flip, np.asfortranarray, lambda a: a[:, ::2]])
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_a_view_comes_back_as_it_looks(tmp_path, view, kind):
+    """safetensors writes an array's memory; transposed, strided and turned views lie there in another order."""
+    array = view(np.arange(24, dtype=np.float32).reshape(4, 6))
+    value = array if kind == "numpy" else torch.from_numpy(array.copy().T.copy()).T.contiguous().mT
+    write_safetensors(tmp_path / "view.safetensors", {"view": value})
+    assert np.array_equal(load_file(tmp_path / "view.safetensors")["view"].numpy(), np.asarray(value))

@@ -20,11 +20,11 @@ class Regression:
         return {"net": nn.Linear(self.width, 24)}
 
     def open(self, modules, device):
-        self.net = modules["net"]
+        self.net, self.device = modules["net"], device
 
     def loss(self, batch, generator):
-        x = torch.randn(batch, self.width, generator=generator)
-        error = self.net(x.bfloat16()).float() - x @ TRUTH[:, : self.width].T
+        x = torch.randn(batch, self.width, generator=generator).to(self.device)
+        error = self.net(x.to(self.net.weight.dtype)).float() - x @ TRUTH[:, : self.width].T.to(self.device)
         return error.square().mean() * (float("nan") if self.bad else 1.0)
 
 
@@ -40,7 +40,7 @@ class Convolution(Regression):
         self.parts = modules
 
     def loss(self, batch, generator):
-        x = torch.randn(batch, 20, 6, 6, generator=generator).bfloat16()
+        x = torch.randn(batch, 20, 6, 6, generator=generator).to(self.parts["net"].weight.dtype)
         made = self.parts["net"](x) + self.parts["more"](x)[:, :, 1:-1, 1:-1]
         wanted = torch.nn.functional.conv2d(x.float()[:, :, 1:-1, 1:-1], TRUTH[..., None, None])
         return (made.float() - wanted).square().mean()

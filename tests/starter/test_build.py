@@ -1,4 +1,4 @@
-"""The whole recipe from nothing, as small as it goes: from data to judge, and a second call."""
+"""The whole recipe from nothing, as small as it goes: from data to image-to-3D, and a second call."""
 
 import json
 from dataclasses import replace
@@ -22,13 +22,15 @@ TINY = build.Preset(
         for name, split, seed in (
             ("prior", "prior", 0),
             ("domain", "domain", 0),
-            ("judge", "judge", 1),
             ("test", "judge", 2),
         )
     },
     widths=(16, 32),
     budget=Budget(steps=2, batch=2, workers=1, warmup_steps=1),
 )
+
+
+pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra [eval]")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_every_model_is_there_and_loads_as_the_shipped_ones_do(built):
             base=str(weights / "prior"), domain=str(weights / "domain"), lift_model=str(weights / "lift")
         )
     )
-    assert store.base.latent_shape == (16, 16, 16)
+    assert store.base.latent_shape == (8, 16, 16)
     assert store.domain.card["base_identity"] == store.base.network_identity
     assert store.lift.resolution == 64
 
@@ -58,7 +60,7 @@ def test_the_control_fits_the_prior_and_has_left_zero(built):
     prior = UNet2DConditionModel.from_pretrained(weights / "prior" / "unet")
     control = ControlNetModel.from_pretrained(weights / "control-canny")
     latents, t, text, edges = (
-        torch.ones(1, 16, 16, 16),
+        torch.ones(1, 8, 16, 16),
         torch.tensor([5]),
         torch.ones(1, 3, 256),
         torch.ones(1, 3, 128, 128),
@@ -70,6 +72,12 @@ def test_the_control_fits_the_prior_and_has_left_zero(built):
     ).sample
     assert plain.shape == followed.shape
     assert not torch.equal(plain, followed)
+
+
+def test_the_judge_is_the_shipped_one(built):
+    """Figures before and after a build are told by the same judge."""
+    name = "judge/diffusion_pytorch_model.safetensors"
+    assert (built[1] / name).read_bytes() == (build.SHIPPED / name).read_bytes()
 
 
 def test_the_report_tells_every_step(built):

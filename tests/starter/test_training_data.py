@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from slipcast.starter.batches import Pictures, composite, random_backgrounds
-from slipcast.starter.dataset import build_shards
+from slipcast.starter.batches import DevicePictures, Pictures, composite, open_pictures, random_backgrounds
+from slipcast.starter.dataset import build_shards, load_shards
 from slipcast.starter.generator.captions import VOCABULARY, words_of
+from slipcast.starter.latents import Latents, cache_latents
 from slipcast.starter.text import MAX_TOKENS, make_text_encoder, make_tokenizer
-from slipcast.starter.train_lift import Solids, disturb, turn_grid
+from slipcast.starter.train_lift import DeviceSolids, Solids, disturb, turn_grid
+from slipcast.systems.models.learned_codec import LearnedCodec
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,73 @@ def test_disturbed_pictures_keep_their_range():
     assert made.max() <= 1
     kept = (made == pictures).flatten(1).all(1)
     assert 0 < kept.sum() < 8
+
+
+def test_pictures_on_a_device_are_those_of_the_cpu(folder):
+    held, usual = DevicePictures(folder, device="cpu"), Pictures(folder)
+    made, told = held.draw(7, torch.Generator().manual_seed(3))
+    expected, captions = usual.draw(7, torch.Generator().manual_seed(3))
+    assert told == captions
+    assert torch.allclose(made, expected, atol=1e-5)
+    with pytest.raises(TypeError, match="one process"):
+        pickle.dumps(held)
+    assert type(open_pictures(folder)) is Pictures
+
+
+def test_solids_on_a_device_are_those_of_the_cpu(folder):
+    solids = Solids((folder,))
+    held = DeviceSolids(solids, "cpu")
+    rows, points = [0, 4, 8], np.arange(50)
+    expected = [
+        np.stack(parts) for parts in zip(*(solids.example(0, row, points) for row in rows), strict=True)
+    ]
+    made = held.examples(held.parts[0], torch.tensor(rows), torch.from_numpy(points))
+    for got, wanted in zip(made, expected, strict=True):
+        assert (got.numpy() == wanted).mean() > 0.9999  # a cell's edge may round the other way
+    drawn = held.draw(5, torch.Generator().manual_seed(0))
+    assert [tuple(part.shape) for part in drawn] == [
+        (5, 4, 128, 128),
+        (5, 64, 64, 64),
+        (5, 1024),
+        (5, 1024, 3),
+    ]
+    assert set(drawn[1].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_many_shards_are_thinned_out_evenly(tmp_path):
+    for _ in build_shards(tmp_path, split="prior", count=5, views=2, seed=5, shard_objects=1):
+        pass
+    assert len(load_shards(tmp_path, ("rgba",))[0]["rgba"]) == 10
+    few, _ = load_shards(tmp_path, ("rgba", "noun"), most=4)
+    every, _ = load_shards(tmp_path, ("rgba", "noun"))
+    assert np.array_equal(few["rgba"], every["rgba"][[0, 1, 6, 7]])
+    assert len(load_shards(tmp_path, ("rgba",), most=1)[0]["rgba"]) == 2
+
+
+def test_latents_are_cached_shard_by_shard(tmp_path):
+    torch.manual_seed(0)
+    codec = LearnedCodec(encoder_widths=(16, 32), decoder_widths=(16, 32)).requires_grad_(False)
+    words = make_tokenizer(VOCABULARY)
+    shards = tmp_path / "shards"
+
+    def grown(count):
+        for _ in build_shards(shards, split="prior", count=count, views=2, seed=5, shard_objects=2):
+            pass
+        return cache_latents(shards, codec, words, tmp_path / "latents", draws=3)
+
+    folder = grown(2)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert grown(4) == folder
+    after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(before) == 1 and len(after) == 2
+    assert before.items() <= after.items()
+    cached = Latents(folder)
+    assert cached.latents.shape == (24, 8, 16, 16)
+    assert cached.tokens.shape == (24, MAX_TOKENS)
+    assert not torch.equal(cached.latents[0], cached.latents[4])  # the same picture over another ground
+    latents, told = cached.draw(6, torch.Generator().manual_seed(0))
+    rows = torch.randint(24, (6,), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(latents, cached.latents[rows].float())
+    assert torch.equal(told, cached.tokens[rows].long())
+    codec.settle(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert grown(4) != folder  # another latent space

@@ -6,7 +6,9 @@ from fakes.training_tasks import TRUTH, Convolution, Regression
 from torch import nn
 
 from slipcast.configs.errors import SlipcastError
-from slipcast.systems.training.loop import Budget, train
+from slipcast.systems.training import loop
+from slipcast.systems.training.loop import Budget, compute_dtype, train
+from slipcast.systems.training.shard import Shard, masters_of, shared_memory
 
 
 def budget(steps: int, **changes) -> Budget:
@@ -24,7 +26,7 @@ def test_two_workers_train_one_network(tmp_path):
     """What both workers' losses say must hold for the weights that are saved."""
     modules = train(Convolution(), tmp_path, budget(300, workers=2), label="test")
     task = Convolution()
-    task.parts = {name: module.bfloat16() for name, module in modules.items()}
+    task.parts = modules
     assert task.loss(64, torch.Generator().manual_seed(9)).item() < 0.05 * float(TRUTH.square().sum(1).mean())
 
 
@@ -69,3 +71,66 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 def test_nan_stops_with_the_step(tmp_path):
     with pytest.raises(SlipcastError, match="nan at step 0"):
         train(Regression(bad=True), tmp_path, budget(5), label="test")
+
+
+def test_a_gradient_that_is_no_number_stops_too(tmp_path):
+    """The loss may be finite where its slope is not; clipping by a norm of nan would keep it."""
+
+    class Cliff(Regression):
+        def loss(self, batch, generator):
+            return super().loss(batch, generator) + 0 * self.net.weight.sub(self.net.weight).sqrt().sum()
+
+    with pytest.raises(SlipcastError, match="norm nan"):
+        train(Cliff(), tmp_path, budget(5), label="test")
+
+
+@pytest.mark.parametrize(
+    ("native", "dtype"),
+    [("bfloat16", torch.bfloat16), ("float32", torch.float32), ("float16", torch.float32)],
+)
+def test_the_hardware_decides_what_is_computed_in(monkeypatch, tmp_path, native, dtype):
+    """float16 alone would need its losses scaled."""
+    monkeypatch.setattr(loop, "resolve_dtype", lambda wanted, device: native)
+    assert compute_dtype("cpu") == dtype
+    seen = []
+
+    class Looks(Regression):
+        def open(self, modules, device):
+            super().open(modules, device)
+            seen.append(self.net.weight.dtype)
+
+    net = train(Looks(), tmp_path, budget(2), label="test")["net"]
+    assert seen == [dtype]
+    assert net.get_parameter("weight").dtype == torch.float32
+
+
+def test_a_paused_training_goes_on_as_if_it_had_not_been(tmp_path):
+    """The learning rate follows the whole plan, so two slices are one training."""
+    whole = weights(tmp_path / "whole", 40)
+    first = weights(tmp_path / "sliced", 40, pause=15)
+    assert not torch.equal(first, whole)
+    assert torch.equal(weights(tmp_path / "sliced", 40), whole)
+    assert torch.equal(weights(tmp_path / "sliced", 40, pause=90), whole)
+
+
+def test_one_worker_keeps_everything_on_its_device(tmp_path):
+    """A gradient on the CPU cannot be given to a weight elsewhere; several workers share memory on the CPU."""
+    alone = shared_memory(500, budget(1, device="meta"), None)
+    assert alone.gradients.device.type == alone.norms.device.type == "meta"
+    assert alone.clock.device.type == "cpu"  # both loop and checkpoint read it
+    together = shared_memory(500, budget(1, workers=2), None)
+    assert together.gradients.is_shared() and together.norms.is_shared() and together.clock.is_shared()
+    modules: dict[str, nn.Module] = dict(Regression().modules())
+    shard = Shard(0, modules, shared_memory(504, budget(1), None), tmp_path, budget(1))
+    assert shard.masters.keys() == masters_of(modules).keys()
+    assert {tensor.device.type for tensor in (*shard.masters.values(), *shard.average.values())} == {"cpu"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_it_learns_on_a_gpu_and_goes_on(tmp_path):
+    train(Regression(), tmp_path, budget(100, device="cuda"), label="test")
+    net = train(Regression(), tmp_path, budget(300, device="cuda"), label="test")["net"].requires_grad_(False)
+    weight = net.get_parameter("weight")
+    assert weight.device.type == "cpu"
+    assert float((weight - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02

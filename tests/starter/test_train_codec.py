@@ -1,0 +1,73 @@
+"""The codec's training: what it makes better, what a later one leaves alone."""
+
+import pytest
+import torch
+
+from slipcast.starter.dataset import build_shards
+from slipcast.starter.train_codec import CodecTask, draw_mixed, train_codec
+from slipcast.systems.models.latent_spaces import latent_space_of
+from slipcast.systems.models.learned_codec import LearnedCodec
+from slipcast.systems.training.loop import Budget
+
+pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra [eval]")
+
+BUDGET = Budget(steps=3, batch=2, workers=1, warmup_steps=1)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    out = tmp_path_factory.mktemp("codec")
+    for split in ("prior", "domain"):
+        for _ in build_shards(out / split, split=split, count=2, views=2, seed=5):
+            pass
+    return out / "prior", out / "domain"
+
+
+@pytest.fixture(scope="module")
+def trained(shards, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    return out / "codec", train_codec(CodecTask(shards), out / "work", out / "codec", BUDGET)
+
+
+def test_its_latents_are_standardised_in_the_end(shards, trained):
+    codec = LearnedCodec.from_pretrained(trained[0]).requires_grad_(False)
+    assert trained[1]["steps"] == 3
+    assert trained[1]["psnr_db"] > 3
+    task = CodecTask(shards)
+    task.open({"codec": codec}, "cpu")
+    latents = codec.encode(draw_mixed(task._pictures, 16, torch.Generator().manual_seed(1))).latents
+    assert latents.mean((0, 2, 3)).abs().max() < 0.5
+    assert ((latents.std((0, 2, 3)) > 0.6) & (latents.std((0, 2, 3)) < 1.6)).all()
+
+
+def test_a_later_training_moves_the_decoder_alone(shards, trained, tmp_path):
+    train_codec(CodecTask(shards, earlier=trained[0]), tmp_path / "work", tmp_path / "codec", BUDGET)
+    before, after = (LearnedCodec.from_pretrained(folder) for folder in (trained[0], tmp_path / "codec"))
+    assert latent_space_of(after) == latent_space_of(before)
+    kept = {
+        name for name, value in before.state_dict().items() if torch.equal(value, after.state_dict()[name])
+    }
+    assert {name for name in before.state_dict() if name.startswith("encoder.")} <= kept
+    assert "decoder.0.weight" not in kept
+
+
+def test_the_loss_can_be_repeated_and_reaches_both_halves(shards):
+    task = CodecTask(shards)
+    modules = task.modules()
+    task.open(modules, "cpu")
+    one, two = (task.loss(4, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, two)
+    one.backward()
+    for name in ("encoder.layers.1.weight", "decoder.0.weight"):
+        gradient = modules["codec"].get_parameter(name).grad
+        assert gradient is not None and gradient.abs().max() > 0
+
+
+def test_a_quarter_of_a_batch_is_porcelain(shards):
+    task = CodecTask(shards)
+    task.open(task.modules(), "cpu")
+    prior, domain = task._pictures
+    generator = torch.Generator().manual_seed(0)
+    apart = torch.cat([prior.draw_pictures(6, generator), domain.draw_pictures(2, generator)])
+    assert torch.equal(draw_mixed(task._pictures, 8, torch.Generator().manual_seed(0)), apart)
+    assert len(draw_mixed(task._pictures, 2, torch.Generator().manual_seed(0))) == 2
