@@ -10,6 +10,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples every time, and no verdict by the clock: a busy machine is no bug.
@@ -17,3 +18,24 @@ settings.register_profile(
     "slipcast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("slipcast")
+
+_PROMISED = tuple(filter(None, os.environ.get("SLIPCAST_EXTRAS", "").split(",")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where an extra is said to be installed (``SLIPCAST_EXTRAS=dev,eval``), a test that skips for want of it fails."""
+    return _unexcused((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for whole files."""
+    return _unexcused((yield))
+
+
+def _unexcused(report):
+    reason = str(report.longrepr)
+    if report.skipped and any(f"extra [{name}]" in reason for name in _PROMISED):
+        report.outcome, report.longrepr = "failed", f"skipped although the extra is installed: {reason}"
+    return report

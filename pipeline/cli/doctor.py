@@ -14,12 +14,7 @@ import psutil
 
 OPTIONAL = {
     "bpy": ("blender", "write .blend files"),
-    "ray": ("cluster", "spread batches over machines"),
-    "gradio": ("ui", "the studio in the browser"),
-    "viser": ("ui", "look at assets in the browser"),
-    "torchmetrics": ("eval", "FID and friends"),
-    "gsplat": ("gpu", "splatting on CUDA"),
-    "torchvision": ("gpu", "not needed"),
+    "efficientnet-lite-pytorch": ("eval", "judge pictures, and train the starter's codec"),
 }
 _NEEDED_MEMORY_GB = 4
 _NEEDED_DISK_GB = 1
