@@ -1,0 +1,163 @@
+"""A surface becomes a density field: which cells lie inside, how far each is from the surface, and its colour there.
+
+Inside is decided by votes, so that holes, doubled walls and parts stuck into each other do no harm: for each piece of
+the surface on its own, a line through the cell along each axis is followed both ways, and where it has crossed the
+piece an odd number of times it votes for inside (Nooruddin and Turk 2003, IEEE TVCG 9(2): parity count along many
+directions). More than half of the six votes decide; a cell inside any piece is inside. Distances are exact near the
+surface, to the nearest of the triangles that samples of the surface propose.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from ...configs.errors import BadInput
+from ..compiled import compiled
+from ..field.voxels import FrozenGrid, cell_centres
+from .surface import Surface
+
+_MOST_FACES = 5_000_000
+_CANDIDATES = 6  # samples whose triangles are measured exactly
+_NEAR_CELLS = 2.0
+_RAMP_CELLS = 2.0  # occupancy falls from 1 to 0 over this, linearly, so that 1/2 is exactly on the surface
+_ASIDE = (0.000137, 0.000071)  # of a cell: no line goes along an edge of a mesh that was modelled on a grid
+
+
+def field_of_surface(surface: Surface, resolution: int) -> FrozenGrid:
+    """The field of a surface that lies inside [-1, 1]^3, ``resolution`` cells along each edge.
+
+    Raises:
+        BadInput: the surface encloses nothing, or has too many faces.
+    """
+    if len(surface.faces) > _MOST_FACES:
+        raise BadInput(
+            f"the mesh has {len(surface.faces)} faces, and at most {_MOST_FACES} can be lifted; decimate it first"
+        )
+    inside = inside_cells(surface, resolution)
+    distance, colours = _nearest(surface, resolution)
+    cube = (resolution,) * 3
+    signed = np.where(inside.reshape(-1), -distance, distance)
+    occupancy = (0.5 - signed * resolution / 2 / _RAMP_CELLS).clip(0, 1).reshape(cube)
+    if not (occupancy > 0.5).any():
+        raise BadInput(
+            f"the mesh encloses no cell of a grid of {resolution} cells a side: it is an open sheet, or thinner than a "
+            "cell; give it thickness, or raise lift.resolution"
+        )
+    return FrozenGrid(
+        torch.from_numpy(occupancy.astype(np.float32)),
+        torch.from_numpy(colours.astype(np.float32)).view(*cube, 3),
+    )
+
+
+def inside_cells(surface: Surface, resolution: int) -> np.ndarray:
+    """bool [R, R, R]: which cell centres lie inside (see the module)."""
+    inside = np.zeros((resolution,) * 3, bool)
+    pieces = _pieces(surface)
+    triangles = (surface.triangles + 1) * resolution / 2 - 0.5  # in cells, a cell's centre at whole numbers
+    order = np.argsort(pieces, kind="stable")
+    for part in np.split(order, np.flatnonzero(np.diff(pieces[order])) + 1):
+        corners = triangles[part]
+        low = np.floor(corners.min((0, 1))).astype(int).clip(0, resolution - 1)
+        high = (np.ceil(corners.max((0, 1))).astype(int) + 1).clip(1, resolution)
+        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        inside[box] |= _votes(corners - low, tuple(high - low)) > 3
+    return inside
+
+
+def _votes(corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """How many of six directions leave each cell of a box through an odd number of triangles [F, 3, 3]."""
+    votes = np.zeros(shape, np.int8)
+    for axis in range(3):
+        turned = [axis, (axis + 1) % 3, (axis + 2) % 3]
+        crossings = np.zeros([shape[k] + 1 for k in turned], np.int32)
+        _cross(np.ascontiguousarray(corners[..., turned]), crossings, *_ASIDE)
+        before = crossings.cumsum(0, dtype=np.int32)
+        odd_before, odd_after = before[:-1] % 2, (before[-1:] - before[:-1]) % 2
+        both = (odd_before + odd_after)[:, :-1, :-1]
+        votes += np.moveaxis(both, (0, 1, 2), turned).astype(np.int8)
+    return votes
+
+
+@compiled(nogil=True)
+def _cross(triangles, crossings, aside_y, aside_z):
+    """Count, at the first cell beyond it, where each line along the first axis crosses each triangle.
+
+    Edges are always taken from their lower end, so that of two triangles that share one exactly one is crossed.
+    """
+    depth, rows, columns = crossings.shape
+    for f in range(len(triangles)):
+        one, two, three = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        first = max(0, int(np.floor(min(one[1], two[1], three[1]))))
+        last = min(rows - 2, int(np.ceil(max(one[1], two[1], three[1]))))
+        left = max(0, int(np.floor(min(one[2], two[2], three[2]))))
+        right = min(columns - 2, int(np.ceil(max(one[2], two[2], three[2]))))
+        for i in range(first, last + 1):
+            for j in range(left, right + 1):
+                y, z = i + aside_y, j + aside_z
+                odd = 0
+                for k in range(3):
+                    a, b = triangles[f, k], triangles[f, (k + 1) % 3]
+                    if a[1] > b[1] or (a[1] == b[1] and a[2] > b[2]):
+                        a, b = b, a
+                    if a[1] <= y < b[1] and z < a[2] + (y - a[1]) * (b[2] - a[2]) / (b[1] - a[1]):
+                        odd += 1
+                if odd == 1:
+                    across = (two[1] - one[1]) * (three[2] - one[2]) - (two[2] - one[2]) * (three[1] - one[1])
+                    if across != 0:
+                        v = ((y - one[1]) * (three[2] - one[2]) - (z - one[2]) * (three[1] - one[1])) / across
+                        w = ((two[1] - one[1]) * (z - one[2]) - (two[2] - one[2]) * (y - one[1])) / across
+                        x = one[0] + v * (two[0] - one[0]) + w * (three[0] - one[0])
+                        crossings[min(max(int(np.ceil(x)), 0), depth - 1), i, j] += 1
+
+
+def _pieces(surface: Surface) -> np.ndarray:
+    """The number of each face's connected piece, [F]; faces hang together by their corners."""
+    corners, count = surface.faces, len(surface.vertices)
+    ends = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]]])
+    links = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    return connected_components(links, directed=False)[1][corners[:, 0]]
+
+
+def _nearest(surface: Surface, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the surface [R^3] and the colour sRGB [R^3, 3] of the nearest point, for all cell centres."""
+    from trimesh.triangles import closest_point, points_to_barycentric
+
+    cell, triangles = 2 / resolution, surface.triangles
+    points, faces, weights = _samples(triangles, cell / 2)
+    tree, centres = cKDTree(points), cell_centres(resolution).numpy().astype(np.float64)
+    distance, nearest = tree.query(centres)
+    faces_at, weights_at = faces[nearest], weights[nearest]
+    near = np.flatnonzero(distance < _NEAR_CELLS * cell)
+    candidates = faces[tree.query(centres[near], k=min(_CANDIDATES, len(points)))[1].reshape(len(near), -1)]
+    for column in candidates.T:
+        feet = closest_point(triangles[column], centres[near])
+        found = np.linalg.norm(feet - centres[near], axis=1)
+        better = found < distance[near]
+        at, chosen = near[better], column[better]
+        distance[at], faces_at[at] = found[better], chosen
+        weights_at[at] = points_to_barycentric(triangles[chosen], feet[better])
+    return distance, surface.colour_at(faces_at, weights_at)
+
+
+def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points all over the triangles: places [N, 3], faces [N] and weights of the corners [N, 3].
+
+    Corners, centroids, and as many points of the R2 sequence (Roberts 2018) as the area asks for.
+    """
+    edges = triangles[:, 1:] - triangles[:, :1]
+    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
+    counts = np.ceil(2 * area / spacing**2).astype(np.int64)
+    faces = np.repeat(np.arange(len(triangles)), counts)
+    number = np.arange(len(faces)) - np.repeat(counts.cumsum() - counts, counts)
+    u, v = ((0.5 + (number + 1)[:, None] * np.array([0.7548776662466927, 0.5698402909980532])) % 1).T
+    fold = u + v > 1
+    u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
+    fixed = np.concatenate([np.eye(3), np.full((1, 3), 1 / 3)])
+    every = np.arange(len(triangles))
+    faces = np.concatenate([faces, np.repeat(every, 4)])
+    weights = np.concatenate([np.stack([1 - u - v, u, v], 1), np.tile(fixed, (len(triangles), 1))])
+    return np.einsum("nc,ncd->nd", weights, triangles[faces]), faces, weights
