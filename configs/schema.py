@@ -26,8 +26,9 @@ def setting(
 ) -> Any:
     """A dataclass field with its sentence and its limits.
 
-    ``offers`` names a kind of plug-in (``configs.plugins``) whose names are choices too. ``at_least_one`` forbids an empty list of choices. ``affects_result=False`` marks book-keeping that leaves what a
-    stage makes unchanged, such as how often it saves: changing it never re-runs a finished stage.
+    ``offers`` names a kind of plug-in (``configs.plugins``) whose names are choices too. ``at_least_one`` forbids an
+    empty list of choices. ``affects_result=False`` marks book-keeping that leaves what a stage makes unchanged, such as
+    how often it saves: changing it never re-runs a finished stage.
     """
     metadata = {
         "sentence": sentence,
@@ -148,7 +149,7 @@ class RefineConfig:
     )
     noise: str = setting(
         "random",
-        "Noise of score distillation: random is drawn anew at every step, per_view is fixed for each direction of view.",
+        "Noise of score distillation: random is drawn anew at every step, per_view fixed for each direction of view.",
         choices=("random", "per_view"),
     )
     checkpoint_every: int = setting(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -21,8 +22,8 @@ from ..field.voxels import FrozenGrid, cell_centres
 from .surface import Surface
 
 _MOST_FACES = 5_000_000
-_CANDIDATES = 6  # samples whose triangles are measured exactly
-_NEAR_CELLS = 2.0
+_CANDIDATES = 4  # samples whose triangles are measured exactly
+_NEAR_CELLS = 2
 _RAMP_CELLS = 2.0  # occupancy falls from 1 to 0 over this, linearly, so that 1/2 is exactly on the surface
 _ASIDE = (0.000137, 0.000071)  # of a cell: no line goes along an edge of a mesh that was modelled on a grid
 
@@ -39,9 +40,8 @@ def field_of_surface(surface: Surface, resolution: int) -> FrozenGrid:
         )
     inside = inside_cells(surface, resolution)
     distance, colours = _nearest(surface, resolution)
-    cube = (resolution,) * 3
-    signed = np.where(inside.reshape(-1), -distance, distance)
-    occupancy = (0.5 - signed * resolution / 2 / _RAMP_CELLS).clip(0, 1).reshape(cube)
+    signed = np.where(inside, -distance, distance)
+    occupancy = (0.5 - signed * resolution / 2 / _RAMP_CELLS).clip(0, 1)
     if not (occupancy > 0.5).any():
         raise BadInput(
             f"the mesh encloses no cell of a grid of {resolution} cells a side: it is an open sheet, or thinner than a "
@@ -49,7 +49,7 @@ def field_of_surface(surface: Surface, resolution: int) -> FrozenGrid:
         )
     return FrozenGrid(
         torch.from_numpy(occupancy.astype(np.float32)),
-        torch.from_numpy(colours.astype(np.float32)).view(*cube, 3),
+        torch.from_numpy(colours.astype(np.float32)),
     )
 
 
@@ -123,28 +123,35 @@ def _pieces(surface: Surface) -> np.ndarray:
 
 
 def _nearest(surface: Surface, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the surface [R^3] and the colour sRGB [R^3, 3] of the nearest point, for all cell centres."""
+    """Distance to the surface [R, R, R], and the colour of its nearest point, sRGB [R, R, R, 3].
+
+    Beyond the cells about the surface the distance is infinite, and the colour that of the nearest of those cells.
+    """
     from trimesh.triangles import closest_point, points_to_barycentric
 
-    cell, triangles = 2 / resolution, surface.triangles
-    points, faces, weights = _samples(triangles, cell / 2)
-    tree, centres = cKDTree(points), cell_centres(resolution).numpy().astype(np.float64)
-    distance, nearest = tree.query(centres)
-    faces_at, weights_at = faces[nearest], weights[nearest]
-    near = np.flatnonzero(distance < _NEAR_CELLS * cell)
-    candidates = faces[tree.query(centres[near], k=min(_CANDIDATES, len(points)))[1].reshape(len(near), -1)]
-    for column in candidates.T:
-        feet = closest_point(triangles[column], centres[near])
-        found = np.linalg.norm(feet - centres[near], axis=1)
-        better = found < distance[near]
-        at, chosen = near[better], column[better]
-        distance[at], faces_at[at] = found[better], chosen
-        weights_at[at] = points_to_barycentric(triangles[chosen], feet[better])
-    return distance, surface.colour_at(faces_at, weights_at)
+    cube, triangles = (resolution,) * 3, surface.triangles
+    points, faces = _samples(triangles, 1 / resolution)
+    near = np.zeros(cube, bool)
+    near[tuple(((points + 1) * resolution / 2).astype(int).clip(0, resolution - 1).T)] = True
+    near = binary_dilation(near, np.ones((3, 3, 3)), iterations=_NEAR_CELLS)
+    centres = cell_centres(resolution).numpy().astype(np.float64)[near.reshape(-1)]
+    nearest = cKDTree(points).query(centres, k=min(_CANDIDATES, len(points)))[1].reshape(len(centres), -1)
+    best, faces_at = np.full(len(centres), np.inf), np.zeros(len(centres), np.int64)
+    feet_at = np.empty_like(centres)
+    for column in faces[nearest].T:
+        feet = closest_point(triangles[column], centres)
+        found = np.linalg.norm(feet - centres, axis=1)
+        better = found < best
+        best[better], faces_at[better], feet_at[better] = found[better], column[better], feet[better]
+    weights_at = points_to_barycentric(triangles[faces_at], feet_at).clip(0, 1)
+    distance, colours = np.full(cube, np.inf), np.zeros((*cube, 3))
+    distance[near], colours[near] = best, surface.colour_at(faces_at, weights_at)
+    towards = distance_transform_edt(~near, return_distances=False, return_indices=True)
+    return distance, colours[tuple(towards)]
 
 
-def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points all over the triangles: places [N, 3], faces [N] and weights of the corners [N, 3].
+def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points all over the triangles: places [N, 3] and faces [N].
 
     Corners, centroids, and as many points of the R2 sequence (Roberts 2018) as the area asks for.
     """
@@ -160,4 +167,4 @@ def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndar
     every = np.arange(len(triangles))
     faces = np.concatenate([faces, np.repeat(every, 4)])
     weights = np.concatenate([np.stack([1 - u - v, u, v], 1), np.tile(fixed, (len(triangles), 1))])
-    return np.einsum("nc,ncd->nd", weights, triangles[faces]), faces, weights
+    return np.einsum("nc,ncd->nd", weights, triangles[faces]), faces
