@@ -61,6 +61,8 @@ def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
                 _check_one(f"{key}.{name}", entry, limits)
         return
     at_least, at_most, choices, offers = (limits[name] for name in _LIMITS)
+    if offers is not None:
+        choices = (*choices, *entries(offers, choices))
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, float) and not math.isfinite(entry):
             raise BadInput(f"setting {key} expects a finite number, not {entry}")
@@ -68,7 +70,5 @@ def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
             raise BadInput(f"setting {key} expects at least {at_least}, not {entry}")
         if at_most is not None and entry > at_most:
             raise BadInput(f"setting {key} expects at most {at_most}, not {entry}")
-        if choices is not None and offers is not None:
-            choices = (*choices, *entries(offers, choices))
         if choices is not None and entry not in choices:
             raise BadInput(f"setting {key} knows {', '.join(choices)}, not {shown(entry)}")

@@ -196,6 +196,7 @@ class ExportConfig:
         ["glb"],
         "File formats written.",
         choices=("glb", "obj", "ply", "stl", "usdz", "blend"),
+        offers="exporters",
         at_least_one=True,
     )
     height_m: float | None = setting(
