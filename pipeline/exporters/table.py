@@ -24,14 +24,18 @@ class Format:
     """One line of the table; the format's name is also its file ending.
 
     Attributes:
-        load: imports the writer with the libraries that it needs, and returns it.
+        writer: imports the writer with the libraries that it needs, and returns it.
         beside: endings, after the file's stem, of what else the writer may leave beside its file.
         find_program: looks for a program which the writer runs, and raises where there is none.
     """
 
-    load: Callable[[], Writer]
+    writer: Callable[[], Writer]
     beside: tuple[str, ...] = ()
     find_program: Callable[[], object] | None = None
+
+    def load(self) -> Writer:
+        """The writer, with the libraries that it needs."""
+        return self.writer()
 
     def prepare(self) -> None:
         """Load all that the writer needs beside an asset, so that what is missing raises before there is one."""

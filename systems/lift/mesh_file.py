@@ -36,18 +36,51 @@ def read_surface(path: Path) -> Surface:
         raise BadInput(f"there is no mesh {path}; give the file in lift.source")
     if path.stat().st_size > _LARGEST_FILE:
         raise BadInput(f"{path} has more than 2 GiB; decimate the mesh first")
+    files = _Beside(path)
     try:
-        scene = trimesh.load_scene(path, process=False)
+        scene = trimesh.load_scene(path, process=False, resolver=files)
         parts = [_part(body, path) for body in scene.dump() if isinstance(body, trimesh.Trimesh)]
     except BadInput:
         raise
     except Exception as error:  # trimesh's readers raise whatever their parsers stumble over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadInput(f"{path} cannot be read as a mesh ({reason}); export it again") from error
+    if files.missing:
+        raise BadInput(
+            f"{path} names {files.missing[0]!r}, which is not beside it; put it there, or export a GLB"
+        )
     parts = [part for part in parts if len(part.faces)]
     if not parts:
         raise BadInput(f"{path} has no faces; export a triangle mesh")
     return _checked(_joined(parts), path)
+
+
+class _Beside:
+    """The files beside a mesh, for trimesh, which passes over those that are missing: here they are noted."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder, self.missing = path.parent.resolve(), list[str]()
+
+    def get(self, name: str) -> bytes:
+        """The content of a file that the mesh names."""
+        path = (self._folder / name.strip().replace("\\", "/")).resolve()
+        if not path.is_relative_to(self._folder) or not path.is_file():
+            self.missing.append(name.strip())
+            raise FileNotFoundError(name)
+        return path.read_bytes()
+
+    def __getitem__(self, name: str) -> bytes:
+        return self.get(name)
+
+    def keys(self) -> list[str]:
+        """Names of the files there are."""
+        return [path.name for path in self._folder.iterdir() if path.is_file()]
+
+    def namespaced(self, namespace: str) -> _Beside:
+        """The same in a folder below."""
+        below = _Beside(self._folder / namespace / "_")
+        below.missing = self.missing
+        return below
 
 
 def surface_identity(surface: Surface) -> str:

@@ -83,7 +83,7 @@ def test_the_front_of_a_glb_looks_along_minus_y(tmp_path: Path) -> None:
 def test_meshes_that_are_not_closed_still_have_an_inside(tmp_path: Path, harm: str) -> None:
     ball = trimesh.creation.icosphere(3)
     if harm == "hole":
-        ball.update_faces(ball.triangles_center[:, 2] < 0.8)
+        ball.update_faces(ball.triangles_center[:, 2] < 0.95)
     elif harm == "flipped":
         ball.faces[::2] = ball.faces[::2, ::-1]
     elif harm == "torn":
@@ -94,7 +94,7 @@ def test_meshes_that_are_not_closed_still_have_an_inside(tmp_path: Path, harm: s
         ball = ball + trimesh.creation.icosphere(2, radius=0.5).apply_translation([0.2, 0.1, 0.3])
     surface = read_surface(saved(ball, tmp_path))
     inside = torch.from_numpy(inside_cells(framed(surface), SIZE))
-    assert overlap(inside, POINTS.norm(dim=-1) < 0.85 * (1 if harm != "hole" else 0.98)) > 0.9
+    assert overlap(inside, POINTS.norm(dim=-1) < 0.85) > 0.9
 
 
 def textured(folder: Path) -> Path:
