@@ -14,7 +14,7 @@ from fakes.pipeline_stages import Workshop
 
 from slipcast.configs.schema import LiftConfig, RefineConfig
 from slipcast.pipeline.exporters.table import check_formats, format_named, paths_of
-from slipcast.pipeline.run.stage import in_order
+from slipcast.pipeline.run.stage import StageContext, in_order
 from slipcast.pipeline.stages.table import STAGES, all_stages
 from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.guided.recipes import recipe_named
@@ -97,7 +97,11 @@ def test_the_stage_runs_after_what_it_needs_and_only_when_it_has_to(tmp_path: Pa
     stages = all_stages()
     assert [stage.name for stage in stages] == ["image", "count", "lift", "refine", "mesh", "export"]
     workshop = Workshop(tmp_path / "runs")
-    workshop.hooks["image"] = lambda ctx: (ctx.folder / "image.png").write_bytes(b"12345") and None
+
+    def draw(ctx: StageContext) -> None:
+        (ctx.folder / "image.png").write_bytes(b"12345")
+
+    workshop.hooks["image"] = draw
     workshop.stages = in_order(workshop.stages, [stages[1]])
     made = workshop.make()
     assert made.made == tuple(stage.name for stage in stages) and made.records["count"].facts == {"bytes": 5}

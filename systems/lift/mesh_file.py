@@ -36,7 +36,7 @@ def read_surface(path: Path) -> Surface:
         raise BadInput(f"there is no mesh {path}; give the file in lift.source")
     if path.stat().st_size > _LARGEST_FILE:
         raise BadInput(f"{path} has more than 2 GiB; decimate the mesh first")
-    files = _Beside(path)
+    files: Any = _Beside(path)
     try:
         scene = trimesh.load_scene(path, process=False, resolver=files)
         parts = [_part(body, path) for body in scene.dump() if isinstance(body, trimesh.Trimesh)]

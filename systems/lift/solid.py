@@ -9,12 +9,15 @@ surface, to the nearest of the triangles that samples of the surface propose.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ...configs.errors import BadInput
 from ..compiled import compiled
@@ -22,6 +25,7 @@ from ..field.voxels import FrozenGrid, cell_centres
 from .surface import Surface
 
 _MOST_FACES = 5_000_000
+_LEAST_AREA = 1e-12
 _CANDIDATES = 4  # samples whose triangles are measured exactly
 _NEAR_CELLS = 2
 _RAMP_CELLS = 2.0  # occupancy falls from 1 to 0 over this, linearly, so that 1/2 is exactly on the surface
@@ -38,6 +42,7 @@ def field_of_surface(surface: Surface, resolution: int) -> FrozenGrid:
         raise BadInput(
             f"the mesh has {len(surface.faces)} faces, and at most {_MOST_FACES} can be lifted; decimate it first"
         )
+    surface = _with_area(surface)
     inside = inside_cells(surface, resolution)
     distance, colours = _nearest(surface, resolution)
     signed = np.where(inside, -distance, distance)
@@ -51,6 +56,21 @@ def field_of_surface(surface: Surface, resolution: int) -> FrozenGrid:
         torch.from_numpy(occupancy.astype(np.float32)),
         torch.from_numpy(colours.astype(np.float32)),
     )
+
+
+def _with_area(surface: Surface) -> Surface:
+    """Without the faces that are lines or points: they bound nothing, and no place on them has a colour."""
+    kept = _areas(surface.triangles) > _LEAST_AREA
+    if not kept.any():
+        raise BadInput("every face of the mesh is a line or a point; export it again")
+    parts = {name: getattr(surface, name)[kept] for name in ("faces", "colours", "uv", "picture")}
+    return replace(surface, **parts)
+
+
+def _areas(triangles: np.ndarray) -> np.ndarray:
+    """[F] of triangles [F, 3, 3]."""
+    edges = triangles[:, 1:] - triangles[:, :1]
+    return np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
 
 
 def inside_cells(surface: Surface, resolution: int) -> np.ndarray:
@@ -118,7 +138,7 @@ def _pieces(surface: Surface) -> np.ndarray:
     """The number of each face's connected piece, [F]; faces hang together by their corners."""
     corners, count = surface.faces, len(surface.vertices)
     ends = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]]])
-    links = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    links = coo_array((np.ones(len(ends), np.int32), (ends[:, 0], ends[:, 1])), shape=(count, count))
     return connected_components(links, directed=False)[1][corners[:, 0]]
 
 
@@ -133,9 +153,10 @@ def _nearest(surface: Surface, resolution: int) -> tuple[np.ndarray, np.ndarray]
     points, faces = _samples(triangles, 1 / resolution)
     near = np.zeros(cube, bool)
     near[tuple(((points + 1) * resolution / 2).astype(int).clip(0, resolution - 1).T)] = True
-    near = binary_dilation(near, np.ones((3, 3, 3)), iterations=_NEAR_CELLS)
+    near = np.asarray(binary_dilation(near, np.ones((3, 3, 3)), iterations=_NEAR_CELLS), bool)
     centres = cell_centres(resolution).numpy().astype(np.float64)[near.reshape(-1)]
-    nearest = cKDTree(points).query(centres, k=min(_CANDIDATES, len(points)))[1].reshape(len(centres), -1)
+    asked = KDTree(points).query(centres, k=min(_CANDIDATES, len(points)))[1]
+    nearest = np.asarray(asked, np.int64).reshape(len(centres), -1)
     best, faces_at = np.full(len(centres), np.inf), np.zeros(len(centres), np.int64)
     feet_at = np.empty_like(centres)
     for column in faces[nearest].T:
@@ -146,7 +167,7 @@ def _nearest(surface: Surface, resolution: int) -> tuple[np.ndarray, np.ndarray]
     weights_at = points_to_barycentric(triangles[faces_at], feet_at).clip(0, 1)
     distance, colours = np.full(cube, np.inf), np.zeros((*cube, 3))
     distance[near], colours[near] = best, surface.colour_at(faces_at, weights_at)
-    towards = distance_transform_edt(~near, return_distances=False, return_indices=True)
+    towards: Any = distance_transform_edt(~near, return_distances=False, return_indices=True)
     return distance, colours[tuple(towards)]
 
 
@@ -155,9 +176,7 @@ def _samples(triangles: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndar
 
     Corners, centroids, and as many points of the R2 sequence (Roberts 2018) as the area asks for.
     """
-    edges = triangles[:, 1:] - triangles[:, :1]
-    area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) / 2
-    counts = np.ceil(2 * area / spacing**2).astype(np.int64)
+    counts = np.ceil(2 * _areas(triangles) / spacing**2).astype(np.int64)
     faces = np.repeat(np.arange(len(triangles)), counts)
     number = np.arange(len(faces)) - np.repeat(counts.cumsum() - counts, counts)
     u, v = ((0.5 + (number + 1)[:, None] * np.array([0.7548776662466927, 0.5698402909980532])) % 1).T

@@ -9,6 +9,7 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
+from trimesh.visual.color import ColorVisuals
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
@@ -79,7 +80,7 @@ def test_the_front_of_a_glb_looks_along_minus_y(tmp_path: Path) -> None:
     assert front[:, 0].abs().max() < back[:, 0].abs().max()
 
 
-@pytest.mark.parametrize("harm", ["hole", "flipped", "torn", "doubled", "stuck together"])
+@pytest.mark.parametrize("harm", ["hole", "flipped", "torn", "doubled", "slivers", "stuck together"])
 def test_meshes_that_are_not_closed_still_have_an_inside(tmp_path: Path, harm: str) -> None:
     ball = trimesh.creation.icosphere(3)
     if harm == "hole":
@@ -88,6 +89,8 @@ def test_meshes_that_are_not_closed_still_have_an_inside(tmp_path: Path, harm: s
         ball.faces[::2] = ball.faces[::2, ::-1]
     elif harm == "torn":
         ball.update_faces(np.arange(len(ball.faces)) % 29 != 0)
+    elif harm == "slivers":
+        ball.faces = np.concatenate([ball.faces, ball.faces[:200, [0, 1, 1]], ball.faces[:9, [2, 2, 2]]])
     elif harm == "doubled":
         ball = ball + trimesh.creation.icosphere(3, radius=0.9)
     else:
@@ -117,7 +120,8 @@ def test_colours_come_from_the_texture(tmp_path: Path) -> None:
 def test_colours_come_from_vertices_faces_or_clay(tmp_path: Path) -> None:
     ball = trimesh.creation.icosphere(3)
     point = torch.tensor([[0.0, 0.0, 0.8], [0.0, 0.0, -0.8]])
-    ball.visual.vertex_colors = np.where(ball.vertices[:, 2:] > 0, [[250, 120, 0, 255]], [[0, 60, 90, 255]])
+    colours = np.where(ball.vertices[:, 2:] > 0, [[250, 120, 0, 255]], [[0, 60, 90, 255]])
+    ball.visual = ColorVisuals(ball, vertex_colors=colours.astype(np.uint8))
     field = field_of_surface(framed(read_surface(saved(ball, tmp_path, "v.ply"))), SIZE)
     assert (field(point)[1] - torch.tensor([[250, 120, 0], [0, 60, 90]]) / 255).abs().max() < 0.03
     plain = field_of_surface(framed(read_surface(saved(trimesh.creation.icosphere(3), tmp_path))), SIZE)
@@ -168,6 +172,11 @@ def _point(folder: Path) -> Path:
     return folder / "a.obj"
 
 
+def _line(folder: Path) -> Path:
+    (folder / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n")
+    return folder / "a.obj"
+
+
 def _garbage(folder: Path) -> Path:
     (folder / "a.glb").write_bytes(b"not a GLB")
     return folder / "a.glb"
@@ -193,6 +202,7 @@ def _unlit(folder: Path) -> Path:
         (_no_faces, "has no faces"),
         (_nan, "no finite numbers"),
         (_point, "no extent"),
+        (_line, "a line or a point"),
         (_garbage, "cannot be read as a mesh"),
         (_sheet, "encloses no cell"),
         (_unlit, "gone.png"),

@@ -155,7 +155,9 @@ def test_names_that_are_none_are_bad_input(key: str, near: str) -> None:
 
 
 def views(*azimuths: float) -> Views:
-    return Views([orbit_camera(a, 0.3) for a in azimuths], [""] * len(azimuths), [(0.5,) * 3] * len(azimuths))
+    return Views(
+        [orbit_camera(a, 0.3) for a in azimuths], [""] * len(azimuths), [(0.5, 0.5, 0.5)] * len(azimuths)
+    )
 
 
 def test_noise_per_view_repeats_for_the_same_view_and_random_noise_does_not() -> None:
