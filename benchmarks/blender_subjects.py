@@ -13,8 +13,8 @@ from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import ExportConfig
 from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.assets.preparing import prepare
-from slipcast.pipeline.blender.library import asset_of_run, run_folders
 from slipcast.pipeline.finished import read_run
+from slipcast.pipeline.library import asset_of_run, run_folders
 from slipcast.pipeline.run.prompts import slug
 from slipcast.starter.generator.objects import make_object
 from slipcast.starter.generator.volume import solid_occupancy, surface_samples

@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import BadInput
 from .names import settings_of, shown
+from .plugins import entries
 from .schema import MakeConfig
 
 
@@ -46,7 +47,7 @@ def _check_threshold(text: str) -> None:
         raise BadInput(f"setting mesh.threshold expects 'auto' or a density above 0, not {shown(text)}")
 
 
-_LIMITS = ("at_least", "at_most", "choices")
+_LIMITS = ("at_least", "at_most", "choices", "offers")
 
 
 def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
@@ -59,7 +60,9 @@ def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
             else:
                 _check_one(f"{key}.{name}", entry, limits)
         return
-    at_least, at_most, choices = (limits[name] for name in _LIMITS)
+    at_least, at_most, choices, offers = (limits[name] for name in _LIMITS)
+    if offers is not None:
+        choices = (*choices, *entries(offers, choices))
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, float) and not math.isfinite(entry):
             raise BadInput(f"setting {key} expects a finite number, not {entry}")

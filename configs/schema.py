@@ -20,19 +20,22 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     choices: Sequence[str] | None = None,
+    offers: str | None = None,
     at_least_one: bool = False,
     affects_result: bool = True,
 ) -> Any:
     """A dataclass field with its sentence and its limits.
 
-    ``at_least_one`` forbids an empty list of choices. ``affects_result=False`` marks book-keeping that leaves what a
-    stage makes unchanged, such as how often it saves: changing it never re-runs a finished stage.
+    ``offers`` names a kind of plug-in (``configs.plugins``) whose names are choices too. ``at_least_one`` forbids an
+    empty list of choices. ``affects_result=False`` marks book-keeping that leaves what a stage makes unchanged, such as
+    how often it saves: changing it never re-runs a finished stage.
     """
     metadata = {
         "sentence": sentence,
         "at_least": at_least,
         "at_most": at_most,
         "choices": None if choices is None else tuple(choices),
+        "offers": offers,
         "at_least_one": at_least_one,
         "affects_result": affects_result,
     }
@@ -68,9 +71,13 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class LiftConfig:
-    """Stage 20-lift: the picture becomes a first radiance field, by a feed-forward network."""
+    """Stage 20-lift: the picture becomes a first radiance field, by a feed-forward network or from a mesh."""
 
     resolution: int = setting(64, "Voxels along each side of the saved field.", at_least=8, at_most=512)
+    source: str = setting(
+        "",
+        "What lift_model reads where it is no folder itself; for lift_model=mesh a GLB, glTF, OBJ, PLY or STL.",
+    )
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,17 @@ class RefineConfig:
         at_least=1,
         at_most=100,
     )
+    field: str = setting(
+        "voxels",
+        "What is refined: voxels, a dense grid, or a plug-in's field.",
+        offers="fields",
+        choices=("voxels",),
+    )
+    noise: str = setting(
+        "random",
+        "Noise of score distillation: random is drawn anew at every step, per_view fixed for each direction of view.",
+        choices=("random", "per_view"),
+    )
     checkpoint_every: int = setting(
         50,
         "Steps between two checkpoints, from which a stopped run goes on.",
@@ -178,6 +196,7 @@ class ExportConfig:
         ["glb"],
         "File formats written.",
         choices=("glb", "obj", "ply", "stl", "usdz", "blend"),
+        offers="exporters",
         at_least_one=True,
     )
     height_m: float | None = setting(
@@ -213,7 +232,10 @@ class MakeConfig:
         "starter", "Text-to-image model: an alias, a hub id or a folder in diffusers' layout."
     )
     domain: str = setting("starter", "Domain model: an alias or a folder with domain.json.")
-    lift_model: str = setting("starter", "Image-to-3D model: an alias or a folder.")
+    lift_model: str = setting(
+        "starter",
+        "Image-to-3D model: starter, a folder, a plug-in, or mesh, which takes a mesh of yours (lift.source).",
+    )
     dtype: str = setting(
         "auto",
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",

@@ -7,9 +7,11 @@ B (one per sample).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -97,3 +99,24 @@ def condition_rows(condition: Condition, first: int, count: int, batch: int) -> 
     if isinstance(condition, Conditioning):
         return condition.rows(first, count, batch)
     return rows_of(condition, first, count, batch)
+
+
+def stacked(conditions: Sequence[Condition]) -> Condition:
+    """Conditions of single samples as one of a batch, in their order; all say the same kinds of things.
+
+    Raises: ValueError when one has pictures to follow, which belong to a whole batch.
+    """
+    told = [as_conditioning(one) for one in conditions]
+    if any(one.controls for one in told):
+        raise ValueError("Conditions with controls cannot be stacked; add the controls to the stack.")
+
+    def joined(values: Sequence[Tensor | None]) -> Tensor | None:
+        there = [value for value in values if value is not None]
+        return torch.cat(there) if there else None
+
+    return Conditioning(
+        text=joined([one.text for one in told]),
+        pooled=joined([one.pooled for one in told]),
+        time_ids=joined([one.time_ids for one in told]),
+        labels=joined([one.labels for one in told]),
+    )

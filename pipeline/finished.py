@@ -15,7 +15,7 @@ from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
 from .run.commands import command
 from .run.manifest import MANIFEST, find_run, read_manifest
 from .run.record import RECORD, is_as_made, read_record
-from .stages.table import STAGES
+from .stages.table import STAGES, all_stages
 
 T = TypeVar("T", ExportConfig, MeshConfig)
 
@@ -87,7 +87,9 @@ def verified(path: Path) -> Path:
         except BadInput as error:
             raise SlipcastError(f"{error}; {again}") from error
         if not is_as_made(path, expected):
-            after = next(later.name for stage, later in pairwise(STAGES) if stage.folder == path.parent.name)
+            after = next(
+                later.name for stage, later in pairwise(all_stages()) if stage.folder == path.parent.name
+            )
             raise SlipcastError(
                 f"{path} is not as the run made it, by its hash in {RECORD}; {again}, or if it was edited on purpose, "
                 f"`{command('make', '--resume', run, '--from', after)}` takes it as it is"
@@ -97,7 +99,7 @@ def verified(path: Path) -> Path:
 
 def stage_folders(run: Path) -> list[Path]:
     """Where the stages keep their files; what else lies in there is moved away when a stage runs anew."""
-    return [_folder(stage.name, run) for stage in STAGES]
+    return [run / stage.folder for stage in all_stages()]
 
 
 def _folder(stage_name: str, run: Path) -> Path:

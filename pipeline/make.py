@@ -21,7 +21,7 @@ from .run.progress import Quiet, Reporter
 from .run.prompts import check_prompt
 from .run.record import StageRecord
 from .run.stage import Models, Stage, StageContext, selected
-from .stages.table import STAGES
+from .stages.table import all_stages
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def make(
     from_stage: str | None = None,
     until_stage: str | None = None,
     console: Reporter | None = None,
-    stages: Sequence[Stage] = STAGES,
+    stages: Sequence[Stage] | None = None,
     open_models: Callable[[MakeConfig], Models] | None = None,
 ) -> MakeResult:
     """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> export.
@@ -66,7 +66,7 @@ def make(
             settings, and run this one and the later ones anew.
         until_stage: stop after this stage.
         console: shows progress; nothing is shown without one.
-        stages: the table of stages; tests put their own here.
+        stages: in their order; by default ours and those of other packages (``stages.table.all_stages``).
         open_models: makes the models of a config; ``pipeline.run.models`` by default.
 
     Raises:
@@ -74,6 +74,7 @@ def make(
         SlipcastError: a stage failed; what was finished before stays.
     """
     prompt = check_prompt(prompt)
+    stages = all_stages() if stages is None else stages
     first, last = selected(stages, from_stage, until_stage)
     check_formats(config.export.formats)
     console = console or Quiet()
@@ -114,8 +115,9 @@ def make(
             forced.done(stage)
             records[stage.name] = record
         forced.clear()
-        folder = run.folder(stages[last])
-        return MakeResult(run.path, folder, _glb(folder, records[stages[last].name]), tuple(made), records)
+        glbs = [_glb(run.folder(stage), records[stage.name]) for stage in stages[first : last + 1]]
+        glb = next((path for path in reversed(glbs) if path is not None), None)
+        return MakeResult(run.path, run.folder(stages[last]), glb, tuple(made), records)
 
 
 def _settled_dtype(wanted: str, run: RunFolder) -> str:

@@ -13,7 +13,7 @@ import typer
 from .console import PartlyFailed, exit_codes
 
 if TYPE_CHECKING:
-    from ..blender.library import Library
+    from ..library import Library
 
 blender = typer.Typer(no_args_is_help=True, help="Blender: asset libraries, and the extension.")
 
@@ -48,8 +48,8 @@ def library(
 ) -> None:
     """Turn every finished run under RUNS into DIR/<run>.blend, with catalogues. The last line printed is DIR."""
     with exit_codes(debug=debug, as_json=as_json):
-        from ..blender.library import build_library
         from ..blender.process import find_blender
+        from ..library import build_library
         from ..run.progress import for_terminal
 
         credits = {"author": author, "licence": licence, "copyright": copyright_}

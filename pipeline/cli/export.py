@@ -159,15 +159,16 @@ def _formats(given: str) -> list[str]:
     """``"glb, .OBJ"`` -> ["glb", "obj"], each a format that there is."""
     from ...configs.errors import BadInput
     from ...configs.names import unknown_name
-    from ..exporters.table import WRITERS
+    from ..exporters.table import format_names
 
+    known = format_names()
     names = [part.strip().lower().removeprefix(".") for part in given.split(",")]
     names = list(dict.fromkeys(name for name in names if name))
     if not names:
-        raise BadInput(f"--format expects one or more of {', '.join(WRITERS)}, with commas between them")
+        raise BadInput(f"--format expects one or more of {', '.join(known)}, with commas between them")
     for name in names:
-        if name not in WRITERS:
-            raise unknown_name("format", name, WRITERS)
+        if name not in known:
+            raise unknown_name("format", name, known)
     return names
 
 

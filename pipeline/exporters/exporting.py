@@ -17,7 +17,7 @@ from ..assets.preparing import prepare
 from ..run.progress import Progress
 from ..run.staging import all_or_nothing
 from .levels import Level, write_levels
-from .table import MAIN_FILES, level_stem
+from .table import level_stem, main_files
 from .writing import Written, write_formats
 
 
@@ -106,7 +106,7 @@ def export_files(
     formats = list(dict.fromkeys(settings.formats))
     with (
         explain_os_errors(folder, "writing the files"),
-        all_or_nothing(folder, last=MAIN_FILES) as place,
+        all_or_nothing(folder, last=main_files()) as place,
     ):
         advance = progress.task("writing files", len(formats))
         written = write_formats(asset, place, formats, advance=advance)

@@ -1,15 +1,19 @@
-"""The formats, as data: which function writes each. To add one, write the function and one line here."""
+"""The formats, as data: which function writes each.
+
+To add one, write the function and one line here, or offer a ``Format`` from another package as an entry point of the
+group ``slipcast.exporters``.
+"""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
+from ...configs.plugins import entries, look_up
 
 if TYPE_CHECKING:
     from ..assets.asset import Writer
@@ -20,45 +24,93 @@ class Format:
     """One line of the table; the format's name is also its file ending.
 
     Attributes:
-        writer: ``module:function``, relative to this package, imported when it is first asked for.
+        writer: imports the writer with the libraries that it needs, and returns it.
         beside: endings, after the file's stem, of what else the writer may leave beside its file.
-        program: ``module:function`` that looks for a program which the writer runs, and raises where there is none.
+        find_program: looks for a program which the writer runs, and raises where there is none.
     """
 
-    writer: str
+    writer: Callable[[], Writer]
     beside: tuple[str, ...] = ()
-    program: str = ""
+    find_program: Callable[[], object] | None = None
 
     def load(self) -> Writer:
         """The writer, with the libraries that it needs."""
-        return _load(self.writer)
+        return self.writer()
 
     def prepare(self) -> None:
         """Load all that the writer needs beside an asset, so that what is missing raises before there is one."""
         self.load()
-        if self.program:
-            _load(self.program)()
+        if self.find_program is not None:
+            self.find_program()
 
 
-def _load(name: str) -> Any:
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module, __package__), attribute)
+def _glb() -> Writer:
+    from .glb import write_glb
+
+    return write_glb
+
+
+def _obj() -> Writer:
+    from .obj import write_obj
+
+    return write_obj
+
+
+def _ply() -> Writer:
+    from .ply import write_ply
+
+    return write_ply
+
+
+def _stl() -> Writer:
+    from .stl import write_stl
+
+    return write_stl
+
+
+def _usdz() -> Writer:
+    from .usdz import write_usdz
+
+    return write_usdz
+
+
+def _blend() -> Writer:
+    from ..blender.writer import write_blend
+
+    return write_blend
+
+
+def _find_blender() -> object:
+    from ..blender.process import find_blender
+
+    return find_blender()
 
 
 WRITERS: dict[str, Format] = {
-    "glb": Format(".glb:write_glb"),
+    "glb": Format(_glb),
     "obj": Format(
-        ".obj:write_obj",
-        (".mtl", "_basecolor.png", "_normal.png", "_normal.exr", "_roughness.exr", "_metallic.exr"),
+        _obj, (".mtl", "_basecolor.png", "_normal.png", "_normal.exr", "_roughness.exr", "_metallic.exr")
     ),
-    "ply": Format(".ply:write_ply"),
-    "stl": Format(".stl:write_stl"),
-    "usdz": Format(".usdz:write_usdz"),
-    "blend": Format("..blender.writer:write_blend", program="..blender.process:find_blender"),
+    "ply": Format(_ply),
+    "stl": Format(_stl),
+    "usdz": Format(_usdz),
+    "blend": Format(_blend, find_program=_find_blender),
 }
 
-MAIN_FILES = frozenset(f".{name}" for name in WRITERS)
-"""Endings of the formats' own files, which name those beside them."""
+
+def format_names() -> list[str]:
+    """Every format that can be asked for: ours, then the plug-ins'."""
+    return [*WRITERS, *entries("exporters", WRITERS)]
+
+
+def format_named(name: str) -> Format:
+    """The format of that name, ours or a plug-in's. BadInput if there is none."""
+    return look_up("exporters", name, WRITERS)
+
+
+def main_files() -> frozenset[str]:
+    """Endings of the formats' own files, which name those beside them."""
+    return frozenset(f".{name}" for name in format_names())
 
 
 def level_stem(stem: str, level: int) -> str:
@@ -68,13 +120,14 @@ def level_stem(stem: str, level: int) -> str:
 
 def paths_of(name: str, folder: Path, stem: str) -> list[Path]:
     """All that a format may write for this stem, its own file first."""
-    return [folder / f"{stem}{ending}" for ending in (f".{name}", *WRITERS[name].beside)]
+    return [folder / f"{stem}{ending}" for ending in (f".{name}", *format_named(name).beside)]
 
 
 def check_formats(formats: Sequence[str]) -> None:
     """Raise ``BadInput`` unless at least one format is named and there are writers for all."""
+    known = format_names()
     if not formats:
-        raise BadInput(f"no format is named, so nothing would be written; known are {', '.join(WRITERS)}")
+        raise BadInput(f"no format is named, so nothing would be written; known are {', '.join(known)}")
     for name in formats:
-        if name not in WRITERS:
-            raise unknown_name("format", name, WRITERS)
+        if name not in known:
+            raise unknown_name("format", name, known)

@@ -10,7 +10,7 @@ from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput, SlipcastError
 from ..assets.asset import Asset
 from ..run.staging import all_or_nothing, without_staging
-from .table import MAIN_FILES, WRITERS, check_formats
+from .table import check_formats, format_named, main_files
 
 
 @dataclass
@@ -61,8 +61,8 @@ def try_formats(
     for name in dict.fromkeys(formats):
         path = folder / f"{stem or asset.name}.{name}"
         try:
-            with all_or_nothing(folder, last=MAIN_FILES) as place:
-                WRITERS[name].load()(asset, place / path.name)
+            with all_or_nothing(folder, last=main_files()) as place:
+                format_named(name).load()(asset, place / path.name)
         except Exception as error:
             written.failed[name] = _sentence(name, error)
         else:
@@ -80,7 +80,7 @@ def missing_for(formats: Sequence[str]) -> dict[str, str]:
     missing: dict[str, str] = {}
     for name in dict.fromkeys(formats):
         try:
-            WRITERS[name].prepare()
+            format_named(name).prepare()
         except Exception as error:
             missing[name] = _sentence(name, error)
     if missing and len(missing) == len(set(formats)):

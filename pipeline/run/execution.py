@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...configs.atomic import explain_os_errors, fingerprint
@@ -38,6 +39,7 @@ def run_stage(
         console.stage_started(stage.name)
         with Measured() as measured, explain_os_errors(run.partial(stage), f"stage {stage.name}"):
             facts = stage.function(context)
+        _check_given(stage, run.partial(stage))
         _check_facts(stage, facts)
     except KeyboardInterrupt:
         run.mark(stage, "interrupted", key=key)
@@ -77,6 +79,12 @@ def _mark_failed(run: RunFolder, stage: Stage, key: str, failure: SlipcastError)
     except SlipcastError as error:
         # On a full disk the manifest cannot be written either; the stage's own failure is the one to tell.
         failure.add_note(f"(nor could this be noted in the manifest: {error})")
+
+
+def _check_given(stage: Stage, folder: Path) -> None:
+    missing = [name for name in stage.gives if not (folder / name).is_file()]
+    if missing:
+        raise SlipcastError(f"stage {stage.name} left no {' and no '.join(missing)}, which later stages read")
 
 
 def _check_facts(stage: Stage, facts: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ from ...configs.schema import MakeConfig
 
 if TYPE_CHECKING:
     from ...systems.domain.model import Domain
-    from ...systems.lift.starter import LiftNetwork
     from ...systems.models.base import Base
 
 STARTER = Path(__file__).resolve().parents[2] / "starter" / "weights"
@@ -25,7 +24,7 @@ _MARKERS = {"base": "model_index.json", "domain": "domain.json", "lift_model": "
 
 @dataclass(frozen=True)
 class ModelStore:
-    """``base``, ``domain`` and ``lift`` of one configuration."""
+    """``base`` and ``domain`` of one configuration, and which ``lift`` it names."""
 
     config: MakeConfig
     allow_pickle: bool = False
@@ -35,6 +34,8 @@ class ModelStore:
         from ...systems.models.aliases import resolve
 
         wanted = getattr(self.config, role)
+        if role == "lift_model" and self.lift != "starter":
+            return self._lift_source()
         if wanted == "starter":
             path = STARTER / _FOLDERS[role]
         elif role == "base":
@@ -64,7 +65,7 @@ class ModelStore:
             content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": getattr(self.config, role),
-                "revision": model_identity(folder),
+                "revision": self._lift_identity(folder) if role == "lift_model" else model_identity(folder),
                 "licence": content.get("licence", licence),
             }
             if role == "domain":
@@ -107,12 +108,36 @@ class ModelStore:
 
         return load_domain(self.folder("domain"), self.base)
 
-    @cached_property
-    def lift(self) -> LiftNetwork:
-        """The image-to-3D network."""
-        from ...systems.lift.starter import load_lift
+    @property
+    def lift(self) -> str:
+        """Name of the lift (``systems.lift.table``): a model's folder is one of the starter's kind."""
+        from ...configs.plugins import entries
+        from ...systems.lift.table import LIFTS
 
-        return load_lift(self.folder("lift_model"))
+        wanted = self.config.lift_model
+        return wanted if wanted in LIFTS or wanted in entries("lifts", LIFTS) else "starter"
+
+    def _lift_identity(self, source: Path) -> str:
+        """A hash of what the lift reads, and whose it is if it is a plug-in's."""
+        from ...configs.plugins import version_of
+        from ...systems.lift.table import lift_named
+
+        maker = version_of("lifts", self.lift)
+        return " ".join(part for part in (maker, lift_named(self.lift).identity(source)) if part)
+
+    def _lift_source(self) -> Path:
+        """What a lift other than the starter's reads."""
+        from ...systems.lift.table import lift_named
+
+        told = self.config.lift.source
+        if not told:
+            raise BadInput(
+                f"lift_model={self.lift} needs lift.source, {lift_named(self.lift).source}; give its path"
+            )
+        path = given_path(told, "lift.source")
+        if not path.exists():
+            raise BadInput(f"lift.source={told} is not there; give {lift_named(self.lift).source}")
+        return path
 
 
 def open_models(config: MakeConfig) -> ModelStore:

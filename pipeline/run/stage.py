@@ -66,6 +66,7 @@ class Stage:
         folder: sub-folder of the run.
         function: runs it, importing what it needs when it is called.
         needs: earlier stages whose files it reads.
+        gives: files that it leaves in its folder whatever its settings; a stage without them has failed.
         roles: models that it uses.
         reads: settings of other stages that it looks at, as dotted names.
         card: entries of the models' cards that it looks at, beside identity and licence.
@@ -76,6 +77,7 @@ class Stage:
     folder: str
     function: StageFunction
     needs: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     card: tuple[str, ...] = ()
@@ -83,15 +85,37 @@ class Stage:
 
     def settings(self, config: MakeConfig) -> dict[str, Any]:
         """The settings that change what the stage makes: its own, less book-keeping, and those it ``reads``."""
-        own = getattr(config, self.name)
-        book_keeping = {item.name for item in fields(own) if not item.metadata.get("affects_result", True)}
-        chosen = {name: value for name, value in asdict(own).items() if name not in book_keeping}
+        chosen = {}
+        own = getattr(config, self.name, None)  # another package's stage has no settings of its own
+        if own is not None:
+            book_keeping = {
+                item.name for item in fields(own) if not item.metadata.get("affects_result", True)
+            }
+            chosen = {name: value for name, value in asdict(own).items() if name not in book_keeping}
         return chosen | {name: attrgetter(name)(config) for name in self.reads}
 
     def identities(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """Out of all that is known of the models, by role, what changes what this stage makes."""
         counts = ("id", "revision", "licence", *self.card)
         return {role: {key: known[role][key] for key in counts if key in known[role]} for role in self.roles}
+
+
+def in_order(stages: Sequence[Stage], added: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Our stages and others among them: each right after the last of those that it needs.
+
+    Raises:
+        BadInput: a stage that needs none of ours, or one that there is not.
+    """
+    ordered = list(stages)
+    for stage in added:
+        names = [other.name for other in ordered]
+        if not stage.needs or not set(stage.needs) <= set(names):
+            raise BadInput(
+                f"the stage {stage.name!r} should need one or more of {', '.join(names)}, "
+                f"not {', '.join(stage.needs) or 'none'}; mend its package or uninstall it"
+            )
+        ordered.insert(1 + max(names.index(name) for name in stage.needs), stage)
+    return tuple(ordered)
 
 
 def selected(stages: Sequence[Stage], from_stage: str | None, until_stage: str | None) -> tuple[int, int]:

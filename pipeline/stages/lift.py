@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...systems.lift.starter import lift_picture
+from ...systems.lift.gridding import as_grid
+from ...systems.lift.table import lift_named
 from ...systems.types import SubjectImage
 from ..run.stage import StageContext
 
@@ -12,8 +13,10 @@ from ..run.stage import StageContext
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write field.safetensors: occupancy and colour, front (-Y) towards the picture's camera."""
     subject = SubjectImage.load(ctx.inputs["image"] / "image.png")
+    settings, models = ctx.config.lift, ctx.models
     advance = ctx.progress.task("lifting the picture", 1)
-    field = lift_picture(ctx.models.lift, subject, ctx.config.lift.resolution)
+    lifted = lift_named(models.lift).function(subject, settings, models.folder("lift_model"))
+    field = as_grid(lifted, settings.resolution)
     field.save(ctx.folder / "field.safetensors")
     advance()
     return {"solid_fraction": round(float((field.occupancy > 0.5).float().mean()), 5)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
+from ...configs.plugins import look_up
 from ...guidance.algebra import Guidance, Weight
 from ...guidance.recipes import RECIPES, interval
 from .branches import Ingredients
@@ -131,10 +132,8 @@ STARTER_WEIGHTS = {"text": 4.0, "domain": 2.0}
 
 
 def recipe_named(name: str) -> PictureRecipe:
-    """The recipe of that name. BadInput with the nearest one otherwise."""
-    if name not in PICTURE_RECIPES:
-        raise unknown_name("recipe", name, PICTURE_RECIPES)
-    return PICTURE_RECIPES[name]
+    """The recipe of that name, ours or a plug-in's. BadInput with the nearest one otherwise."""
+    return look_up("recipes", name, PICTURE_RECIPES)
 
 
 def picture_guidance(

@@ -10,41 +10,58 @@ import torch
 
 from ...configs.errors import SlipcastError
 from ..field.files import read_arrays, write_arrays
-from ..field.voxels import VoxelField
 
 CHECKPOINT_FILE = "refine-checkpoint.safetensors"
 _KIND = "refinement checkpoint"
+_MEAN, _SQUARE, _STATE = ".mean", ".square", ".state"
 
 
 def save_checkpoint(
-    folder: Path, field: VoxelField, optimiser: torch.optim.Adam, seed: int, step: int
+    folder: Path,
+    parameters: Mapping[str, torch.nn.Parameter],
+    state: Mapping[str, torch.Tensor],
+    optimiser: torch.optim.Adam,
+    seed: int,
+    step: int,
 ) -> None:
-    """Write the state after ``step`` steps, replacing the last one atomically."""
-    arrays: dict[str, torch.Tensor] = {}
-    for name, parameter in field.named_parameters():
-        state = optimiser.state[parameter]
+    """Write the state after ``step`` steps, replacing the last one atomically.
+
+    Args:
+        parameters: what the optimiser trains, by name.
+        state: other arrays of the field that steps change, by name.
+    """
+    arrays: dict[str, torch.Tensor] = {f"{name}{_STATE}": array for name, array in state.items()}
+    for name, parameter in parameters.items():
+        moments = optimiser.state[parameter]
         arrays[name] = parameter
-        arrays[f"{name}.mean"], arrays[f"{name}.square"] = state["exp_avg"], state["exp_avg_sq"]
+        arrays[name + _MEAN], arrays[name + _SQUARE] = moments["exp_avg"], moments["exp_avg_sq"]
     notes = {"seed": str(seed), "step": str(step)}
     notes["checksum"] = _checksum(arrays, notes)
     write_arrays(Path(folder) / CHECKPOINT_FILE, _KIND, arrays, notes)
 
 
-def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam, seed: int) -> int:
+def load_checkpoint(
+    folder: Path,
+    parameters: Mapping[str, torch.nn.Parameter],
+    state: Mapping[str, torch.Tensor],
+    optimiser: torch.optim.Adam,
+    seed: int,
+) -> int:
     """Put the folder's checkpoint into field and optimiser; returns the steps done, 0 if there is no checkpoint.
 
     Whoever chooses the folder sees to it that other settings use another one.
 
     Raises:
-        SlipcastError: the file is damaged, or belongs to another seed or resolution; field and optimiser are as before.
+        SlipcastError: the file is damaged, or belongs to another seed or field; field and optimiser are as before.
     """
     path = Path(folder) / CHECKPOINT_FILE
     if not path.exists():
         return 0
-    cube = (field.resolution,) * 3
-    shapes: dict[str, tuple[int | None, ...]] = {}
-    for name, last in (("raw_density", ()), ("raw_colour", (3,))):
-        shapes |= {f"{name}{part}": (*cube, *last) for part in ("", ".mean", ".square")}
+    shapes: dict[str, tuple[int | None, ...]] = {
+        f"{name}{_STATE}": tuple(array.shape) for name, array in state.items()
+    }
+    for name, parameter in parameters.items():
+        shapes |= {name + part: tuple(parameter.shape) for part in ("", _MEAN, _SQUARE)}
     arrays, notes = read_arrays(path, _KIND, shapes)
     if notes.get("seed") != str(seed):
         raise SlipcastError(
@@ -53,14 +70,16 @@ def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam
     if notes.get("checksum") != _checksum(arrays, notes):
         raise SlipcastError(f"{path} is damaged: its checksum does not fit; remove it to start again")
     step = int(notes["step"])
-    for name, parameter in field.named_parameters():
-        with torch.no_grad():
+    with torch.no_grad():
+        for name, array in state.items():
+            array.copy_(arrays[f"{name}{_STATE}"])
+        for name, parameter in parameters.items():
             parameter.copy_(arrays[name])
-        optimiser.state[parameter] = {
-            "step": torch.tensor(float(step)),
-            "exp_avg": arrays[f"{name}.mean"],
-            "exp_avg_sq": arrays[f"{name}.square"],
-        }
+            optimiser.state[parameter] = {
+                "step": torch.tensor(float(step), device=parameter.device),
+                "exp_avg": arrays[name + _MEAN].to(parameter.device),
+                "exp_avg_sq": arrays[name + _SQUARE].to(parameter.device),
+            }
     return step
 
 

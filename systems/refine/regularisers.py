@@ -1,4 +1,4 @@
-"""What a field should look like whatever is painted on it: close to where it began, smooth, and either solid or empty.
+"""What a field should look like whatever its colours are: close to where it began, smooth, and either solid or empty.
 
 Sums over cells are divided by ``matter``, the number of solid cells of the initial field, so that weights mean the
 same at any resolution and for thin and bulky objects.

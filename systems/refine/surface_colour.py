@@ -1,13 +1,15 @@
 """Colours that come from a field's surface and do not change across its skin.
 
-Light goes a little way into a radiance field, less far on a slant than straight on. Where paint changes with depth, a
-view can therefore show what no other view does, and score distillation finds that out: it paints each cell of the skin
+Light goes a little way into a radiance field, less far on a slant than straight on. Where colour changes with depth, a
+view can therefore show what no other view does, and score distillation finds that out: it colours each cell of the skin
 for the views that happen to see it, and no texture of a mesh can hold what comes out. So a colour is what it is at the
 surface, raw = 0, and the cells above and below, along the normal, show the same: the constant extension of level sets
 (grad c . n = 0; Zhao, Chan, Merriman, Osher 1996, J. Comput. Phys. 127).
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import torch
 from torch.func import functional_call
@@ -20,10 +22,10 @@ _REACH_CELLS = 4.0  # farther from the surface nothing is seen of a field of any
 _AT_SURFACE = 0.5  # |raw| that counts as the surface: a fraction of a cell
 
 
-class SurfacePainted:
+class SurfaceColoured:
     """A voxel field as it is at this moment, with colours from its surface; differentiable with respect to its grids.
 
-    To be made anew after every step of an optimiser. ``raw_colour`` [R, R, R, 3] is the paint after the extension.
+    To be made anew after every step of an optimiser. ``raw_colour`` [R, R, R, 3] is the colours after the extension.
     """
 
     def __init__(self, field: VoxelField) -> None:
@@ -34,6 +36,11 @@ class SurfacePainted:
     def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3]."""
         return functional_call(self._field, {"raw_colour": self.raw_colour}, (points,))  # type: ignore[no-any-return]
+
+    @cached_property
+    def occupancy(self) -> torch.Tensor:
+        """[R, R, R] in [0, 1], the field's own; 1 is solid."""
+        return self._field.occupancy()
 
     def occupied(self) -> torch.Tensor:
         """Where rendering has to look (see ``voxels.occupied_cells``)."""

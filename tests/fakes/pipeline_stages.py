@@ -33,7 +33,7 @@ class Workshop:
         self.ran: list[str] = []
         self.hooks: dict[str, Callable[[StageContext], None]] = {}
         self.models = FakeModels()
-        self.stages = tuple(replace(stage, function=self._stage) for stage in STAGES)
+        self.stages = tuple(replace(stage, function=self._stage, gives=()) for stage in STAGES)
 
     def _stage(self, ctx: StageContext) -> dict[str, Any]:
         self.ran.append(ctx.stage)

@@ -13,6 +13,7 @@ from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.starter import build
+from slipcast.systems.lift.starter import load_lift
 from slipcast.systems.training.loop import Budget
 
 TINY = build.Preset(
@@ -52,7 +53,8 @@ def test_every_model_is_there_and_loads_as_the_shipped_ones_do(built):
     )
     assert store.base.latent_shape == (8, 16, 16)
     assert store.domain.card["base_identity"] == store.base.network_identity
-    assert store.lift.resolution == 64
+    assert store.lift == "starter"
+    assert load_lift(store.folder("lift_model")).resolution == 64
 
 
 def test_the_control_fits_the_prior_and_has_left_zero(built):

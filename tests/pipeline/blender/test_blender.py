@@ -23,15 +23,15 @@ from typer.testing import CliRunner
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.loading import load_config
+from slipcast.pipeline import library as library_module
 from slipcast.pipeline.assets.asset import Asset
-from slipcast.pipeline.blender import library as library_module
 from slipcast.pipeline.blender.addon import SOURCE, write_extension
 from slipcast.pipeline.blender.catalogues import FILE, catalogue_id, domain_catalogue, write_catalogues
-from slipcast.pipeline.blender.index import FILE as INDEX
-from slipcast.pipeline.blender.library import build_library, run_folders
 from slipcast.pipeline.blender.process import SCRIPTS, Blender
 from slipcast.pipeline.blender.writer import properties, weld, write_blend
 from slipcast.pipeline.cli.app import app
+from slipcast.pipeline.library import build_library, run_folders
+from slipcast.pipeline.library_index import FILE as INDEX
 from slipcast.pipeline.run.progress import Quiet
 
 pytestmark = pytest.mark.skipif(

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 from slipcast.configs.errors import SlipcastError
 from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.blender.catalogues import FILE, catalogue_id
-from slipcast.pipeline.blender.index import FILE as INDEX
 from slipcast.pipeline.blender.looking import look_at_glb
 from slipcast.pipeline.blender.process import Blender, run_script
 from slipcast.pipeline.blender.writer import inspect_blend, write_blend
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.exporters.glb import write_glb
 from slipcast.pipeline.exporters.preview import render_mesh
+from slipcast.pipeline.library_index import FILE as INDEX
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.mesh.rasterizer import EMPTY, rasterize
 from slipcast.systems.mesh.report import silhouette_iou

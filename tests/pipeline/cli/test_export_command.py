@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import unicodedata
@@ -222,7 +223,9 @@ def test_a_damaged_mesh_is_a_failure_not_bad_input(run: Path) -> None:
 def test_one_failing_format_is_told_and_the_others_are_written(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(WRITERS, "blend", Format("slipcast_lacks_this:write"))
+    monkeypatch.setitem(
+        WRITERS, "blend", Format(lambda: importlib.import_module("slipcast_lacks_this").write)
+    )
     result = call(run, "--format", "blend,glb")
     assert result.exit_code == 1 and result.stdout.strip() == f"{run}/exports/a-blue-pot.glb"
     assert (
@@ -262,7 +265,9 @@ def test_the_stage_writes_every_format_and_tells_what_it_assumed(tmp_path: Path)
 
 
 def test_the_stage_notes_the_format_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(WRITERS, "blend", Format("slipcast_lacks_this:write"))
+    monkeypatch.setitem(
+        WRITERS, "blend", Format(lambda: importlib.import_module("slipcast_lacks_this").write)
+    )
     ctx = _context(tmp_path, formats=["blend", "ply"])
     facts = export_stage.run(ctx)
     assert list(facts["files"]) == ["ply"] and "glb" not in facts

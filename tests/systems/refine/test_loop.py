@@ -15,9 +15,10 @@ from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
-from slipcast.systems.refine.loop import NoiseFor, refine_field
-from slipcast.systems.refine.surface_colour import SurfacePainted
-from slipcast.systems.refine.views import GROUNDS, draw_views
+from slipcast.systems.refine.loop import refine_field
+from slipcast.systems.refine.step import DenoiserFor
+from slipcast.systems.refine.surface_colour import SurfaceColoured
+from slipcast.systems.refine.views import BACKGROUNDS, draw_views
 from slipcast.systems.refine.warm_start import warm_start
 from slipcast.systems.types import SubjectImage
 
@@ -75,13 +76,13 @@ def picture_of(field, size=32):
 
 
 def refine(
-    config, *, init=None, reference=None, seed=0, noise_fn_for: NoiseFor = PaintedOneColour, **options
+    config, *, init=None, reference=None, seed=0, denoiser_for: DenoiserFor = PaintedOneColour, **options
 ):
     init = init or grey_ball()
     reference = reference or picture_of(init)
     return refine_field(
         init,
-        noise_fn_for=noise_fn_for,
+        denoiser_for=denoiser_for,
         encode=encode,
         reference=reference,
         reference_camera=FRONT,
@@ -128,7 +129,7 @@ def test_distillation_weighs_the_same_at_any_size_of_latents():
     for repeats in (1, 2):
         refine_field(
             grey_ball(),
-            noise_fn_for=PaintedOneColour,
+            denoiser_for=PaintedOneColour,
             encode=lambda pictures, n=repeats: encode(pictures).repeat(1, 1, n, n),
             reference=picture_of(grey_ball()),
             reference_camera=FRONT,
@@ -165,7 +166,7 @@ def test_drift_holds_the_shape_against_a_denoiser_that_wants_nothing_there():
     base = dataclasses.replace(QUIET, steps=25, distillation_weight=1.0, lr_density=0.3, lr_color=0.0)
     base = dataclasses.replace(base, t_min=0.3, t_max=0.6, t_max_end=0.6)
     left = [
-        refine(dataclasses.replace(base, drift_weight=weight), noise_fn_for=OnlyGround)
+        refine(dataclasses.replace(base, drift_weight=weight), denoiser_for=OnlyGround)
         .occupancy()
         .sum()
         .item()
@@ -179,29 +180,29 @@ def test_drift_holds_the_shape_against_a_denoiser_that_wants_nothing_there():
 def test_refinement_ends_hard_and_with_paint_from_the_surface():
     refined = refine(dataclasses.replace(BUSY, sharpness=9.0))
     assert refined.sharpness == 9.0
-    again = SurfacePainted(refined).raw_colour
+    again = SurfaceColoured(refined).raw_colour
     assert (torch.sigmoid(again) - torch.sigmoid(refined.raw_colour)).abs().mean() < 0.01
 
 
 def test_a_step_asks_for_opposite_views_with_their_words_and_grounds():
     asked = []
 
-    def noise_fn_for(words, grounds):
+    def denoiser_for(words, grounds):
         asked.append((list(words), list(grounds)))
         return PaintedOneColour(words, grounds)
 
-    refine(dataclasses.replace(QUIET, distillation_weight=1.0), noise_fn_for=noise_fn_for)
+    refine(dataclasses.replace(QUIET, distillation_weight=1.0), denoiser_for=denoiser_for)
     assert len(asked) == QUIET.steps
     for words, grounds in asked:
         assert len(words) == len(grounds) == 2
-        assert all(ground in GROUNDS for ground in grounds)
+        assert all(ground in BACKGROUNDS for ground in grounds)
     assert len({ground for _, grounds in asked for ground in grounds}) > 2
     views = draw_views(2, 0.1, 0.9, named_generator(0, "refine", 0))
     one, two = (camera.position[:2] / camera.position[:2].norm() for camera in views.cameras)
     assert torch.allclose(one, -two, atol=1e-5)
     heights = [math.asin(camera.position[2] / camera.position.norm()) for camera in views.cameras]
     assert all(0.1 - 1e-5 <= height <= 0.9 + 1e-5 for height in heights)
-    assert max(min(ground) for ground in GROUNDS) < 0.6, "no ground is near white"
+    assert max(min(ground) for ground in BACKGROUNDS) < 0.6, "no ground is near white"
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
@@ -276,7 +277,7 @@ def test_a_denoiser_that_returns_nan_is_named_with_the_step():
             return super().__call__(x_t, t) * (math.nan if Broken.calls == 3 else 1.0)
 
     with pytest.raises(SlipcastError, match="refinement step 2: the loss 'distillation' is not finite"):
-        refine(dataclasses.replace(QUIET, distillation_weight=1.0), noise_fn_for=Broken)
+        refine(dataclasses.replace(QUIET, distillation_weight=1.0), denoiser_for=Broken)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine.checkpoint import load_checkpoint, save_checkpoint
 from slipcast.systems.refine.connectivity import join_pieces
 from slipcast.systems.refine.loop import refine_field
-from slipcast.systems.refine.surface_colour import SurfacePainted
+from slipcast.systems.refine.surface_colour import SurfaceColoured
 from slipcast.systems.refine.warm_start import warm_start
 from slipcast.systems.types import SubjectImage
 
@@ -59,7 +59,7 @@ def nobody(words, grounds):
 def refine(config, folder=None, progress=None, init=None):
     return refine_field(
         init or ball(),
-        noise_fn_for=nobody,
+        denoiser_for=nobody,
         encode=lambda pictures: pictures,
         reference=picture(),
         reference_camera=orbit_camera(0.0, FRONT_ELEVATION_RAD),
@@ -93,7 +93,7 @@ def run(tmp_path_factory):
 
     def read(done, total, values):
         field = VoxelField(torch.zeros(CUBE), torch.zeros(*CUBE, 3))
-        assert load_checkpoint(folder, field, adam(field), 0) == done
+        assert load_checkpoint(folder, dict(field.named_parameters()), {}, adam(field), 0) == done
         fields.append(field)
         losses.append(values)
 
@@ -117,7 +117,7 @@ def test_variation_and_indecision_are_measured_per_solid_cell(run):
     for step, (field, losses) in enumerate(steps):
         solid = torch.sigmoid(field.raw_density.detach())
         field.sharpness = CONFIG.sharpness ** (step / CONFIG.steps)
-        paint = torch.sigmoid(SurfacePainted(field).raw_colour.detach())
+        paint = torch.sigmoid(SurfaceColoured(field).raw_colour.detach())
         found = {
             "shape variation": CONFIG.tv_weight * soft_steps(solid[..., None], torch.ones(CUBE)),
             # Paint in the air is nobody's concern.
@@ -165,7 +165,7 @@ def test_what_broke_on_the_way_is_in_one_piece_at_the_end(tmp_path):
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
-    save_checkpoint(tmp_path, field, optimiser, 0, CONFIG.steps)
+    save_checkpoint(tmp_path, dict(field.named_parameters()), {}, optimiser, 0, CONFIG.steps)
     refined = refine(CONFIG, tmp_path)
     solid = (refined.raw_density > 0).numpy()
     assert [label(some)[1] for some in ((raw > 0).numpy(), solid)] == [2, 1]  # type: ignore[index]
@@ -182,7 +182,7 @@ def test_the_whole_picture_counts_before_every_ground_alike():
     seen = []
     refine_field(
         empty,
-        noise_fn_for=nobody,
+        denoiser_for=nobody,
         encode=lambda pictures: pictures,
         reference=SubjectImage(np.ones((16, 16, 3), np.float32), np.zeros((16, 16), np.float32)),
         reference_camera=orbit_camera(0.0, FRONT_ELEVATION_RAD),

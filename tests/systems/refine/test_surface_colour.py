@@ -6,7 +6,7 @@ import torch
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import SURFACE_DENSITY, VoxelField, cell_centres
-from slipcast.systems.refine.surface_colour import SurfacePainted, extend_from_surface, surface_points
+from slipcast.systems.refine.surface_colour import SurfaceColoured, extend_from_surface, surface_points
 
 RADIUS, RESOLUTION = 0.6, 32
 CUBE = (RESOLUTION,) * 3
@@ -89,7 +89,7 @@ def test_cells_far_from_the_surface_keep_their_paint():
 
 def test_the_extension_is_differentiable_with_respect_to_paint_alone():
     field = ball()
-    shown = SurfacePainted(field)
+    shown = SurfaceColoured(field)
     _, colours = shown(torch.tensor([[RADIUS + 2.5 * 2 / RESOLUTION, 0.0, 0.0]]))
     colours.sum().backward()
     assert field.raw_colour.grad is not None and field.raw_density.grad is not None
@@ -108,7 +108,7 @@ def test_light_that_goes_deeper_sees_the_same_paint():
 
     field = ball(16.0)
     with torch.no_grad():
-        field.raw_colour.copy_(SurfacePainted(field).raw_colour)
+        field.raw_colour.copy_(SurfaceColoured(field).raw_colour)
     softer = VoxelField(field.raw_density, field.raw_colour, 4.0)
     apart = (shown(field) - shown(softer)).abs().mean()
     layered = (shown(ball(16.0)) - shown(ball(4.0))).abs().mean()

@@ -8,7 +8,7 @@ import torch
 
 from slipcast.guidance.noise import named_generator
 from slipcast.systems.field.cameras import camera_rays, view_word
-from slipcast.systems.refine.views import GROUNDS, draw_views, ground_word
+from slipcast.systems.refine.views import BACKGROUNDS, background_word, draw_views
 
 HUES = {"red": (340, 375), "orange": (22, 45), "brown": (15, 45), "green": (90, 150), "teal": (170, 190)}
 HUES["purple"] = (255, 300)
@@ -20,10 +20,10 @@ def angles(camera):
     return math.atan2(x, -y), math.asin(z / math.hypot(x, y, z))
 
 
-@pytest.mark.parametrize("ground", GROUNDS, ids=ground_word)
+@pytest.mark.parametrize("ground", BACKGROUNDS, ids=background_word)
 def test_a_ground_has_the_colour_of_its_word(ground):
     hue, lightness, _ = colorsys.rgb_to_hls(*ground)
-    word = ground_word(ground)
+    word = background_word(ground)
     if "grey" in word:
         assert max(ground) - min(ground) == 0
         assert (lightness < 0.4) == word.startswith("dark")
@@ -36,7 +36,9 @@ def test_a_ground_has_the_colour_of_its_word(ground):
 
 
 def test_words_and_grounds_are_one_to_one():
-    assert len({ground_word(ground) for ground in GROUNDS}) == len(set(GROUNDS)) == len(GROUNDS)
+    assert (
+        len({background_word(ground) for ground in BACKGROUNDS}) == len(set(BACKGROUNDS)) == len(BACKGROUNDS)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -44,7 +46,7 @@ def test_cameras_stand_evenly_round_the_object_from_any_azimuth(count):
     turns = []
     for seed in range(40):
         views = draw_views(count, 0.1, 0.9, named_generator(seed))
-        assert len(views.cameras) == len(views.words) == len(views.grounds) == count
+        assert len(views.cameras) == len(views.words) == len(views.backgrounds) == count
         azimuths = [angles(camera)[0] for camera in views.cameras]
         for one, two in zip(azimuths, azimuths[1:] + azimuths[:1], strict=True):
             assert math.remainder(two - one - 2 * math.pi / count, 2 * math.pi) == pytest.approx(0, abs=1e-4)
@@ -68,8 +70,8 @@ def test_words_are_the_cameras_and_every_ground_is_drawn():
     for seed in range(40):
         views = draw_views(4, 0.1, 1.2, named_generator(seed))
         assert views.words == [view_word(*angles(camera)) for camera in views.cameras]
-        seen |= set(views.grounds)
-    assert seen == set(GROUNDS)
+        seen |= set(views.backgrounds)
+    assert seen == set(BACKGROUNDS)
 
 
 def test_rays_are_those_of_each_camera_with_its_ground():
@@ -81,4 +83,4 @@ def test_rays_are_those_of_each_camera_with_its_ground():
         own = slice(index * size**2, (index + 1) * size**2)
         from_camera = camera_rays(camera, size)
         assert torch.equal(origins[own], from_camera[0]) and torch.equal(directions[own], from_camera[1])
-        assert torch.equal(grounds[own], torch.tensor(views.grounds[index]).expand(size**2, 3))
+        assert torch.equal(grounds[own], torch.tensor(views.backgrounds[index]).expand(size**2, 3))

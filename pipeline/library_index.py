@@ -12,9 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import explain_os_errors, sha256_of_file, write_json
-from ...configs.errors import SlipcastError
-from ..finished import FinishedRun
+from ..configs.atomic import explain_os_errors, sha256_of_file, write_json
+from ..configs.errors import SlipcastError
+from .finished import FinishedRun
 
 FILE = "slipcast-library.json"  # extension/runs.py reads it too
 

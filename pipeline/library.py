@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...configs.atomic import explain_os_errors
-from ...configs.errors import BadInput, SlipcastError
-from ...configs.paths import given_folder, given_path
-from ...systems.types import Mesh
-from ..assets.asset import Asset
-from ..assets.preparing import prepare
-from ..finished import FinishedRun, read_run
-from ..run.manifest import read_manifest
-from ..run.progress import Progress
-from .catalogues import domain_catalogue, write_catalogues
-from .index import read_index
-from .process import Blender
-from .writer import build_blend
+from ..configs.atomic import explain_os_errors
+from ..configs.errors import BadInput, SlipcastError
+from ..configs.paths import given_folder, given_path
+from ..systems.types import Mesh
+from .assets.asset import Asset
+from .assets.preparing import prepare
+from .blender.catalogues import domain_catalogue, write_catalogues
+from .blender.process import Blender
+from .blender.writer import build_blend
+from .finished import FinishedRun, read_run
+from .library_index import read_index
+from .run.manifest import read_manifest
+from .run.progress import Progress
 
 
 @dataclass

@@ -1,0 +1,29 @@
+"""Whatever a lift returns, on the grid that the next stages read."""
+
+from __future__ import annotations
+
+import torch
+
+from ..field.voxels import FrozenGrid, cell_centres, raw_from_density
+from ..types import Mesh, RadianceField
+from .solid import field_of_surface
+from .surface import surface_of
+
+
+@torch.no_grad()
+def as_grid(lifted: RadianceField | Mesh, resolution: int) -> FrozenGrid:
+    """A lift's result as occupancy and colours, ``resolution`` cells along each edge; a grid stays as it is.
+
+    A field is read at the cells' centres, a mesh is filled.
+
+    Raises:
+        BadInput: a mesh that encloses nothing.
+    """
+    if isinstance(lifted, FrozenGrid):
+        return lifted
+    if isinstance(lifted, Mesh):
+        return field_of_surface(surface_of(lifted), resolution)
+    density, colours = lifted(cell_centres(resolution))
+    cube = (resolution,) * 3
+    # A frozen grid doubles the log-odds of what it holds.
+    return FrozenGrid(torch.sigmoid(raw_from_density(density) / 2).view(cube), colours.view(*cube, 3))

@@ -1,0 +1,113 @@
+"""One step of refinement as its losses see it, and the losses that every field has in common.
+
+A loss is a function of the step; it returns a weighted scalar, or None where the step does without it. They are asked
+in the order of the table, and each draws its random numbers from the step's generator in its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from ...configs.schema import RefineConfig
+from ...guidance.distillation import DistillableNoise, annealed_range, draw_timesteps, sds_loss
+from ..field.volume_rendering import Rendered, render_rays
+from ..types import RadianceField
+from .noise import NoiseSource
+from .target import Target
+from .views import BACKGROUNDS, Colour, Views
+
+DenoiserFor = Callable[[Sequence[str], Sequence[Colour]], DistillableNoise]
+"""(view words, background colours sRGB), one of each per view -> the guided denoiser for that batch."""
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""Pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """All that a loss may look at.
+
+    Attributes:
+        done: the share of steps taken, in [0, 1).
+        shown: the field as this step renders it.
+        views: the cameras of score distillation.
+        generator: of every random draw of this step.
+    """
+
+    index: int
+    done: float
+    config: RefineConfig
+    target: Target
+    denoiser_for: DenoiserFor
+    encode: Encode
+    noise: NoiseSource
+    shown: RadianceField
+    views: Views
+    generator: torch.Generator
+
+    def render(self, views: Views) -> tuple[Rendered, torch.Tensor]:
+        """All pixels of some views, and the background's colour behind each, [V * size * size, 3]."""
+        origins, directions, background = views.rays(self.config.size)
+        rendered = render_rays(
+            self.shown,
+            origins,
+            directions,
+            samples=self.config.samples,
+            background=background,
+            generator=self.generator,
+        )
+        return rendered, background
+
+    @cached_property
+    def front(self) -> tuple[Rendered, torch.Tensor]:
+        """The picture's own view, rendered, and what the picture shows there, both before one random background."""
+        pick = int(torch.randint(len(BACKGROUNDS), (1,), generator=self.generator))
+        rendered, background = self.render(Views([self.target.camera], [""], [BACKGROUNDS[pick]]))
+        return rendered, self.target.over(background)
+
+
+Loss = Callable[[Step], torch.Tensor | None]
+
+
+def distillation(step: Step) -> torch.Tensor | None:
+    """Score distillation of all views, as a mean over latent entries so that its weight is 1 at any latent size."""
+    config = step.config
+    if not config.distillation_weight:
+        return None
+    rendered, _ = step.render(step.views)
+    pictures = rendered.rgb.view(len(step.views.words), config.size, config.size, 3).permute(0, 3, 1, 2)
+    latents = step.encode(pictures)
+    denoiser = step.denoiser_for(step.views.words, step.views.backgrounds)
+    t_range = annealed_range(
+        step.done, low=(config.t_min, config.t_min), high=(config.t_max, config.t_max_end)
+    )
+    t = draw_timesteps(len(latents), t_range, denoiser.schedule, step.generator)
+    noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
+    clamp = config.grad_clamp or None
+    return sds_loss(denoiser, latents, t, noise, clamp=clamp) * (config.distillation_weight / latents.numel())
+
+
+def picture_colour(step: Step) -> torch.Tensor | None:
+    """Squared error of the front view's colours against the picture."""
+    if step.index % step.config.anchor_every:
+        return None
+    rendered, wanted = step.front
+    return step.config.anchor_rgb_weight * (rendered.rgb - wanted).square().mean()
+
+
+def picture_coverage(step: Step) -> torch.Tensor | None:
+    """Squared error of the front view's coverage against the picture."""
+    if step.index % step.config.anchor_every:
+        return None
+    rendered, _ = step.front
+    return step.config.anchor_alpha_weight * (rendered.opacity - step.target.alpha).square().mean()
+
+
+LOSSES: dict[str, Loss] = {
+    "distillation": distillation,
+    "picture colour": picture_colour,
+    "picture coverage": picture_coverage,
+}
