@@ -53,7 +53,7 @@ def draw_example(
     *,
     shift: float = 1.0,
 ) -> Example:
-    """An example of clean latents [B, C, h, w] with random noise, at stratified timesteps.
+    """An example of clean latents [B, C, h, w] with random noise, at stratified timesteps, on the latents' device.
 
     Args:
         shift: s in u -> s u / (1 + (s - 1) u), for u = t / T uniform: above 1 it moves them towards high noise.
@@ -61,6 +61,11 @@ def draw_example(
     batch = len(latents)
     u = (torch.arange(batch) + torch.rand(batch, generator=generator)) / batch
     u = u[torch.randperm(batch, generator=generator)]
-    t = (shift * u / (1 + (shift - 1) * u) * len(schedule)).long().clamp(0, len(schedule) - 1)
+    t = (
+        (shift * u / (1 + (shift - 1) * u) * len(schedule))
+        .long()
+        .clamp(0, len(schedule) - 1)
+        .to(latents.device)
+    )
     eps = torch.randn(latents.shape, generator=generator).to(latents.device)
     return example_of(latents, eps, t, schedule, prediction_type)

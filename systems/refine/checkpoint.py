@@ -55,11 +55,11 @@ def load_checkpoint(folder: Path, field: VoxelField, optimiser: torch.optim.Adam
     step = int(notes["step"])
     for name, parameter in field.named_parameters():
         with torch.no_grad():
-            parameter.copy_(arrays[name])
+            parameter.copy_(arrays[name].to(parameter))
         optimiser.state[parameter] = {
-            "step": torch.tensor(float(step)),
-            "exp_avg": arrays[f"{name}.mean"],
-            "exp_avg_sq": arrays[f"{name}.square"],
+            "step": torch.tensor(float(step), device=parameter.device),
+            "exp_avg": arrays[f"{name}.mean"].to(parameter),
+            "exp_avg_sq": arrays[f"{name}.square"].to(parameter),
         }
     return step
 

@@ -61,7 +61,7 @@ def refine_field(
     """Refine a field.
 
     Args:
-        init: what the lift stage made; any field. It is not changed.
+        init: what the lift stage made; any field. It is not changed, and refined on its device.
         noise_fn_for: the guided denoiser for view words and ground colours.
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
         reference: square picture of the subject, and reference_camera: where it was taken from.
@@ -89,7 +89,7 @@ def refine_field(
             if notice is None:
                 raise
             notice(f"the refinement starts anew, for its checkpoint is of no use: {error}")
-    target = _Target(reference, reference_camera, config.size)
+    target = _Target(reference, reference_camera, config.size, field.device)
     for step in range(first, config.steps):
         losses = _one_step(field, initial, optimiser, target, noise_fn_for, encode, config, seed, step)
         if checkpoint_folder is not None and (step + 1) % config.checkpoint_every == 0:
@@ -130,15 +130,15 @@ def _check(config: RefineConfig) -> None:
 class _Target:
     """The picture at the rendered size: rgb [size*size, 3] and alpha [size*size], row by row, and its rays."""
 
-    def __init__(self, reference: SubjectImage, camera: Camera, size: int) -> None:
+    def __init__(self, reference: SubjectImage, camera: Camera, size: int, device: torch.device) -> None:
         if reference.alpha.shape[0] != reference.alpha.shape[1]:
             raise ValueError(f"the reference picture must be square, not {reference.alpha.shape}")
         # Colours are scaled premultiplied: what lies under transparent pixels must not bleed into the edge.
         alpha = torch.from_numpy(reference.alpha)[None, None]
         layers = torch.cat([torch.from_numpy(reference.rgb).permute(2, 0, 1)[None] * alpha, alpha], dim=1)
         scaled = torch.nn.functional.interpolate(layers, (size, size), mode="bilinear", antialias=True)[0]
-        self.premultiplied = scaled[:3].permute(1, 2, 0).reshape(-1, 3).contiguous()
-        self.alpha = scaled[3].reshape(-1).contiguous()
+        self.premultiplied = scaled[:3].permute(1, 2, 0).reshape(-1, 3).contiguous().to(device)
+        self.alpha = scaled[3].reshape(-1).contiguous().to(device)
         self.camera = camera
 
 
@@ -218,7 +218,7 @@ def _anchor(
     rendered = render_rays(
         field, origins, directions, samples=config.samples, background=ground, generator=generator
     )
-    wanted = target.premultiplied + (1 - target.alpha)[:, None] * ground
+    wanted = target.premultiplied + (1 - target.alpha)[:, None] * ground.to(target.alpha.device)
     return {
         "picture colour": config.anchor_rgb_weight * (rendered.rgb - wanted).square().mean(),
         "picture coverage": config.anchor_alpha_weight * (rendered.opacity - target.alpha).square().mean(),
