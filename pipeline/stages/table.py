@@ -39,8 +39,8 @@ def _export(ctx: StageContext) -> dict[str, Any]:
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
-    Stage("image", "10-image", _image, roles=("base", "domain"), reads=("dtype",), version=2),
-    Stage("lift", "20-lift", _lift, needs=("image",), roles=("lift_model",)),
+    Stage("image", "10-image", _image, roles=("base", "domain"), reads=("dtype", "device"), version=2),
+    Stage("lift", "20-lift", _lift, needs=("image",), roles=("lift_model",), reads=("device",)),
     # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
     # Version 4: draws come from the same stream as everywhere else.
     Stage(
@@ -49,7 +49,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image", "lift"),
         roles=("base", "domain"),
-        reads=("image.elevation_deg", "dtype"),
+        reads=("image.elevation_deg", "dtype", "device"),
         version=4,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.

@@ -51,15 +51,13 @@ def sample_rays_by_torch(
 
 
 def _pieces(count: int, origins: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where pieces of rays inside the box begin and how long they are, [N, 3 M + 2] each; 0 long where there are none."""
+    """Where pieces of rays inside the box begin and how long they are, [N, 3 M + 2] each; beside the box 0."""
     planes = torch.arange(count + 1, device=origins.device, dtype=origins.dtype) * 2 / count - 1
     parallel = directions.abs() < _PARALLEL
     ways = torch.where(parallel, torch.ones_like(directions), directions)
     crossings = (planes - origins[..., None]) / ways[..., None]  # [N, 3, M + 1]
-    first, last = (
-        torch.minimum(crossings[..., 0], crossings[..., -1]),
-        torch.maximum(crossings[..., 0], crossings[..., -1]),
-    )
+    outer = crossings[..., 0], crossings[..., -1]
+    first, last = torch.minimum(*outer), torch.maximum(*outer)
     inside = origins.abs() <= 1
     first = torch.where(parallel, torch.where(inside, 0, _FAR), first)
     last = torch.where(parallel, torch.where(inside, _FAR, -1), last)
