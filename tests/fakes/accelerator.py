@@ -79,13 +79,16 @@ class AcceleratorTensor(torch.Tensor):
             kwargs["device"] = "cpu"
         if kwargs.get("pin_memory"):
             raise WrongDevice("only main memory can be pinned")
-        out = func(*tree_map(_opened, args), **tree_map(_opened, kwargs))
+        # Wrappers take part in views, which tensors of inference mode cannot.
+        with torch.inference_mode(False):
+            out = func(*tree_map(_opened, args), **tree_map(_opened, kwargs))
+            closed = tree_map(_closed, out)
         for one in tensors:
             if isinstance(one, AcceleratorTensor):
                 one.fresh = False
         if target is not None and target.type == "cpu":
             return out
-        return return_and_correct_aliasing(func, args, kwargs, tree_map(_closed, out))
+        return return_and_correct_aliasing(func, args, kwargs, closed)
 
 
 def on_accelerator(module: torch.nn.Module) -> torch.nn.Module:

@@ -151,9 +151,7 @@ def test_the_packed_renderer_shows_what_the_dense_one_shows() -> None:
         pytest.skip("nerfacc's CUDA kernels are neither installed nor can they be compiled here (no nvcc)")
     origins, directions = rays()
     pictures = [
-        render_rays(
-            field, origins, directions, samples=2000, background=(0.3, 0.2, 0.1), renderer=name
-        )
+        render_rays(field, origins, directions, samples=2000, background=(0.3, 0.2, 0.1), renderer=name)
         for name in ("nerfacc", "torch")
     ]
     for one, other in zip(*((p.rgb, p.opacity) for p in pictures), strict=True):

@@ -109,7 +109,7 @@ def test_a_device_that_is_not_here_is_one_sentence(monkeypatch, here, wanted, sa
 
 
 def test_an_unknown_dtype_is_one_sentence() -> None:
-    with pytest.raises(BadInput, match="no dtype 'float31'.*did you mean float32"):
+    with pytest.raises(BadInput, match=r"no dtype 'float31'.*did you mean float32"):
         resolve_dtype("float31", "cpu")
 
 
