@@ -67,7 +67,12 @@ def resolve_device(wanted: str) -> str:
         BadInput: a device that is unknown, or not in this machine.
     """
     cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    here = [*(["cuda"] if cuda else []), *(["mps"] if torch.backends.mps.is_available() else []), "cpu", *cuda]
+    here = [
+        *(["cuda"] if cuda else []),
+        *(["mps"] if torch.backends.mps.is_available() else []),
+        "cpu",
+        *cuda,
+    ]
     if wanted == "auto":
         return here[0]
     if wanted in here:

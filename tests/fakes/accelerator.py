@@ -58,6 +58,10 @@ class AcceleratorTensor(torch.Tensor):
         """torch gives none to subclasses; real devices have it."""
         return self.held.tolist()
 
+    def data_ptr(self) -> int:
+        """Of the values, to tell whether a tensor was moved."""
+        return self.held.data_ptr()
+
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
