@@ -241,6 +241,10 @@ class MakeConfig:
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",
         choices=("auto", "float32", "bfloat16", "float16"),
     )
+    device: str = setting(
+        "auto",
+        "Where the networks compute: auto, cpu, cuda, cuda:N or mps; auto is the quickest here; runs keep theirs.",
+    )
     image: ImageConfig = field(default_factory=ImageConfig)
     lift: LiftConfig = field(default_factory=LiftConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)

@@ -26,14 +26,14 @@ def residuals(
     for network in dict.fromkeys(control.network for one in told for control in one.controls):
         chosen = [(i, c) for i, one in enumerate(told) for c in one.controls if c.network is network]
         rows = torch.cat([torch.arange(i * batch, (i + 1) * batch) for i, _ in chosen]).to(x.device)
-        pictures = torch.cat([control.picture.expand(batch, -1, -1, -1) for _, control in chosen])
         device, dtype = home_of(network)
+        pictures = torch.cat([c.picture.to(device).expand(batch, -1, -1, -1) for _, c in chosen])
         said = network(
             x[rows].to(dtype),
             t[rows],
             # A null-text UNet gives its ControlNet nothing to read; ControlNets themselves always read text.
             encoder_hidden_states=None if text is None else text[rows].to(dtype),
-            controlnet_cond=pictures.to(device, dtype),
+            controlnet_cond=pictures.to(dtype),
             added_cond_kwargs=None if added is None else {key: value[rows] for key, value in added.items()},
             return_dict=False,
         )

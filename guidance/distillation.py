@@ -55,8 +55,8 @@ def sds_gradient(
     Args:
         noise_fn: the guided denoiser.
         latents: clean latents z [B, C, h, w], scaled as the network saw them in training.
-        t: one timestep per sample [B], integers in [0, T).
-        noise: unit normal eps [B, C, h, w].
+        t: one timestep per sample [B], integers in [0, T), on any device.
+        noise: unit normal eps [B, C, h, w], on any device: drawn on the CPU it is the same everywhere.
         weighting: a key of ``WEIGHTINGS``.
         drop_base: use the guidance's differences alone (CSD).
         clamp: cut every entry to [-clamp, clamp]; rare large entries otherwise tear holes in a field.
@@ -70,9 +70,10 @@ def sds_gradient(
     if clamp is not None and not clamp > 0:
         raise ValueError(f"clamp must be positive, not {clamp}.")
     schedule = noise_fn.schedule
+    t, noise = t.to(latents.device), noise.to(latents.device)
     x_t = schedule.add_noise(latents, noise, t)
     direction = noise_fn.delta(x_t, t) if drop_base else noise_fn(x_t, t) - noise
-    w = WEIGHTINGS[weighting](schedule.alpha_bar(t.to(latents.device))).to(latents.dtype)
+    w = WEIGHTINGS[weighting](schedule.alpha_bar(t)).to(latents.dtype)
     grad = w.view(-1, 1, 1, 1) * direction
     return grad if clamp is None else grad.clamp(-clamp, clamp)
 

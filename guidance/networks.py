@@ -90,12 +90,13 @@ class _Predictor:
 
     def _stack(self, values: Sequence[Tensor | None], batch: int) -> Tensor | None:
         """One tensor of all rows, [count * batch, ...], or None where no condition has one."""
-        rows = [value.expand(batch, *[-1] * (value.ndim - 1)) for value in values if value is not None]
+        device, dtype = home_of(self.network)
+        # Moved before they meet: who made a condition need not have been where the network is.
+        rows = [v.to(device).expand(batch, *[-1] * (v.ndim - 1)) for v in values if v is not None]
         if not rows:
             return None
-        device, dtype = home_of(self.network)
         stacked = torch.cat(rows)
-        return stacked.to(device, dtype if stacked.is_floating_point() else None)
+        return stacked.to(dtype) if stacked.is_floating_point() else stacked
 
     def _refuse_wrong_kind(self, told: Conditioning) -> None:
         raise NotImplementedError

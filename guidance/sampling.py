@@ -46,14 +46,20 @@ def scheduler_named(name: str, own: Any) -> Any:
 
 
 def seeded_noise(
-    seeds: Sequence[int], shape: tuple[int, int, int], dtype: torch.dtype = torch.float32
+    seeds: Sequence[int],
+    shape: tuple[int, int, int],
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
 ) -> tuple[Tensor, list[torch.Generator]]:
     """Unit normal noise [B, C, h, w] with one generator per sample: a seed gives its picture at any batch size.
 
-    Returns: the noise, and the generators for samplers that go on drawing.
+    Drawn on the CPU and then moved: a seed means the same noise on every device.
+
+    Returns: the noise, and the generators (of the CPU) for samplers that go on drawing.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return torch.stack([torch.randn(shape, generator=g, dtype=dtype) for g in generators]), generators
+    noise = torch.stack([torch.randn(shape, generator=g, dtype=dtype) for g in generators])
+    return noise.to(device), generators
 
 
 @torch.no_grad()
@@ -79,17 +85,17 @@ def sample(
     Args:
         noise_fn: (x_t, t) -> eps_hat. If it has a ``schedule``, the scheduler's must be the same.
         scheduler: DDIM, DPM-Solver++, UniPC, Euler, ...; left as it is.
-        latents: unit normal noise [B, C, h, w].
+        latents: unit normal noise [B, C, h, w], on the device where sampling is to run: the network's.
         steps: sampling steps.
         start: clean latents to begin from (SDEdit, arxiv.org/abs/2108.01073), noised by ``latents``.
         strength: with ``start``, the part of the steps that is run; 1 forgets most of ``start``.
         mask: with ``start``, where to paint anew: [1 or B, 1, h, w], 1 paints and 0 keeps ``start`` (inpainting
             with an ordinary model, as in RePaint, arxiv.org/abs/2201.09865, without its resampling).
         eta: DDIM's randomness, ignored by schedulers without it.
-        generator: for schedulers that add noise; one, or one per sample.
+        generator: of the CPU, for schedulers that add noise; one, or one per sample.
         callback: called after each step with (steps done, steps in all, latents).
     Returns:
-        Clean latents [B, C, h, w] in the dtype of ``latents``.
+        Clean latents [B, C, h, w] in the dtype and on the device of ``latents``.
     Raises:
         BadInput: the scheduler cannot be used or was made for another noise schedule.
         ValueError: steps or strength are out of range, or a mask has no ``start``.

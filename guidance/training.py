@@ -54,7 +54,7 @@ def draw_example(
     *,
     shift: float = 1.0,
 ) -> Example:
-    """An example of clean latents [B, C, h, w] with random noise, at stratified timesteps.
+    """An example of clean latents [B, C, h, w] with random noise, at stratified timesteps, on the latents' device.
 
     Args:
         shift: s in u -> s u / (1 + (s - 1) u), for u = t / T uniform: above 1 it moves them towards high noise.

@@ -77,6 +77,7 @@ def make(
     stages = all_stages() if stages is None else stages
     first, last = selected(stages, from_stage, until_stage)
     check_formats(config.export.formats)
+    _check_device(config.device)
     console = console or Quiet()
     open_models = open_models or _real_models
     # All at once and first, so that a missing model is told before any work is done.
@@ -86,7 +87,7 @@ def make(
     made: list[str] = []
     path = resume or run_path(Path(out), prompt, seed)
     with open_run(path, prompt, seed, console.notice) as run:
-        config = replace(config, dtype=_settled_dtype(config.dtype, run))
+        config = _settled(config, run)
         models = open_models(config)
         run.describe(config=asdict(config), versions=versions())
         forced = Forced(run, from_stage, stages[first : last + 1])
@@ -120,12 +121,24 @@ def make(
         return MakeResult(run.path, run.folder(stages[last]), glb, tuple(made), records)
 
 
-def _settled_dtype(wanted: str, run: RunFolder) -> str:
-    """What ``auto`` means in this run: what the run began with, or else what this machine is best at."""
-    from ..systems.models.precision import resolve_dtype
+def _check_device(wanted: str) -> None:
+    """Before anything is made; what every machine has is not worth the import of torch here."""
+    if wanted not in ("auto", "cpu"):
+        from ..systems.models.precision import resolve_device
 
-    began_with = run.manifest.get("config", {}).get("dtype", "auto")
-    return resolve_dtype(began_with if wanted == "auto" else wanted, "cpu")
+        resolve_device(wanted)
+
+
+def _settled(config: MakeConfig, run: RunFolder) -> MakeConfig:
+    """With device and dtype for ``auto``: what the run began with, or else what this machine is best at."""
+    from ..systems.models.precision import resolve_device, resolve_dtype
+
+    began = run.manifest.get("config", {})
+    # Runs made before there was a choice of device were made on the CPU.
+    before = began.get("device", "cpu" if began else "auto")
+    device = resolve_device(before if config.device == "auto" else config.device)
+    dtype = began.get("dtype", "auto") if config.dtype == "auto" else config.dtype
+    return replace(config, device=device, dtype=resolve_dtype(dtype, device))
 
 
 def _note_threads(run: RunFolder, console: Reporter) -> None:

@@ -59,7 +59,8 @@ def image(
     explain: Annotated[bool, _option("Say what would be computed, and draw nothing.", "--explain")] = False,
     low_memory: Annotated[bool, _option("Hold one network on the device at a time.", "--low-memory")] = False,
     allow_pickle: Annotated[bool, _option("Read pickled checkpoints.", "--allow-pickle")] = False,
-    device: Annotated[str | None, _option("cpu, cuda, ...; the quickest here if left out.")] = None,
+    device: Annotated[str, _option("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = "auto",
+    dtype: Annotated[str, _option("auto, float32, bfloat16 or float16.")] = "auto",
     as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
     debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
 ) -> None:
@@ -88,7 +89,7 @@ def image(
 
         from ..drawing.explain import as_text
         from ..drawing.pictures import draw_pictures
-        from ..drawing.plan import default_device, plan_pictures
+        from ..drawing.plan import plan_pictures
         from ..run.progress import for_terminal
 
         check_stop()
@@ -96,7 +97,8 @@ def image(
             plan = plan_pictures(
                 config,
                 console,
-                device=default_device() if device is None else device,
+                device=device,
+                dtype=dtype,
                 low_memory=low_memory,
                 allow_pickle=allow_pickle,
             )

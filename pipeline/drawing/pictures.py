@@ -69,7 +69,7 @@ def draw_pictures(plan: Plan, out: Path, console: Reporter) -> Drawing:
 def _draw(plan: Plan, seeds: range, callback: Any) -> list[np.ndarray]:
     """One batch, each [S, S, 3] uint8; what a mask keeps is the given picture's, to the bit."""
     config, base, edit = plan.config, plan.base, plan.edit
-    noise, generators = seeded_noise(seeds, latent_shape(base, plan.size))
+    noise, generators = seeded_noise(seeds, latent_shape(base, plan.size), device=base.device)
     start: Tensor | None = None if edit is None else edit.latents.expand(len(seeds), -1, -1, -1)
     latents = sample(
         GuidedNoise(plan.guidance),

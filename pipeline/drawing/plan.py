@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ...configs.atomic import sha256_of_file
 from ...configs.errors import BadInput
-from ...configs.names import unknown_name
 from ...configs.picture import PictureConfig
 from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
@@ -28,6 +27,7 @@ from ...systems.images.files import latent_mask, read_mask, read_picture
 from ...systems.models.base import Base, load_base
 from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
+from ...systems.models.precision import resolve_device
 from ..run.models import ModelStore
 from ..run.progress import Reporter
 from ..run.prompt_syntax import unread_syntax
@@ -76,6 +76,7 @@ def plan_pictures(
     console: Reporter,
     *,
     device: str = "cpu",
+    dtype: str = "auto",
     low_memory: bool = False,
     allow_pickle: bool = False,
 ) -> Plan:
@@ -86,11 +87,16 @@ def plan_pictures(
     recipe, config = recipe_named(config.recipe), _with_checked_prompts(config)
     if config.balance is not None and config.recipe != "in_domain":
         raise BadInput("--balance shares a weight between domain and text; it needs the recipe in_domain")
-    device = device_named(device)
+    device = resolve_device(device)
     seat = OneAtATime(device) if low_memory else None
     store = ModelStore(MakeConfig(base=config.base, domain=config.domain), allow_pickle)
     base = load_base(
-        store.folder("base"), name=config.base, device=device, allow_pickle=allow_pickle, seat=seat
+        store.folder("base"),
+        name=config.base,
+        device=device,
+        dtype=dtype,
+        allow_pickle=allow_pickle,
+        seat=seat,
     )
     size = _size(config.size, base)
     edit = _edit(config, base, size)
@@ -140,24 +146,6 @@ def plan_pictures(
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
     return Plan(config, base, guidance, scheduler, size, identities, files, computed, weights, told, edit)
-
-
-def default_device() -> str:
-    """The quickest device here."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def device_named(name: str) -> str:
-    """A device of this machine. BadInput for any other name."""
-    cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    known = [
-        "cpu",
-        *(["cuda", *cuda] if cuda else []),
-        *(["mps"] if torch.backends.mps.is_available() else []),
-    ]
-    if name not in known:
-        raise unknown_name("device", name, known)
-    return name
 
 
 def latent_shape(base: Base, size: int) -> tuple[int, int, int]:

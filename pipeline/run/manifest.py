@@ -113,7 +113,11 @@ def _problem(content: Any) -> str | None:
     if not all(isinstance(line.get("status", ""), str) for line in stages.values()):
         return "the status of a stage is no text"
     config = content.get("config", {})
-    if not (isinstance(config, dict) and isinstance(config.get("dtype", ""), str)):
+    if not (
+        isinstance(config, dict)
+        and isinstance(config.get("dtype", ""), str)
+        and isinstance(config.get("device", ""), str)
+    ):
         return "its settings are no object"
     if not (
         isinstance(forced, dict)

@@ -29,6 +29,13 @@ class ModelStore:
     config: MakeConfig
     allow_pickle: bool = False
 
+    @cached_property
+    def device(self) -> str:
+        """Where the networks compute: the config's device, ``auto`` made out. BadInput for one not in this machine."""
+        from ...systems.models.precision import resolve_device
+
+        return resolve_device(self.config.device)
+
     def folder(self, role: str) -> Path:
         """Where a role's model lies: ``starter``, a folder, or for the base an alias. BadInput when it is not there."""
         from ...systems.models.aliases import resolve
@@ -99,14 +106,16 @@ class ModelStore:
         """The frozen prior."""
         from ...systems.models.base import load_base
 
-        return load_base(self.folder("base"), name=self.config.base, dtype=self.config.dtype)
+        return load_base(
+            self.folder("base"), name=self.config.base, device=self.device, dtype=self.config.dtype
+        )
 
     @cached_property
     def domain(self) -> Domain:
         """The null-text domain of that base."""
         from ...systems.domain.model import load_domain
 
-        return load_domain(self.folder("domain"), self.base)
+        return load_domain(self.folder("domain"), self.base, device=self.device)
 
     @property
     def lift(self) -> str:

@@ -32,11 +32,12 @@ def run(ctx: StageContext) -> dict[str, Any]:
     noise = torch.cat(
         [torch.randn(1, *base.latent_shape, generator=ctx.generator(i)) for i in range(settings.candidates)]
     )
+    noise = noise.to(base.device)
     advance = ctx.progress.task("drawing pictures", settings.steps)
     latents = sample(
         guided, base.pipeline.scheduler, noise, steps=settings.steps, callback=lambda *_: advance()
     )
-    pictures = base.decode(latents).permute(0, 2, 3, 1).numpy()
+    pictures = base.decode(latents).permute(0, 2, 3, 1).cpu().numpy()
     Image.fromarray(_row(pictures)).save(ctx.folder / "candidates.png")
 
     ranked = in_domain_noise(base, domain, [prompt], Weights(1.0, 1.0))

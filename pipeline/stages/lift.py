@@ -15,7 +15,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     subject = SubjectImage.load(ctx.inputs["image"] / "image.png")
     settings, models = ctx.config.lift, ctx.models
     advance = ctx.progress.task("lifting the picture", 1)
-    lifted = lift_named(models.lift).function(subject, settings, models.folder("lift_model"))
+    source = models.folder("lift_model")
+    lifted = lift_named(models.lift).function(subject, settings, source, models.device)
     field = as_grid(lifted, settings.resolution)
     field.save(ctx.folder / "field.safetensors")
     advance()

@@ -38,7 +38,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         seen, last = done, losses
 
     field = refine_field(
-        FrozenGrid.load(ctx.inputs["lift"] / "field.safetensors"),
+        FrozenGrid.load(ctx.inputs["lift"] / "field.safetensors").to(base.device),
         denoiser_for=denoiser_for,
         encode=base.encode,
         reference=SubjectImage.load(ctx.inputs["image"] / "image.png"),

@@ -49,10 +49,18 @@ STAGES: tuple[Stage, ...] = (
         _image,
         gives=("image.png",),
         roles=("base", "domain"),
-        reads=("dtype",),
+        reads=("dtype", "device"),
         version=2,
     ),
-    Stage("lift", "20-lift", _lift, needs=("image",), gives=("field.safetensors",), roles=("lift_model",)),
+    Stage(
+        "lift",
+        "20-lift",
+        _lift,
+        needs=("image",),
+        gives=("field.safetensors",),
+        roles=("lift_model",),
+        reads=("device",),
+    ),
     # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
     # Version 4: draws come from the same stream as everywhere else.
     Stage(
@@ -62,7 +70,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("image", "lift"),
         gives=("field.safetensors",),
         roles=("base", "domain"),
-        reads=("image.elevation_deg", "dtype"),
+        reads=("image.elevation_deg", "dtype", "device"),
         version=4,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.

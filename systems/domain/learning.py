@@ -127,7 +127,7 @@ def optimise_text_features(
 def _example(
     base: Base, pictures: PictureSource, batch: int, recipe: DomainRecipe, generator: torch.Generator
 ) -> Example:
-    latents = base.encode(pictures.draw_pictures(batch, generator) / 2 + 0.5).cpu()
+    latents = base.encode(pictures.draw_pictures(batch, generator) / 2 + 0.5)
     said = base.predictor
     return draw_example(latents, said.schedule, said.prediction_type, generator, shift=recipe.noise_shift)
 

@@ -23,12 +23,12 @@ import torch
 
 from ...configs.errors import SlipcastError
 from ..types import RadianceField
+from .query import CHUNK, query
 
 COARSE = 128
 """Nodes along each axis of the first look; grids up to this size are evaluated whole."""
 BLOCK = 12
 """Cells along the edge of a block."""
-_CHUNK = 262_144
 _CLEARLY_AIR = 0.1
 _ROUNDING = 1e-5
 
@@ -64,7 +64,7 @@ class SampledDensity:
         return _node_slices(self.asked, len(self.density))
 
 
-def sample_density(field: RadianceField, resolution: int, chunk: int = _CHUNK) -> np.ndarray:
+def sample_density(field: RadianceField, resolution: int, chunk: int = CHUNK) -> np.ndarray:
     """Density at the nodes of a regular grid over [-1, 1]^3, [resolution]*3 float32, indexed [x, y, z].
 
     Raises:
@@ -76,7 +76,7 @@ def sample_density(field: RadianceField, resolution: int, chunk: int = _CHUNK) -
         for start in range(0, len(out), chunk):
             index = torch.arange(start, min(start + chunk, len(out)))
             nodes = (index // resolution**2, index // resolution % resolution, index % resolution)
-            out[index] = field(torch.stack([axis[n] for n in nodes], 1))[0].float()
+            out[index] = query(field, torch.stack([axis[n] for n in nodes], 1), chunk=chunk)[0]
     density = out.numpy().reshape((resolution,) * 3)
     _check_finite(density)
     return density
@@ -99,7 +99,7 @@ class FirstLook:
         return float(self.positions[1] - self.positions[0])
 
 
-def look_at(field: RadianceField, resolution: int, chunk: int = _CHUNK) -> FirstLook:
+def look_at(field: RadianceField, resolution: int, chunk: int = CHUNK) -> FirstLook:
     """The nodes of the field's own grid, or a regular grid of at most COARSE (and ``resolution``) nodes an axis.
 
     Raises:
@@ -114,7 +114,7 @@ def look_at(field: RadianceField, resolution: int, chunk: int = _CHUNK) -> First
 
 
 def sample_near_surface(
-    field: RadianceField, resolution: int, level: float, look: FirstLook, chunk: int = _CHUNK
+    field: RadianceField, resolution: int, level: float, look: FirstLook, chunk: int = CHUNK
 ) -> SampledDensity:
     """Density at ``resolution`` nodes along each axis, asked only in blocks that the level set may pass through.
 
@@ -162,7 +162,8 @@ def _ask(field: RadianceField, sampled: SampledDensity, chunk: int) -> None:
         points[..., 1] = places[:, 1, None, :, None]
         points[..., 2] = places[:, 2, None, None, :]
         with torch.inference_mode():
-            values = field(points.view(-1, 3))[0].float().numpy().reshape(-1, edge, edge, edge)
+            density = query(field, points.view(-1, 3), chunk=max(chunk, edge**3))[0]
+        values = density.numpy().reshape(-1, edge, edge, edge)
         _check_finite(values)
         for block, cube in zip(some, values, strict=True):
             target = sampled.density[block]

@@ -20,6 +20,8 @@ from .trilinear import in_parts
 EMPTY, LOOK, SOLID = 0, 1, 2
 OPAQUE_LENGTH = 0.2
 """Whoever marks a cell SOLID promises that this length through such cells lets less than 1e-3 of the light through."""
+SHORTEST = 1e-4
+"""Rays with less than this to look at are left out."""
 
 _FAR = np.float32(1e30)
 _NUDGE = np.float32(1e-6)
@@ -127,6 +129,14 @@ def _place(mask, origins, directions, spans, rays, steps, offsets, distances, st
         _walk(mask, origins[ray], directions[ray], near, far, distances[row], steps[row], offsets[row])
 
 
+def ray_offsets(count: int, generator: torch.Generator | None) -> torch.Tensor:
+    """Where in its piece a ray's samples lie, [N] in [0, 1), on the CPU; without a generator in the middle.
+
+    Drawn for all rays, hit or not: the number of draws must not depend on the field.
+    """
+    return torch.full((count,), 0.5) if generator is None else torch.rand(count, generator=generator)
+
+
 def sample_rays(
     origins: torch.Tensor,
     directions: torch.Tensor,
@@ -143,16 +153,14 @@ def sample_rays(
         mask: uint8 [M, M, M]; None is one cell to look at, the whole box.
         generator: one offset per ray inside its pieces is drawn from it; without it samples are the pieces' middles.
     """
+    # Every array here is the CPU's: ``ray_sampling_torch`` does the same elsewhere.
     cells = np.full((1, 1, 1), LOOK, np.uint8) if mask is None else mask.contiguous().numpy()
     starts, ways = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
     spans, lengths = np.empty((len(starts), 2), np.float32), np.empty(len(starts), np.float32)
     in_parts(lambda _, a, b: _measure(cells, starts, ways, spans, lengths, a, b), len(starts))
-    rays = np.flatnonzero(lengths > 1e-4)
+    rays = np.flatnonzero(lengths > SHORTEST)
     steps = lengths[rays] / np.float32(samples)
-    # Offsets are drawn for all rays, hit or not: the number of draws must not depend on the field.
-    count = len(starts)
-    drawn = torch.full((count,), 0.5) if generator is None else torch.rand(count, generator=generator)
-    offsets = drawn.numpy()[rays]
+    offsets = ray_offsets(len(starts), generator).numpy()[rays]
     distances = np.empty((len(rays), samples), np.float32)
     in_parts(
         lambda _, a, b: _place(cells, starts, ways, spans, rays, steps, offsets, distances, a, b), len(rays)

@@ -3,8 +3,7 @@
     T(t) = exp(-integral of sigma up to t),   w_i = T_i (1 - exp(-sigma_i delta_i)),
     rgb = sum w_i c_i + T_end background
 
-(Max 1995; NeRF, arXiv:2003.08934, eq. 3). The sums are nerfacc's dense (rays x samples) functions, which run on any
-device; its packed functions and its ray marching need CUDA, so samples are placed by ``ray_sampling``.
+(Max 1995; NeRF, arXiv:2003.08934, eq. 3). ``renderers`` holds the ways to add this up, one for each kind of device.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import torch
 
 from ..types import RadianceField
 from .cameras import Camera, camera_rays
-from .ray_sampling import sample_rays
+from .query import device_of
+from .renderers import RENDERERS, renderer_for
 
 
 @runtime_checkable
@@ -49,44 +49,32 @@ def render_rays(
     background: torch.Tensor | tuple[float, float, float] | None,
     generator: torch.Generator | None = None,
     mask: torch.Tensor | None = None,
+    renderer: str | None = None,
 ) -> Rendered:
     """Render rays through a field, differentiable with respect to what the field returns.
 
     Args:
-        origins, directions: [N, 3], unit directions.
+        origins, directions: [N, 3], unit directions, on any device.
         samples: per ray, spread over its length inside occupied space.
         background: one colour, or one per ray [N, 3]; None leaves rgb premultiplied by opacity.
-        generator: for stratified samples; without it they are regular.
+        generator: of the CPU, for stratified samples; without it they are regular.
         mask: uint8 [M, M, M] of where to look (see ``ray_sampling``); None asks the field (``occupied``), or else
             looks everywhere.
+        renderer: a key of ``RENDERERS``; by default the quickest for the field's device.
+    Returns:
+        On the field's device.
     """
-    # Imported late: only rendering needs it.
-    from nerfacc import accumulate_along_rays, render_weight_from_density
-
     if mask is None and isinstance(field, KnowsEmptySpace):
         mask = field.occupied()
-    device = origins.device
-    mask = None if mask is None else mask.cpu()
-    placed = sample_rays(origins.cpu(), directions.cpu(), samples=samples, mask=mask, generator=generator)
-    rays, distances = placed.rays.to(device), placed.distances.to(device)
-    points = origins[rays, None] + distances[..., None] * directions[rays, None]
-    density, colour = field(points.reshape(-1, 3))
-    # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
-    ends = placed.step.to(device)[:, None].expand_as(distances)
-    weights, _, _ = render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))
-    hit_opacity = accumulate_along_rays(weights, None)[:, 0]
-    hit_depth = accumulate_along_rays(weights, distances[..., None])[:, 0] / hit_opacity.clamp_min(1e-6)
-    rgb = _spread(accumulate_along_rays(weights, colour.view(*distances.shape, 3)), rays, len(origins))
-    opacity, depth = _spread(hit_opacity, rays, len(origins)), _spread(hit_depth, rays, len(origins))
+    device = device_of(field)
+    origins, directions = origins.to(device), directions.to(device)
+    mask = None if mask is None else mask.to(device)
+    render = RENDERERS[renderer or renderer_for(field)]
+    rgb, opacity, depth = render(field, origins, directions, samples=samples, mask=mask, generator=generator)
     if background is not None:
         ground = torch.as_tensor(background, dtype=rgb.dtype, device=device)
         rgb = rgb + (1 - opacity)[:, None] * ground
     return Rendered(rgb, opacity, depth)
-
-
-def _spread(values: torch.Tensor, rays: torch.Tensor, count: int) -> torch.Tensor:
-    """Values of the rays that hit, set into an array of all rays; 0 elsewhere."""
-    return values.new_zeros((count, *values.shape[1:])).index_copy(0, rays, values)
 
 
 @torch.no_grad()
@@ -98,7 +86,10 @@ def render_image(
     samples: int = 96,
     background: tuple[float, float, float] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A picture without gradients: rgb [size, size, 3], opacity [size, size], depth [size, size], row 0 at the top."""
+    """A picture without gradients: rgb [size, size, 3], opacity [size, size], depth [size, size], row 0 at the top.
+
+    On the CPU, wherever the field is.
+    """
     origins, directions = camera_rays(camera, size)
     parts = []
     for start in range(0, len(origins), 16384):  # bounds memory: 16384 rays of 96 samples take about 60 MB
@@ -106,7 +97,7 @@ def render_image(
         parts.append(
             render_rays(field, origins[piece], directions[piece], samples=samples, background=background)
         )
-    rgb = torch.cat([part.rgb for part in parts]).reshape(size, size, 3)
-    opacity = torch.cat([part.opacity for part in parts]).reshape(size, size)
-    depth = torch.cat([part.depth for part in parts]).reshape(size, size)
+    rgb = torch.cat([part.rgb for part in parts]).reshape(size, size, 3).cpu()
+    opacity = torch.cat([part.opacity for part in parts]).reshape(size, size).cpu()
+    depth = torch.cat([part.depth for part in parts]).reshape(size, size).cpu()
     return rgb, opacity, depth

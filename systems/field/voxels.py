@@ -22,6 +22,7 @@ from torch import nn
 from ...configs.errors import SlipcastError
 from ..types import RadianceField
 from .files import read_arrays, write_arrays
+from .query import device_of, query
 from .ray_sampling import EMPTY, SOLID
 from .trilinear import interpolate
 
@@ -40,9 +41,9 @@ _SHARPENING = 2.0  # see FrozenGrid
 _MASK_CELL = 2  # grid cells along the edge of one cell of the occupancy mask
 
 
-def cell_centres(resolution: int) -> torch.Tensor:
+def cell_centres(resolution: int, device: str | torch.device = "cpu") -> torch.Tensor:
     """Centres of all cells, [R^3, 3], x slowest."""
-    axis = (torch.arange(resolution, dtype=torch.float32) * 2 + 1) / resolution - 1
+    axis = (torch.arange(resolution, dtype=torch.float32, device=device) * 2 + 1) / resolution - 1
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
@@ -92,6 +93,11 @@ class VoxelField(nn.Module):
         """Cells along an edge."""
         return self.raw_density.shape[0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where its grids are."""
+        return self.raw_density.device
+
     def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3], differentiable with respect to the grids."""
         values = interpolate(self._values(), points)
@@ -127,15 +133,15 @@ class VoxelField(nn.Module):
     @classmethod
     @torch.no_grad()
     def from_field(cls, field: RadianceField, resolution: int = 64) -> VoxelField:
-        """A copy of any field, by its values at the cell centres."""
-        density, rgb = field(cell_centres(resolution))
+        """A copy of any field, by its values at the cell centres, on the same device."""
+        density, rgb = query(field, cell_centres(resolution, device_of(field)))
         cube = (resolution,) * 3
         return cls(raw_from_density(density).view(cube), torch.logit(rgb.clamp(0.02, 0.98)).view(*cube, 3))
 
     @torch.no_grad()
     def upsample(self, resolution: int) -> VoxelField:
         """The same field on another grid; raw values are interpolated, so the surface moves by less than a cell."""
-        raw = interpolate(self._values(), cell_centres(resolution)).view(*(resolution,) * 3, 4)
+        raw = interpolate(self._values(), cell_centres(resolution, self.device)).view(*(resolution,) * 3, 4)
         return type(self)(raw[..., 0], raw[..., 1:], self.sharpness)
 
     def save(self, path: Path) -> None:
@@ -168,6 +174,15 @@ class FrozenGrid:
     def resolution(self) -> int:
         """Cells along an edge."""
         return self.occupancy.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its grids are."""
+        return self.occupancy.device
+
+    def to(self, device: str | torch.device) -> FrozenGrid:
+        """The same field on a device."""
+        return FrozenGrid(self.occupancy.to(device), self.colours.to(device))
 
     def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3]."""

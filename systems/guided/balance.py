@@ -23,7 +23,7 @@ def balanced(
 
     Measured along a short trajectory of plain guidance at weight ``total``, from seeds of its own.
     """
-    noise, generators = seeded_noise(range(10**6, 10**6 + _PICTURES), latent_shape)
+    noise, generators = seeded_noise(range(10**6, 10**6 + _PICTURES), latent_shape, device=made.base.device)
     plain, seen = GuidedNoise(cfg(made.start, made.text, total)), list[tuple[Tensor, Tensor]]()
 
     def noted(x_t: Tensor, t: Tensor) -> Tensor:

@@ -83,11 +83,11 @@ def evidence(
     the same noise is used for all branches and ``draws`` noises are averaged per level: one is too few to tell two
     good pictures apart. Both terms must be switched on in ``guided`` at these noise levels.
     """
-    gains = {TEXT: torch.zeros(len(latents)), DOMAIN: torch.zeros(len(latents))}
+    gains = {name: torch.zeros(len(latents), device=latents.device) for name in (TEXT, DOMAIN)}
     levels = [round(fraction * len(guided.schedule)) for fraction in (0.3, 0.45, 0.6, 0.75)] * draws
     for level in levels:
-        t = torch.full((len(latents),), level)
-        noise = torch.randn(latents.shape, generator=generator)
+        t = torch.full((len(latents),), level, device=latents.device)
+        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         answers = guided.branches(guided.schedule.add_noise(latents, noise, t), t)
         error = {name: (eps - noise).square().mean((1, 2, 3)) for name, eps in answers.items()}
         for name in gains:

@@ -116,21 +116,24 @@ def _places(x: Tensor) -> Tensor:
     return torch.stack([columns, rows]).expand(len(x), -1, -1, -1)
 
 
-def load_lift(folder: Path) -> LiftNetwork:
+def load_lift(folder: Path, *, device: str = "cpu") -> LiftNetwork:
     """Read a network's folder. BadInput in one sentence when it is damaged or incomplete."""
     check_hashes(folder)
-    return read_network(LiftNetwork, folder, "the image-to-3D network")
+    return read_network(LiftNetwork, folder, "the image-to-3D network").to(device)
 
 
 @torch.no_grad()
 def lift_picture(network: LiftNetwork, subject: SubjectImage, resolution: int) -> FrozenGrid:
-    """The radiance field of a square cut-out picture in the common framing, ``resolution`` cells along each edge."""
+    """The radiance field of a square cut-out picture in the common framing, ``resolution`` cells along each edge.
+
+    On the network's device.
+    """
     rgba = np.concatenate([subject.rgb, subject.alpha[..., None]], -1).astype(np.float32)
     picture = torch.from_numpy(rgba).permute(2, 0, 1)[None]
     size = network.size
     if picture.shape[-2:] != (size, size):
         picture = F.interpolate(picture, (size, size), mode="area")
-    logits, rgb = network(picture.to(network.dtype))
+    logits, rgb = network(picture.to(network.device, network.dtype))
     volume = torch.cat([logits.float().sigmoid()[:, None], rgb.float().permute(0, 4, 1, 2, 3)], 1)
     if resolution != network.resolution:
         volume = F.interpolate(volume, (resolution,) * 3, mode="trilinear", align_corners=False)

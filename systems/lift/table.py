@@ -14,8 +14,8 @@ from ...configs.plugins import look_up
 from ...configs.schema import LiftConfig
 from ..types import Mesh, RadianceField, SubjectImage
 
-LiftFunction = Callable[[SubjectImage, LiftConfig, Path], RadianceField | Mesh]
-"""(square cut-out picture in the common framing, settings, the lift's source) -> the object, inside [-1, 1]^3."""
+LiftFunction = Callable[[SubjectImage, LiftConfig, Path, str], RadianceField | Mesh]
+"""(square cut-out picture in the common framing, settings, the lift's source, device) -> the object in [-1, 1]^3."""
 
 
 def content_identity(source: Path) -> str:
@@ -41,13 +41,13 @@ class Lift:
     source: str = "its weights"
 
 
-def _starter(picture: SubjectImage, settings: LiftConfig, source: Path) -> RadianceField:
+def _starter(picture: SubjectImage, settings: LiftConfig, source: Path, device: str) -> RadianceField:
     from .starter import lift_picture, load_lift
 
-    return lift_picture(load_lift(source), picture, settings.resolution)
+    return lift_picture(load_lift(source, device=device), picture, settings.resolution)
 
 
-def _mesh(picture: SubjectImage, settings: LiftConfig, source: Path) -> RadianceField:
+def _mesh(picture: SubjectImage, settings: LiftConfig, source: Path, device: str) -> RadianceField:
     from .mesh_file import read_surface
     from .solid import field_of_surface
     from .surface import framed

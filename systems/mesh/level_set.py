@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..field.query import query
 from ..types import RadianceField
 from .cleaning import face_normals, vertex_normals
 
@@ -55,7 +56,7 @@ def _distances(
     def excess(at: np.ndarray, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
         places = torch.as_tensor(points[rows] + at[:, None] * normals[rows], dtype=torch.float32)
         with torch.inference_mode():
-            density = field(places)[0].double().numpy()
+            density = query(field, places)[0].double().numpy()
         # Far above the level density says only "inside"; its size would spoil the secant.
         return np.minimum(density / (2 * level), 1) - 0.5
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
+from ...guidance.control_residuals import home_of
 from ...guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
 from ...guidance.offloading import OneAtATime, seated
 from ...guidance.schedules import from_diffusers
@@ -55,6 +56,11 @@ class Base:
     def dtype(self) -> torch.dtype:
         """What its network computes in; models beside it follow."""
         return self.predictor.network.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where its network computes, even while it waits elsewhere for its turn; latents are kept there."""
+        return home_of(self.predictor.network)[0] if self.seat is None else torch.device(self.seat.device)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -55,7 +55,7 @@ def refine_field(
     """Refine a field.
 
     Args:
-        init: what the lift stage made; any field. It is not changed.
+        init: what the lift stage made; any field. It is not changed, and refined on its device.
         denoiser_for: the guided denoiser for view words and background colours.
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
         reference: square picture of the subject, and reference_camera: where it was taken from.
@@ -72,9 +72,11 @@ def refine_field(
     _check(config)
     if config.steps == 0:
         return VoxelField.from_field(init, config.resolution)
+    field = trainable_field(config.field)(init, config)
+    device = next(iter(field.trained().values())).parameter.device
     refinement = Refinement(
-        trainable_field(config.field)(init, config),
-        Target(reference, reference_camera, config.size),
+        field,
+        Target(reference, reference_camera, config.size, device),
         denoiser_for,
         encode,
         config,

@@ -42,6 +42,11 @@ class SurfaceColoured:
         """[R, R, R] in [0, 1], the field's own; 1 is solid."""
         return self._field.occupancy()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the field is."""
+        return self._field.device
+
     def occupied(self) -> torch.Tensor:
         """Where rendering has to look (see ``voxels.occupied_cells``)."""
         return self._seen
@@ -72,7 +77,7 @@ def surface_points(raw_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     grid = torch.stack([raw_density, *torch.gradient(raw_density, spacing=cell)], dim=-1)
     steep = grid[..., 1:].square().sum(-1).sqrt()
     cells = (raw_density.abs() < _REACH_CELLS * cell * steep).reshape(-1).nonzero()[:, 0]
-    centres = cell_centres(resolution)[cells]
+    centres = cell_centres(resolution, raw_density.device)[cells]
     feet = centres.clone()
     for _ in range(_STEPS):
         value = interpolate(grid, feet)

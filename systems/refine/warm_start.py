@@ -25,7 +25,7 @@ def warm_start(init: RadianceField, resolution: int) -> VoxelField:
     A field that is nowhere half opaque is copied as it is.
     """
     field = VoxelField.from_field(init, resolution)
-    level = auto_threshold(field.density_at_centres().numpy(), 2 / resolution)
+    level = auto_threshold(field.density_at_centres().cpu().numpy(), 2 / resolution)
     if level > 0:
         outline = torch.logit(torch.tensor(level / DENSITY_PEAK))
         raw = field.raw_density - _SHARE * outline

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...configs.errors import BadInput, SlipcastError
+from ..field.query import query
 from ..types import Mesh, RadianceField
 from .texels import Texels, push_pull, surface_texels
 
@@ -81,9 +82,9 @@ def surface_colors(
             direction = torch.as_tensor(towards[start : start + rows], dtype=torch.float32)
             direction = torch.nn.functional.normalize(direction, dim=1)
             along = base[:, None] + offsets[None, :, None] * direction[:, None]
-            density, rgb = field(along.reshape(-1, 3).clamp(-1, 1))
+            density, rgb = query(field, along.reshape(-1, 3).clamp(-1, 1), chunk=chunk)
             colors[start : start + rows] = _composite(
-                density.reshape(-1, _STEPS).float(), rgb.reshape(-1, _STEPS, 3).float(), step
+                density.reshape(-1, _STEPS), rgb.reshape(-1, _STEPS, 3), step
             ).numpy()
     if not np.isfinite(colors).all():
         raise SlipcastError("the field's colour is not finite at the surface; run the refinement again")

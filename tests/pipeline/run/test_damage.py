@@ -130,6 +130,7 @@ def test_a_damaged_record_runs_its_stage_again_and_loses_nothing(workshop: Works
         ({"stages": {"mesh": {"status": 4}}}, "the status of a stage is no text"),
         ({"config": "x"}, "its settings are no object"),
         ({"config": {"dtype": 3}}, "its settings are no object"),
+        ({"config": {"device": None}}, "its settings are no object"),
         ({"forced": 1}, "its note of --from"),
         ({"forced": {"from": "lift", "done": 3}}, "its note of --from"),
     ],

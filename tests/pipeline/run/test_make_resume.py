@@ -129,6 +129,8 @@ def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
     inputs = set(re.findall(r"ctx\.inputs\[\"(\w+)\"\]", source))
     settings = set(re.findall(r"ctx\.config\.(\w+(?:\.\w+)?)", source))
     models = set(re.findall(r"ctx\.models\.(\w+)", source)) - {"identities"}
+    if models:
+        settings.add("device")  # where networks compute
     if models & {"base", "domain"}:
         settings.add("dtype")  # which those networks compute in
     assert inputs == set(stage.needs)

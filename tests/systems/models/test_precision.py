@@ -9,9 +9,10 @@ import pytest
 import torch
 from fakes.pipeline_stages import Workshop
 
+from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
 from slipcast.systems.models import precision as devices
-from slipcast.systems.models.precision import DTYPES, resolve_dtype
+from slipcast.systems.models.precision import DTYPES, resolve_device, resolve_dtype
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,74 @@ def test_another_dtype_is_another_picture_and_another_refinement(tmp_path, monke
     assert workshop.make(load_config(overrides=["dtype=float32"])).made == ()
     assert workshop.make(load_config(overrides=["dtype=bfloat16"])).made[0] == "image"
     assert workshop.make(load_config(overrides=["dtype=bfloat16"])).made == ()
+
+
+def machine(monkeypatch, *, cuda: int = 0, mps: bool = False) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("here", "auto"),
+    [({}, "cpu"), ({"mps": True}, "mps"), ({"cuda": 2}, "cuda"), ({"cuda": 1, "mps": True}, "cuda")],
+)
+def test_auto_is_the_quickest_device_of_the_machine(monkeypatch, here, auto) -> None:
+    machine(monkeypatch, **here)
+    assert resolve_device("auto") == auto
+    assert resolve_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("here", "wanted", "said"),
+    [
+        ({}, "cuda", r"finds in this machine \(cpu\), not 'cuda'; choose"),
+        ({}, "mps", r"\(cpu\), not 'mps'"),
+        ({"cuda": 2}, "cuda:2", r"\(cuda, cpu, cuda:0, cuda:1\), not 'cuda:2'"),
+        ({}, "cdua", "no device 'cdua'.*did you mean cuda"),
+        ({}, "meta", "no device 'meta'"),
+        ({}, "cuda:x", "no device 'cuda:x'"),
+        ({}, "", "no device ''"),
+    ],
+)
+def test_a_device_that_is_not_here_is_one_sentence(monkeypatch, here, wanted, said) -> None:
+    machine(monkeypatch, **here)
+    with pytest.raises(BadInput, match=said):
+        resolve_device(wanted)
+
+
+def test_an_unknown_dtype_is_one_sentence() -> None:
+    with pytest.raises(BadInput, match=r"no dtype 'float31'.*did you mean float32"):
+        resolve_dtype("float31", "cpu")
+
+
+def test_an_absent_device_is_told_before_a_run_begins(tmp_path, monkeypatch) -> None:
+    machine(monkeypatch)
+    with pytest.raises(BadInput, match="not 'cuda'"):
+        Workshop(tmp_path).make(load_config(overrides=["device=cuda"]))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_run_keeps_the_device_that_it_began_with(tmp_path, monkeypatch) -> None:
+    workshop = Workshop(tmp_path)
+    machine(monkeypatch)
+    first = workshop.make()
+    machine(monkeypatch, cuda=1)
+    assert workshop.make().made == ()
+    manifest = first.run / "manifest.json"
+    assert json.loads(manifest.read_text())["config"]["device"] == "cpu"
+    assert workshop.make(load_config(overrides=["device=cuda:0"])).made[0] == "image"
+    assert json.loads(manifest.read_text())["config"]["device"] == "cuda:0"
+
+
+def test_a_run_from_before_devices_could_be_chosen_was_made_on_the_cpu(tmp_path, monkeypatch) -> None:
+    workshop = Workshop(tmp_path)
+    machine(monkeypatch)
+    manifest = workshop.make().run / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["config"]["device"]
+    manifest.write_text(json.dumps(content))
+    machine(monkeypatch, cuda=1)
+    workshop.make()
+    assert json.loads(manifest.read_text())["config"]["device"] == "cpu"

@@ -1,0 +1,124 @@
+"""How rays through a field are added up, one way for each kind of device: the table ``RENDERERS``.
+
+The dense ones put the same number of samples on every ray, where ``ray_sampling`` says to look, and differ in what
+places them: numba's kernels on the CPU, tensor operations on any device. nerfacc's packed one marches in equal steps
+through what is not empty, with as many samples on a ray as it needs; its kernels are CUDA's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+
+from ..types import RadianceField
+from .query import device_of
+from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
+from .ray_sampling_torch import sample_rays_by_torch
+
+Sums = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
+
+
+class Renderer(Protocol):
+    """Rays [N, 3] and a mask (see ``ray_sampling``) on the field's device -> sums, differentiable as the field is."""
+
+    def __call__(
+        self,
+        field: RadianceField,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        *,
+        samples: int,
+        mask: torch.Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Sums: ...
+
+
+def _dense(place: Callable[..., RaySamples]) -> Renderer:
+    def render(
+        field: RadianceField,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        *,
+        samples: int,
+        mask: torch.Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Sums:
+        # Imported late: only rendering needs it.
+        from nerfacc import accumulate_along_rays, render_weight_from_density
+
+        placed = place(origins, directions, samples=samples, mask=mask, generator=generator)
+        rays, distances = placed.rays, placed.distances
+        points = origins[rays, None] + distances[..., None] * directions[rays, None]
+        density, colour = field(points.reshape(-1, 3))
+        # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
+        ends = placed.step[:, None].expand_as(distances)
+        weights, _, _ = render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))
+        opacity = accumulate_along_rays(weights, None)[:, 0]
+        depth = accumulate_along_rays(weights, distances[..., None])[:, 0] / opacity.clamp_min(1e-6)
+        rgb = accumulate_along_rays(weights, colour.view(*distances.shape, 3))
+        count = len(origins)
+        return _spread(rgb, rays, count), _spread(opacity, rays, count), _spread(depth, rays, count)
+
+    return render
+
+
+def _packed(
+    field: RadianceField,
+    origins: torch.Tensor,
+    directions: torch.Tensor,
+    *,
+    samples: int,
+    mask: torch.Tensor | None,
+    generator: torch.Generator | None,
+) -> Sums:
+    """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them."""
+    from nerfacc import accumulate_along_rays, render_weight_from_density, traverse_grids
+
+    device, count, step = origins.device, len(origins), 2 / samples
+    if mask is None:
+        mask = torch.full((1, 1, 1), LOOK, dtype=torch.uint8, device=device)
+    box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]], device=device)
+    begin = ray_offsets(count, generator).to(device) * step
+    pieces, marched, _ = traverse_grids(
+        origins, directions, (mask != EMPTY)[None], box, near_planes=begin, step_size=step
+    )
+    starts, ends = pieces.vals[pieces.is_left], pieces.vals[pieces.is_right]
+    rays, middle = marched.ray_indices, (starts + ends) / 2
+    density, colour = field(origins[rays] + middle[:, None] * directions[rays])
+    weights, _, _ = render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=count)
+    opacity = accumulate_along_rays(weights, None, rays, count)[:, 0]
+    depth = accumulate_along_rays(weights, middle[:, None], rays, count)[:, 0] / opacity.clamp_min(1e-6)
+    return accumulate_along_rays(weights, colour, rays, count), opacity, depth
+
+
+def _spread(values: torch.Tensor, rays: torch.Tensor, count: int) -> torch.Tensor:
+    """Values of the rays that hit, set into an array of all rays; 0 elsewhere."""
+    return values.new_zeros((count, *values.shape[1:])).index_copy(0, rays, values)
+
+
+RENDERERS: dict[str, Renderer] = {
+    "numba": _dense(sample_rays),
+    "torch": _dense(sample_rays_by_torch),
+    "nerfacc": _packed,
+}
+"""numba: the CPU; torch: any device; nerfacc: CUDA with nerfacc's kernels."""
+
+
+def renderer_for(field: RadianceField) -> str:
+    """The quickest key of ``RENDERERS`` for the device that a field is on."""
+    kind = device_of(field).type
+    if kind == "cpu":
+        return "numba"
+    return "nerfacc" if kind == "cuda" and _has_kernels() else "torch"
+
+
+@lru_cache(maxsize=1)
+def _has_kernels() -> bool:
+    """Whether nerfacc's CUDA kernels are installed, or can be compiled here (by its import)."""
+    from nerfacc.cuda import _backend
+
+    return _backend._C is not None

@@ -1,0 +1,76 @@
+"""The stages that use networks, with the starter, on a second device: the same picture, lift and refined field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes.accelerator import ACCELERATOR, AcceleratorTensor
+from PIL import Image
+
+from slipcast.configs.loading import load_config
+from slipcast.pipeline.make import MakeResult, make
+from slipcast.systems.field.voxels import FrozenGrid, VoxelField
+from slipcast.systems.models import precision
+from slipcast.systems.refine import loop
+
+SMALL = [
+    "dtype=float32", "image.steps=2", "image.candidates=2", "lift.resolution=32", "refine.steps=3", "refine.size=32",
+    "refine.resolution=32", "refine.samples=12", "refine.views=1", "refine.checkpoint_every=2",
+]  # fmt: skip
+
+
+def made(out: Path, device: str) -> MakeResult:
+    config = load_config(overrides=[*SMALL, f"device={device}"])
+    return make("a porcelain bowl", config, out=out, until_stage="refine")
+
+
+def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "resolve_device", lambda wanted: wanted)
+    devices = set()
+    step = loop._one_step
+
+    def noted(field: VoxelField, *rest: object) -> dict[str, float]:
+        devices.add(type(field.raw_density.data))
+        return step(field, *rest)  # pyright: ignore[reportArgumentType]
+
+    here = made(tmp_path / "here", "cpu")
+    monkeypatch.setattr(loop, "_one_step", noted)
+    there = made(tmp_path / "there", ACCELERATOR)
+    assert devices == {AcceleratorTensor}, "the field was refined where the networks are"
+    assert json.loads((there.run / "manifest.json").read_text())["config"]["device"] == ACCELERATOR
+
+    pictures = [np.asarray(Image.open(run.run / "10-image" / "candidates.png"), int) for run in (here, there)]
+    assert pictures[0].std() > 10 and abs(pictures[0] - pictures[1]).max() <= 1
+    lifted = [FrozenGrid.load(run.run / "20-lift" / "field.safetensors") for run in (here, there)]
+    torch.testing.assert_close(lifted[0].occupancy, lifted[1].occupancy, rtol=0, atol=0.02)
+    fields = [VoxelField.load(run.run / "30-refine" / "field.safetensors") for run in (here, there)]
+    off = (fields[0].occupancy() - fields[1].occupancy()).abs()
+    assert off.mean() < 2e-3, "Adam's first steps are as long for a rounding error as for a gradient"
+
+
+def test_a_refinement_goes_on_there_from_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "resolve_device", lambda wanted: wanted)
+    straight = made(tmp_path / "straight", ACCELERATOR)
+    step, done = loop._one_step, list[int]()
+
+    def stopped(*arguments: object) -> dict[str, float]:
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return step(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(loop, "_one_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path / "again", ACCELERATOR)
+    resumed = made(tmp_path / "again", ACCELERATOR)
+    assert len(done) == 4, "two steps, the one that was stopped, and the last one after the checkpoint"
+    one, other = (VoxelField.load(run.run / "30-refine" / "field.safetensors") for run in (straight, resumed))
+    assert one.raw_density.equal(other.raw_density) and one.raw_colour.equal(other.raw_colour)
