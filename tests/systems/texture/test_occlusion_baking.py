@@ -12,7 +12,7 @@ from slipcast.pipeline.assets.preparing import prepare
 from slipcast.systems.mesh.cleaning import vertex_normals
 from slipcast.systems.texture.atlas import unwrap
 from slipcast.systems.texture.occlusion_baking import ROUGHNESS_UNKNOWN, bake_occlusion, trace_occlusion
-from slipcast.systems.texture.texels import LOOKUP_REACH, surface_texels
+from slipcast.systems.texture.texels import LOOKUP_REACH, Texels, surface_texels
 from slipcast.systems.types import Mesh
 
 FAR = 1e4
