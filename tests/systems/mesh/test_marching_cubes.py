@@ -12,7 +12,7 @@ from slipcast.systems.mesh.marching_cubes import marching_cubes
 from slipcast.systems.mesh.report import directed_edges, euler_number, is_watertight, signed_volume
 
 
-def grid(count: int) -> list[np.ndarray]:
+def grid(count: int) -> tuple[np.ndarray, ...]:
     axis = np.linspace(-1, 1, count, dtype=np.float32)
     return np.meshgrid(axis, axis, axis, indexing="ij")
 
@@ -26,7 +26,7 @@ def ball(count: int, x: float, radius: float) -> np.ndarray:
 def crossings(density: np.ndarray, level: float) -> int:
     """Grid edges with just one end above the level, air all round."""
     solid = np.pad(density > level, 1)
-    return sum(np.count_nonzero(np.diff(solid, axis=axis)) for axis in range(3))
+    return sum(int(np.count_nonzero(np.diff(solid, axis=axis))) for axis in range(3))
 
 
 def check(density: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
