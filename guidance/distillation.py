@@ -101,14 +101,23 @@ def annealed_range(
 ) -> tuple[float, float]:
     """The range of t / T to draw from at ``progress`` in [0, 1] of the run; each end moves from first to last.
 
-    Much noise first, for layout; less later, for detail.
+    Much noise first, for layout; less later, for detail. First and last are met exactly.
     """
     if not 0 <= progress <= 1:
         raise ValueError(f"progress lies in [0, 1], not {progress}.")
-    t_low, t_high = (first + progress * (last - first) for first, last in (low, high))
-    if not 0 <= t_low <= t_high <= 1:
-        raise ValueError(f"The range of t/T must satisfy 0 <= low <= high <= 1, not {t_low} and {t_high}.")
-    return t_low, t_high
+    for t_low, t_high in zip(low, high, strict=True):
+        if not 0 <= t_low <= t_high <= 1:
+            raise ValueError(
+                f"The range of t/T must satisfy 0 <= low <= high <= 1, not {t_low} and {t_high}."
+            )
+    t_low, t_high = _between(*low, progress), _between(*high, progress)
+    return t_low, max(t_low, t_high)  # where both ends meet, rounding may part them the wrong way
+
+
+def _between(first: float, last: float, share: float) -> float:
+    """Linear, without rounding at either end (as torch.lerp): a + (b - a) need not be b."""
+    move = last - first
+    return first + share * move if share < 0.5 else last - (1 - share) * move
 
 
 def draw_timesteps(

@@ -75,8 +75,8 @@ STAGES: tuple[Stage, ...] = (
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
     # Version 4: three more tries to fill the atlas. Version 6: any face count is reached; gaps in the atlas are as wide
-    # as its use allows, and filled for every mip-map.
-    Stage("mesh", "40-mesh", _mesh, needs=("refine",), gives=("mesh.safetensors",), version=6),
+    # as its use allows, and filled for every mip-map. Version 7: nodes on the level itself; rims of six texels.
+    Stage("mesh", "40-mesh", _mesh, needs=("refine",), gives=("mesh.safetensors",), version=7),
     # The models' licences go into the exported files; levels of detail are painted from the refined field.
     # Version 2: on the ground, in metres; pictures of the file itself.
     Stage(

@@ -37,7 +37,7 @@ def collapse_edges(
     """
     points, triangles = vertices.astype(np.float64), faces.astype(np.int64)
     for turn, thinness in (_STRICT, _LOOSE):
-        count = target_faces
+        count = max(target_faces, 1)
         while count < len(triangles):
             start, end = directed_edges(triangles)
             once = start < end

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter
+from torch.nn.functional import interpolate
 
 from ...configs.errors import BadInput, SlipcastError
 from ..field.density_sampling import SampledDensity, look_at, sample_near_surface
@@ -21,7 +23,7 @@ from .cleaning import keep_visible_pieces, normals_from, smooth, vertex_normals
 from .decimation import MAX_FACES, decimate
 from .hard_edges import split_creases
 from .level_set import pull_to_level
-from .marching_cubes import marching_cubes
+from .marching_cubes import marching_cubes, solidity
 from .report import merged
 
 _TAUBIN_ITERATIONS = 8
@@ -178,7 +180,17 @@ def _fine_surface(
 
 
 def _halved(sampled: SampledDensity, level: float) -> SampledDensity:
-    """Half as many nodes along each axis, blurred; values run from 0 (air) over 1/2 (the surface) to 1 (solid)."""
-    solid = np.minimum(sampled.density / np.float32(2 * level), 1)
-    density = np.ascontiguousarray(gaussian_filter(solid, 1.0, mode="nearest")[::2, ::2, ::2])
-    return SampledDensity.whole(density)
+    """Half as many nodes along each axis, blurred; values run from 0 (air) over 1/2 (the surface) to 1 (solid).
+
+    Before, they are cut off as far above the level as below it: blurred, a lopsided step would move.
+    """
+    solid = solidity(sampled.density, level)
+    reach = np.median(solid[solid > 0.5]) - 0.5
+    even = np.clip(0.5 + (solid - 0.5) * (0.5 / reach), 0, 1)
+    blurred = gaussian_filter(even, 1.0, mode="nearest")
+    half = (len(blurred) + 1) // 2
+    # The outermost nodes stay at the border of the box, also where their number is even.
+    density = interpolate(
+        torch.from_numpy(blurred)[None, None], size=(half,) * 3, mode="trilinear", align_corners=True
+    )
+    return SampledDensity.whole(density[0, 0].numpy())

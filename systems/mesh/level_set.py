@@ -85,7 +85,10 @@ def _distances(
 
 
 def _without_flips(points: np.ndarray, faces: np.ndarray, move: np.ndarray) -> np.ndarray:
-    """points + move, less the moves of the corners of every face that would turn by a right angle or more."""
+    """points + move, less the moves of the corners of every face that would turn by a right angle or more.
+
+    It ends: each round takes some vertex's move away for good.
+    """
     before = face_normals(points, faces)
     while True:
         turned = np.einsum("fk,fk->f", before, face_normals(points + move, faces)) <= 0

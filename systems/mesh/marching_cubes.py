@@ -12,16 +12,22 @@ import numpy as np
 
 from ..field.density_sampling import SampledDensity
 
-# A little above 1/2, between two float32 numbers: no node lies on it, which would put several vertices in one place.
-_HALF = 0.5 + 2.0**-26
+# A node on the level itself would put the vertices of all its edges in one place. It counts as air: a value between 1/2
+# and the float32 number before it. (A level beside 1/2 does not do: PyMCubes rounds the level to float32.)
+_BELOW_HALF = 0.5 - 2.0**-26
+
+
+def solidity(density: np.ndarray, level: float) -> np.ndarray:
+    """min(density / (2 level), 1): from 0 (air) over 1/2 (the surface) to 1 (solid) instead of to some hundred."""
+    return np.minimum(density * np.float32(0.5 / level), 1)
 
 
 def marching_cubes(sampled: SampledDensity, level: float) -> tuple[np.ndarray, np.ndarray]:
     """The level set as vertices [V, 3] float64 in [-1, 1]^3 and faces [F, 3] int64, closed, looking outward.
 
-    Density is first clipped to min(density / (2 level), 1): the surface stays the same, but values run evenly from 0
-    (air) over 1/2 (the surface) to 1 (solid) instead of to some hundred. Outside the box there is air, so that a
-    surface that meets the box is closed half a grid step outside of it.
+    The level set of ``solidity`` at 1/2 is the same, but its values run evenly. Outside the box there is air, so that a
+    surface that meets the box is closed half a grid step outside of it. Every edge has two faces: PyMCubes' table joins
+    no two vertices twice, in one cell or in two neighbours.
     """
     resolution = len(sampled.density)
     points, triangles, count = [], [], 0
@@ -31,8 +37,9 @@ def marching_cubes(sampled: SampledDensity, level: float) -> tuple[np.ndarray, n
         closed = any(map(any, shell))
         if density.max() < level or (density.min() > level * 1.001 and not closed):
             continue
-        solid = np.minimum(density * np.float32(0.5 / level), 1).astype(np.float64)
-        vertices, faces = mcubes.marching_cubes(np.pad(solid, shell) if closed else solid, _HALF)
+        solid = solidity(density, level).astype(np.float64)
+        solid[solid == 0.5] = _BELOW_HALF
+        vertices, faces = mcubes.marching_cubes(np.pad(solid, shell) if closed else solid, 0.5)
         points.append(vertices + [part.start - side[0] for part, side in zip(block, shell, strict=True)])
         triangles.append(faces.astype(np.int64) + count)
         count += len(vertices)
@@ -41,44 +48,7 @@ def marching_cubes(sampled: SampledDensity, level: float) -> tuple[np.ndarray, n
     nodes = np.concatenate(points)
     _, first, index = np.unique(_grid_edges(nodes, resolution), return_index=True, return_inverse=True)
     vertices, faces = nodes[first], index.reshape(-1)[np.concatenate(triangles)]
-    vertices, faces = _open_pinched_edges(vertices, faces)
     return vertices * (2 / (resolution - 1)) - 1, faces
-
-
-def _open_pinched_edges(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where two sheets of the surface share an edge, put a new vertex into the middle of one sheet's.
-
-    In ambiguous cells the table may join two vertices inside of both neighbouring cells. Four faces at an edge are
-    closed, but no manifold, and later steps expect one.
-    """
-    while True:
-        start = faces.reshape(-1)
-        end = np.roll(faces, -1, axis=1).reshape(-1)
-        keys = start * len(vertices) + end
-        order = np.argsort(keys, kind="stable")
-        repeated = np.flatnonzero(np.diff(keys[order]) == 0)
-        if len(repeated) == 0:
-            return vertices, faces
-        edges = order[repeated + 1]
-        _, once = np.unique(keys[edges], return_index=True)
-        touched: set[int] = set()
-        middles, added = [], []
-        faces = faces.copy()
-        for edge in edges[once].tolist():
-            a, b = int(start[edge]), int(end[edge])
-            back = order[np.searchsorted(keys[order], b * len(vertices) + a, side="right") - 1]
-            pair = (edge // 3, int(back) // 3)
-            # A face that was just cut waits for the next round, with its new corners.
-            if touched & set(pair) or keys[back] != b * len(vertices) + a:
-                continue
-            touched |= set(pair)
-            middle = len(vertices) + len(middles)
-            middles.append((vertices[a] + vertices[b]) / 2)
-            for face, end_corner in ((pair[0], b), (pair[1], a)):
-                added.append([middle if v == (a + b - end_corner) else v for v in faces[face]])
-                faces[face] = [middle if v == end_corner else v for v in faces[face]]
-        vertices = np.concatenate([vertices, middles])
-        faces = np.concatenate([faces, added])
 
 
 def _grid_edges(nodes: np.ndarray, resolution: int) -> np.ndarray:

@@ -38,7 +38,7 @@ _LARGEST_GRIDS = (409, 560)  # for textures up to 1024 texels, and for those tha
 _FULLEST = 1024
 _GAP_TEXELS = 5
 # Between charts, where the atlas stays full ENOUGH: mip-map n keeps charts apart that lie 2**n texels apart.
-_WIDER_GAPS = (24, 16, 12, 8)
+_WIDER_GAPS = (24, 16, 12, 10, 7)
 
 
 @dataclass(frozen=True)

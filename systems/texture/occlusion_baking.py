@@ -16,7 +16,7 @@ from ..mesh.raycasting import MeshRays, frames
 from ..mesh.report import face_components
 from ..types import Mesh
 from .lookup import sample_texture
-from .texels import Texels, surface_texels
+from .texels import LOOKUP_REACH, Texels, surface_texels
 
 ROUGHNESS_UNKNOWN = 128
 """Green of the ORM map: a constant, which the export replaces by the roughness it assumes."""
@@ -52,10 +52,10 @@ def bake_occlusion(
     if rays < 1 or not distance > 0:
         raise BadInput(f"occlusion needs at least 1 ray and a distance above 0, not {rays} and {distance}")
     texels = texels or surface_texels(mesh, size)
-    traced = texels if traced_size >= texels.size else surface_texels(mesh, traced_size)
+    # Beyond a face's edge the same is seen as at the edge: a wide rim would outvote the chart in each texel's mean.
+    traced = surface_texels(mesh, min(traced_size, texels.size), rim=LOOKUP_REACH)
     share = trace_occlusion(mesh, traced, rays=rays, distance=distance, chunk=chunk)
-    if traced is not texels:
-        share = _enlarged(share, traced, texels)
+    share = _enlarged(share, traced, texels)
     orm = np.zeros((len(texels), 3), np.uint8)
     orm[:, 0] = share * 255 + 0.5
     orm[:, 1] = ROUGHNESS_UNKNOWN
@@ -102,7 +102,7 @@ def _open_share(
 
 
 def _enlarged(share: np.ndarray, traced: Texels, texels: Texels) -> np.ndarray:
-    """Values [N] of the traced texels, looked up bilinearly at the centres of a larger atlas's, [M]."""
+    """Values [N] of the traced texels, looked up bilinearly at the centres of the same or a larger atlas's, [M]."""
     row, column = texels.index // texels.size, texels.index % texels.size
     uv = np.stack([column + 0.5, texels.size - 0.5 - row], 1) / texels.size
     picture = traced.picture((share[:, None] * 255 + 0.5).astype(np.uint8))

@@ -1,8 +1,9 @@
 """Which point of a mesh each texel of its atlas shows: what every bake starts from and ends with.
 
-Texels that lie in no chart but touch one (the rim) are painted too, from the surface continued beyond the chart's edge:
-bilinear lookup blends them in along seams, so they must show what the surface shows there. Texels farther out are
-filled such that in every mip-map a texel shows the mean of what it covers of charts, and nothing else (``push_pull``).
+Texels that lie in no chart but near one (the rim) are painted too, from the surface continued beyond the chart's edge:
+bilinear lookups and mip-maps blend them in along seams, so they must show what the surface shows there, on the other
+side of the seam. Texels farther out are filled such that in every mip-map a texel shows the mean of what it covers of
+charts and rims, and nothing else (``push_pull``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from ...configs.errors import BadInput, SlipcastError
 from ..mesh.rasterizer import EMPTY, rasterize
 from ..types import Mesh
 
-_RIM_TEXELS = 1.5  # both neighbours along the axes and the diagonal one: all that bilinear lookup reaches
+LOOKUP_REACH = 1.5
+"""Texels that a bilinear lookup reaches beyond a chart: both neighbours along the axes and the diagonal one."""
+# In mip-map 2 a lookup reaches four times as far. With a rim of 1.5, seams differ by two to three times as much in
+# mip-maps 2 and 3; with one of 12, by as much as with 6.
+_RIM_TEXELS = 4 * LOOKUP_REACH
 _FARTHEST = -1.0  # a sliver's rim texel would lie many slivers outside it
 
 
@@ -55,8 +60,8 @@ class Texels:
         return [slice(start, start + chunk) for start in range(0, len(self), chunk)]
 
 
-def surface_texels(mesh: Mesh, size: int) -> Texels:
-    """The texels of an unwrapped mesh's atlas of size x size.
+def surface_texels(mesh: Mesh, size: int, *, rim: float = _RIM_TEXELS) -> Texels:
+    """The texels of an unwrapped mesh's atlas of size x size, and those at most ``rim`` texels from a chart's.
 
     Raises:
         ValueError: a mesh without uv.
@@ -76,14 +81,14 @@ def surface_texels(mesh: Mesh, size: int) -> Texels:
     charts = np.flatnonzero(inside)
     every = np.arange(size**2)
     apart = np.hypot(every // size - nearest // size, every % size - nearest % size)
-    rim = np.flatnonzero((apart > 0) & (apart <= _RIM_TEXELS))
-    rim_face = face.reshape(-1)[nearest[rim]]
-    centres = np.stack([rim % size + 0.5, rim // size + 0.5], 1)
+    beyond = np.flatnonzero((apart > 0) & (apart <= rim))
+    beyond_face = face.reshape(-1)[nearest[beyond]]
+    centres = np.stack([beyond % size + 0.5, beyond // size + 0.5], 1)
     return Texels(
         size,
-        np.concatenate([charts, rim]),
-        np.concatenate([face.reshape(-1)[charts], rim_face]),
-        np.concatenate([weights.reshape(-1, 3)[charts], _beyond(corners[mesh.faces[rim_face]], centres)]),
+        np.concatenate([charts, beyond]),
+        np.concatenate([face.reshape(-1)[charts], beyond_face]),
+        np.concatenate([weights.reshape(-1, 3)[charts], _beyond(corners[mesh.faces[beyond_face]], centres)]),
     )
 
 

@@ -18,7 +18,7 @@ from slipcast.pipeline.exporters.table import Format
 from slipcast.systems.lift.table import Lift
 from slipcast.systems.refine.trainable import FIELDS
 
-def ball(picture, settings, source):
+def ball(picture, settings, source, device):
     return lambda points: (80.0 * (points.norm(dim=1) < 0.5), points.abs())
 
 LIFT = Lift(ball, source="nothing in particular")

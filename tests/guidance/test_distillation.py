@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slipcast.guidance import (
     Branch,
@@ -142,6 +145,30 @@ def test_clamp_cuts_large_entries(schedule) -> None:
     cut = sds_gradient(noise_fn, z, T, noise, clamp=0.2)
     assert free.abs().max() > 0.2
     assert torch.equal(cut, free.clamp(-0.2, 0.2))
+
+
+@given(
+    ends=st.lists(st.floats(0, 1), min_size=4, max_size=4).map(sorted),
+    progress=st.floats(0, 1),
+    swapped=st.booleans(),
+)
+def test_annealed_ranges_meet_their_ends_exactly_and_stay_between(ends, progress, swapped) -> None:
+    low, high = (ends[0], ends[1]), (ends[2], ends[3])
+    if swapped:
+        low, high = low[::-1], high[::-1]
+    assert annealed_range(0.0, low=low, high=high) == (low[0], high[0])
+    assert annealed_range(1.0, low=low, high=high) == (low[1], high[1])
+    now = annealed_range(progress, low=low, high=high)
+    assert min(low) <= now[0] <= max(low) <= min(high) <= now[1] <= max(high)
+
+
+def test_a_range_may_close_at_its_end() -> None:
+    """0.9 + 1.0 * (0.3 - 0.9) is below 0.3."""
+    assert annealed_range(1.0, low=(0.2, 0.3), high=(0.9, 0.3)) == (0.3, 0.3)
+    for progress in np.linspace(0, 1, 1001).tolist():
+        low, high = annealed_range(progress, low=(0.2, 0.3), high=(0.9, 0.3))
+        assert low <= high
+    assert annealed_range(0.7, low=(0.02, 0.02), high=(0.98, 0.98)) == (0.02, 0.98)
 
 
 def test_annealed_range_and_drawn_timesteps(schedule) -> None:

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipcast.configs.errors import BadInput, SlipcastError
-from slipcast.systems.field.density_sampling import sample_density
+from slipcast.systems.field.density_sampling import SampledDensity, sample_density
 from slipcast.systems.field.iso_level import auto_threshold
 from slipcast.systems.mesh.cleaning import keep_large_components, vertex_normals
 from slipcast.systems.mesh.decimation import MAX_FACES, decimate
-from slipcast.systems.mesh.extraction import extract_surface
+from slipcast.systems.mesh.extraction import _halved, extract_surface
+from slipcast.systems.mesh.marching_cubes import marching_cubes
 from slipcast.systems.mesh.report import euler_number, is_watertight, report, silhouette_iou
 
 
@@ -151,3 +152,47 @@ def test_cleaning_keeps_what_it_must() -> None:
     assert decimate(corners, tetrahedron, 100)[1] is tetrahedron
     normals = vertex_normals(corners, tetrahedron)
     np.testing.assert_allclose(normals[0], np.full(3, -(3**-0.5)), atol=1e-6)
+
+
+CENTRE = np.array([0.13, -0.07, 0.21], np.float32)
+
+
+def radius_and_centre(sampled: SampledDensity, level: float) -> tuple[float, np.ndarray]:
+    vertices, faces = marching_cubes(sampled, level)
+    assert is_watertight(faces) and euler_number(faces) == 2
+    corners = vertices[faces]
+    cones = np.linalg.det(corners) / 6
+    centre = np.einsum("f,fc->c", cones, corners.sum(axis=1)) / 4 / cones.sum()
+    return (cones.sum() * 3 / 4 / math.pi) ** (1 / 3), centre
+
+
+@pytest.mark.parametrize("resolution", [64, 65, 80, 97])
+@pytest.mark.parametrize(("peak", "softness", "threshold"), [(200, 0, 30), (200, 0, 180), (200, 0.1, 100)])
+def test_a_grid_halved_once_and_again_keeps_radius_and_centre(
+    resolution: int, peak: float, softness: float, threshold: float
+) -> None:
+    """The blur takes about 1 / r cells off a ball of r cells, and as much again at each halving."""
+    ball = SolidField(lambda p: (p - torch.from_numpy(CENTRE)).norm(dim=1) - 0.6, peak, softness)
+    sampled = SampledDensity.whole(sample_density(ball, resolution))
+    before, centre = radius_and_centre(sampled, threshold)
+    np.testing.assert_allclose(centre, CENTRE, atol=0.05 * 2 / resolution)
+    once = _halved(sampled, threshold)
+    for level in (once, _halved(once, 0.5)):
+        cell = 2 / (len(level.density) - 1)
+        after, centre = radius_and_centre(level, 0.5)
+        np.testing.assert_allclose(centre, CENTRE, atol=0.05 * cell)
+        assert after == pytest.approx(before, abs=0.35 * cell)
+
+
+@pytest.mark.parametrize("threshold", [30.0, 100.0, 180.0])
+def test_a_density_that_is_the_threshold_in_places_is_cut_there(threshold: float) -> None:
+    """Plateaus at the threshold count as air: the surface runs between their last node and the first one above."""
+
+    def stairs(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        depth = 0.7 - points.norm(dim=1)
+        return threshold * ((depth > 0).float() + (depth > 0.2).float()), points
+
+    facts = report(extract_surface(stairs, resolution=48, threshold=threshold, target_faces=3000))
+    assert facts.watertight and facts.outward and facts.components == 1
+    radius = (facts.volume * 3 / 4 / math.pi) ** (1 / 3)
+    assert 0.5 - 0.1 * 2 / 47 < radius < 0.5 + 2 / 47

@@ -169,7 +169,7 @@ def test_each_texel_knows_its_point_also_beyond_the_edge() -> None:
     np.testing.assert_allclose(found, np.concatenate([uv, uv.sum(1, keepdims=True)], 1), atol=1e-5)
     beyond = (texels.weights < -1e-6).any(axis=1).sum()
     perimeter = SIZE * sum(np.linalg.norm(corners[k] - corners[k - 1]) for k in range(3))
-    assert perimeter < beyond < 2.5 * perimeter
+    assert 5.5 * perimeter < beyond < 7 * perimeter
 
 
 def test_pictures_have_no_gaps_and_keep_the_texels(unwrapped: Mesh) -> None:
