@@ -27,11 +27,12 @@ from slipcast.guidance.algebra import Branch
 from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.recipes import cfg
 from slipcast.guidance.sampling import sample
-from slipcast.pipeline.run.models import STARTER, open_models
+from slipcast.pipeline.run.models import open_models
 from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.domain.model import Domain
 from slipcast.systems.guided.in_domain import Weights, in_domain_noise
 from slipcast.systems.models.base import Base
+from slipcast.systems.models.known import WEIGHTS
 
 from .machine import report
 from .prompts import HELD_OUT, NOUNS, SEEDS, bare_prompt, prompt
@@ -55,7 +56,7 @@ def main() -> None:
         image.domain_until if given.domain_until is None else given.domain_until,
     )
     base, domain = models.base, models.domain
-    judge = load_judge(STARTER / "judge")
+    judge = load_judge(WEIGHTS / "judge")
     figures: dict[str, Any] = {"weights": vars(weights)}
     given.out.mkdir(parents=True, exist_ok=True)
     for wording, phrase in (("domain named", prompt), ("noun alone", bare_prompt)):

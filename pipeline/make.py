@@ -79,15 +79,19 @@ def make(
     console = console or Quiet()
     open_models = open_models or _real_models
     # All at once and first, so that a missing model is told before any work is done.
-    known = open_models(config).identities(
-        sorted({role for stage in stages[first : last + 1] for role in stage.roles})
-    )
+    roles = sorted({role for stage in stages[first : last + 1] for role in stage.roles})
+    store = open_models(config)
+    known = store.identities(roles)
+    asked, config = config, _settled(config, store) if "domain" in roles else config
     made: list[str] = []
     path = resume or run_path(Path(out), prompt, seed)
     with open_run(path, prompt, seed, console.notice) as run:
         config = replace(config, dtype=_settled_dtype(config.dtype, run))
         models = open_models(config)
-        run.describe(config=asdict(config), versions=versions())
+        # What was asked is what a resumed run begins with: its nulls must follow another base or domain.
+        run.describe(
+            config=asdict(replace(asked, dtype=config.dtype)), settled=asdict(config), versions=versions()
+        )
         forced = Forced(run, from_stage, stages[first : last + 1])
         records: dict[str, StageRecord] = {}
         for index, stage in enumerate(stages[: last + 1]):
@@ -116,6 +120,13 @@ def make(
         forced.clear()
         folder = run.folder(stages[last])
         return MakeResult(run.path, folder, _glb(folder, records[stages[last].name]), tuple(made), records)
+
+
+def _settled(config: MakeConfig, models: Models) -> MakeConfig:
+    """The settings with what base and domain say in the place of every null."""
+    from ..systems.guided.settled import settled
+
+    return settled(config, models.uses())
 
 
 def _settled_dtype(wanted: str, run: RunFolder) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...guidance.evaluation import GuidedNoise
 from ...systems.field.cameras import orbit_camera
 from ...systems.field.voxels import FrozenGrid
-from ...systems.guided.in_domain import Weights, in_domain_noise
+from ...systems.guided.branches import Ingredients, framed
+from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
+from ...systems.guided.settled import until
 from ...systems.refine.checkpoint import CHECKPOINT_FILE
 from ...systems.refine.loop import refine_field
 from ...systems.refine.views import ground_word
@@ -19,13 +22,29 @@ from ..run.stage import StageContext
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write field.safetensors; checkpoints in the same folder let a stopped run go on bit for bit."""
-    config, base, domain = ctx.config.refine, ctx.models.base, ctx.models.domain
-    weights = Weights(config.domain_weight, config.text_weight, config.domain_until)
+    config, base = ctx.config.refine, ctx.models.base
+    takes_model = ctx.config.model is not None and "model" in recipe_named(config.recipe).reads
+    model = ctx.models.custom(ctx.config.model, ctx.progress.notice) if takes_model else None
+    made = Ingredients(
+        base=base,
+        prompt=ctx.prompt,
+        domain=ctx.models.domain if needs_domain(config.recipe, model) else None,
+        model=model,
+        negatives=tuple(config.negative),
+        wanted=config.wanted,
+        unwanted=config.unwanted,
+    )
 
     def noise_for(views: Sequence[str], grounds: Sequence[tuple[float, float, float]]) -> GuidedNoise:
         seen = zip(views, map(ground_word, grounds), strict=True)
-        prompts = [f"{ctx.prompt}, {view}, {ground} background" for view, ground in seen]
-        return in_domain_noise(base, domain, prompts, weights)
+        framings = tuple(framed("", view, f"{ground} background") for view, ground in seen)
+        return guided_noise_for(
+            config.recipe,
+            replace(made, framings=framings),
+            config.weights,
+            until(config),
+            domain_strength=ctx.config.domain_strength,
+        )
 
     advance = ctx.progress.task("refining", config.steps)
     seen, last = 0, dict[str, float]()

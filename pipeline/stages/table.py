@@ -37,9 +37,12 @@ def _export(ctx: StageContext) -> dict[str, Any]:
     return run(ctx)
 
 
+_GUIDED = ("dtype", "domain_strength", "lora_scale")
+"""What all stages that ask the guided denoiser read of the settings of all."""
+
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
-    Stage("image", "10-image", _image, roles=("base", "domain"), reads=("dtype",), version=2),
+    Stage("image", "10-image", _image, roles=("base", "domain", "model"), reads=_GUIDED, version=2),
     Stage("lift", "20-lift", _lift, needs=("image",), roles=("lift_model",)),
     # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
     # Version 4: draws come from the same stream as everywhere else.
@@ -48,8 +51,8 @@ STAGES: tuple[Stage, ...] = (
         "30-refine",
         _refine,
         needs=("image", "lift"),
-        roles=("base", "domain"),
-        reads=("image.elevation_deg", "dtype"),
+        roles=("base", "domain", "model"),
+        reads=("image.elevation_deg", *_GUIDED),
         version=4,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
@@ -63,7 +66,7 @@ STAGES: tuple[Stage, ...] = (
         "50-export",
         _export,
         needs=("image", "refine", "mesh"),
-        roles=("base", "domain", "lift_model"),
+        roles=("base", "domain", "model", "lift_model"),
         reads=("mesh.crease_deg",),
         card=("roughness",),
         version=2,

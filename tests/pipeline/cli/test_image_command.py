@@ -15,7 +15,7 @@ from slipcast.configs.errors import BadInput
 from slipcast.configs.paths import given_path
 from slipcast.configs.picture import parse_weights, picture_config
 from slipcast.pipeline.cli.app import app
-from slipcast.pipeline.run.models import STARTER
+from slipcast.systems.models.known import WEIGHTS
 
 FEW = ("--steps", "3")
 
@@ -91,7 +91,7 @@ def test_editing_keeps_what_the_mask_keeps() -> None:
 def test_a_spec_holds_complex_conditions_and_the_command_line_goes_over_it() -> None:
     Path("spec.yaml").write_text(
         "prompt: a teapot\nsteps: 2\ncount: 1\nconditions:\n  style: {prompt: red, weight: 0.5}\n"
-        f"  other: {{model: {STARTER / 'domain'}, weight: 0.25}}\n"
+        f"  other: {{model: {WEIGHTS / 'domain'}, weight: 0.25}}\n"
     )
     plan = json.loads(run("--spec", "spec.yaml", "--explain", "--json", "--steps", "4").stdout)
     assert plan["steps"] == 4
@@ -187,7 +187,7 @@ def test_other_settings_never_overwrite_a_picture() -> None:
 
 def test_a_picture_remembers_all_that_made_it() -> None:
     Image.new("RGB", (128, 128), "white").save("edges.png")
-    lora, control = STARTER / "porcelain-lora", STARTER / "control-canny"
+    lora, control = WEIGHTS / "porcelain-lora", WEIGHTS / "control-canny"
     told = drawn(
         "a vase", *FEW, "--count", "1", "--recipe", "rectified", "--model", str(lora), "--control", "canny:edges.png"
     )  # fmt: skip
