@@ -20,7 +20,7 @@ from ...configs.picture import PictureConfig
 from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
-from ...guidance.offloading import OneAtATime
+from ...guidance.offloading import CPUOffload
 from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.sampling import scheduler_named
 from ...systems.guided.balance import balanced
@@ -153,7 +153,7 @@ def models_for(
     """
     device = device_named(device)
     names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale")}
-    return ModelStore(MakeConfig(**names), allow_pickle, device, OneAtATime(device) if low_memory else None)
+    return ModelStore(MakeConfig(**names), allow_pickle, device, CPUOffload(device) if low_memory else None)
 
 
 def default_device() -> str:

@@ -13,7 +13,7 @@ from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 
 if TYPE_CHECKING:
-    from ...guidance.offloading import OneAtATime as CPUOffload
+    from ...guidance.offloading import CPUOffload
     from ...guidance.predictors import ConditionalDenoiser
     from ...systems.domain.model import Domain
     from ...systems.lift.starter import LiftNetwork
@@ -122,7 +122,7 @@ class ModelStore:
             device=self.device,
             dtype=self.config.dtype,
             allow_pickle=self.allow_pickle,
-            seat=self.offload,
+            offload=self.offload,
         )
 
     @cached_property

@@ -85,7 +85,7 @@ def load_custom(
     Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
     """
     where = resolve(path, allow_pickle=allow_pickle)
-    device = str(base.predictor.network.device) if base.seat is None else base.seat.device
+    device = str(base.predictor.network.device) if base.offload is None else base.offload.device
     if (where / "domain.json").is_file():
         return TextFree(load_domain(where, base, device=device))
     lora = where if where.is_file() else where / "pytorch_lora_weights.safetensors"
@@ -98,7 +98,7 @@ def load_custom(
         dtype=str(base.dtype).removeprefix("torch."),
         allow_pickle=allow_pickle,
         like=base,
-        seat=base.seat,
+        offload=base.offload,
     )
     if model.predictor.latent_space != base.predictor.latent_space:
         raise BadInput(

@@ -63,5 +63,5 @@ def _load(place: str, base: Base, allow_pickle: bool) -> Any:
     shapes = ("block_out_channels", "cross_attention_dim", "in_channels")
     if any(ours.config.get(key) != network.config.get(key) for key in shapes):
         raise BadInput(f"the ControlNet {place} was made for another kind of base than {base.name!r}")
-    device = str(network.device) if base.seat is None else base.seat.device
-    return ready(ours, device, base.dtype, rest=base.seat and base.seat.rest)
+    device = str(network.device) if base.offload is None else base.offload.device
+    return ready(ours, device, base.dtype, rest=base.offload and base.offload.rest)
