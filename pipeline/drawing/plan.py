@@ -62,6 +62,7 @@ class Plan:
     """Everything ready to draw: loaded models, the guidance and its explanation, and where all of it came from."""
 
     config: PictureConfig
+    base: Base
     made: Ingredients
     guidance: Guidance
     scheduler: Any
@@ -72,11 +73,6 @@ class Plan:
     weights: dict[str, float]
     told: dict[str, Any]
     edit: Edit | None
-
-    @property
-    def base(self) -> Base:
-        """The frozen prior."""
-        return self.made.base
 
 
 def plan_pictures(config: PictureConfig, console: Reporter, store: ModelStore) -> Plan:
@@ -138,7 +134,7 @@ def plan_pictures(config: PictureConfig, console: Reporter, store: ModelStore) -
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
     return Plan(
-        config, made, guidance, scheduler, size, _identities(made), files, computed, weights, told, edit
+        config, base, made, guidance, scheduler, size, _identities(made), files, computed, weights, told, edit
     )
 
 

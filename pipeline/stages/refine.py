@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,33 +19,13 @@ from ...systems.refine.views import ground_word
 from ...systems.types import SubjectImage
 from ..run.stage import StageContext
 
+Colour = tuple[float, float, float]
+
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write field.safetensors; checkpoints in the same folder let a stopped run go on bit for bit."""
     config, base = ctx.config.refine, ctx.models.base
-    takes_model = ctx.config.model is not None and "model" in recipe_named(config.recipe).reads
-    model = ctx.models.custom(ctx.config.model, ctx.progress.notice) if takes_model else None
-    made = Ingredients(
-        base=base,
-        prompt=ctx.prompt,
-        domain=ctx.models.domain if needs_domain(config.recipe, model) else None,
-        model=model,
-        negatives=tuple(config.negative),
-        wanted=config.wanted,
-        unwanted=config.unwanted,
-    )
-
-    def noise_for(views: Sequence[str], grounds: Sequence[tuple[float, float, float]]) -> GuidedNoise:
-        seen = zip(views, map(ground_word, grounds), strict=True)
-        framings = tuple(framed("", view, f"{ground} background") for view, ground in seen)
-        return guided_noise_for(
-            config.recipe,
-            replace(made, framings=framings),
-            config.weights,
-            until(config),
-            domain_strength=ctx.config.domain_strength,
-        )
-
+    noise_for = guided_views(ctx)
     advance = ctx.progress.task("refining", config.steps)
     seen, last = 0, dict[str, float]()
 
@@ -69,3 +49,32 @@ def run(ctx: StageContext) -> dict[str, Any]:
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return {"losses": {name: round(value, 6) for name, value in last.items()}}
+
+
+def guided_views(ctx: StageContext) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
+    """From the view words and backgrounds of one step to the recipe's denoiser, which tells each view its own."""
+    config, wanted = ctx.config.refine, ctx.config.model
+    takes_model = wanted is not None and "model" in recipe_named(config.recipe).reads
+    model = ctx.models.custom(wanted, ctx.progress.notice) if takes_model else None
+    made = Ingredients(
+        base=ctx.models.base,
+        prompt=ctx.prompt,
+        domain=ctx.models.domain if needs_domain(config.recipe, model) else None,
+        model=model,
+        negatives=tuple(config.negative),
+        wanted=config.wanted,
+        unwanted=config.unwanted,
+    )
+
+    def noise_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
+        seen = zip(views, map(ground_word, backgrounds), strict=True)
+        framings = tuple(framed("", view, f"{background} background") for view, background in seen)
+        return guided_noise_for(
+            config.recipe,
+            replace(made, framings=framings),
+            config.weights,
+            until(config),
+            domain_strength=ctx.config.domain_strength,
+        )
+
+    return noise_for

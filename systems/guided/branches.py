@@ -11,7 +11,6 @@ from ...guidance.algebra import Branch, Weight
 from ...guidance.conditioning import Condition, Control, as_conditioning
 from ...guidance.predictors import ConditionalDenoiser
 from ..domain.model import Domain
-from ..models.base import Base
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Ingredients:
     nothing that is to be stayed away from.
     """
 
-    base: Base
+    base: ConditionalDenoiser
     prompt: str
     domain: Domain | None = None
     model: ConditionalDenoiser | None = None
