@@ -32,7 +32,7 @@ from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
 from ...systems.models.known import PICTURE, Uses
 from ..run.models import ModelStore
-from ..run.progress import Reporter
+from ..run.progress import Progress
 from ..run.prompt_syntax import unread_syntax
 from ..run.prompts import check_prompt
 from .explain import explain
@@ -75,7 +75,7 @@ class Plan:
     edit: Edit | None
 
 
-def plan_pictures(config: PictureConfig, console: Reporter, store: ModelStore) -> Plan:
+def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -> Plan:
     """Load what the recipe needs and put its guidance together; nothing is drawn yet.
 
     Args:
@@ -242,7 +242,7 @@ def _size(wanted: int | None, base: Base) -> int:
     return size
 
 
-def _warn(base: Base, prompt: str, framing: str, console: Reporter) -> None:
+def _warn(base: Base, prompt: str, framing: str, console: Progress) -> None:
     if prompt.isdecimal() and hasattr(base.pipeline, "tokenizer"):
         check_prompt(prompt)  # says that it is no text
     for sentence in unread_syntax(prompt):

@@ -218,9 +218,10 @@ def picture_guidance(
     """
     chosen = recipe_named(recipe)
     refuse_unread(recipe, {WISHES[wish]: wish for wish in WISHES if getattr(made, wish)})
-    full: dict[str, Weight] = dict(term_weights(recipe, weights))
-    if "domain" in full:
-        full["domain"] *= domain_strength
+    numbers = term_weights(recipe, weights)
+    full: dict[str, Weight] = {
+        name: weight * domain_strength if name == "domain" else weight for name, weight in numbers.items()
+    }
     for name, end in (until or {}).items():
         if name not in full:
             raise unknown_name(f"weight of the recipe {recipe}", name, full)
