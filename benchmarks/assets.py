@@ -26,13 +26,14 @@ from PIL import Image
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.exporters.preview import render_mesh, ring_cameras
 from slipcast.pipeline.make import make
-from slipcast.pipeline.run.models import STARTER, open_models
+from slipcast.pipeline.run.models import open_models
 from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.voxels import FrozenGrid
 from slipcast.systems.mesh.extraction import extract_surface
 from slipcast.systems.mesh.report import report as mesh_report
 from slipcast.systems.mesh.report import silhouette_iou
+from slipcast.systems.models.known import WEIGHTS
 from slipcast.systems.texture.atlas import unwrap
 from slipcast.systems.texture.colour_baking import bake
 from slipcast.systems.types import Mesh, SubjectImage
@@ -95,7 +96,7 @@ class Workshop:
 @lru_cache(maxsize=1)
 def _loaded(overrides: tuple[str, ...]) -> tuple[Any, Any, Judge]:
     config = load_config("starter", list(overrides))
-    return config, open_models(config), load_judge(STARTER / "judge")
+    return config, open_models(config), load_judge(WEIGHTS / "judge")
 
 
 def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, Any], np.ndarray]:

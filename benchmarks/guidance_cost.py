@@ -24,9 +24,9 @@ from slipcast.guidance import Branch, GuidedNoise, UNetPredictor, sample
 from slipcast.guidance.null_text import make_null_text, null_text_features
 from slipcast.guidance.recipes import cfg, in_domain
 from slipcast.guidance.schedules import from_diffusers
-from slipcast.pipeline.run.models import STARTER
 from slipcast.systems.domain.model import load_domain
 from slipcast.systems.models.base import load_base
+from slipcast.systems.models.known import WEIGHTS
 from slipcast.systems.models.precision import ready
 
 from .machine import report
@@ -139,7 +139,7 @@ def overhead(full: Any, null_text: Any, side: int, steps: int, schedule: Any) ->
 
 def cfg_against_diffusers(laps: int) -> dict[str, float]:
     """20 steps of the starter for one picture: our sampler and ``StableDiffusionPipeline``, both in latents."""
-    base = load_base(STARTER / "prior")
+    base = load_base(WEIGHTS / "prior")
     pipeline = base.pipeline
     prompt = "a red plastic chair"
     null, text = (base.condition([words]) for words in ("", prompt))
@@ -175,8 +175,8 @@ def main() -> None:
     torch.manual_seed(0)
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "laps": given.laps}
 
-    base = load_base(STARTER / "prior")
-    domain = load_domain(STARTER / "domain", base)
+    base = load_base(WEIGHTS / "prior")
+    domain = load_domain(WEIGHTS / "domain", base)
     words = base.encode_text([""]).shape
     figures["starter"] = measure_step(
         base.predictor.network, domain.unet, (words[1], words[2]), base.latent_shape[1], 10 * given.laps,

@@ -23,15 +23,17 @@ import torch
 from PIL import Image
 
 from slipcast.configs.loading import load_config
-from slipcast.guidance.algebra import Branch
 from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.recipes import cfg
 from slipcast.guidance.sampling import sample
-from slipcast.pipeline.run.models import STARTER, open_models
+from slipcast.pipeline.run.models import open_models
 from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.domain.model import Domain
-from slipcast.systems.guided.in_domain import Weights, in_domain_noise
+from slipcast.systems.guided.branches import Ingredients, framed
+from slipcast.systems.guided.recipes import guided_noise_for
+from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.base import Base
+from slipcast.systems.models.known import WEIGHTS
 
 from .machine import report
 from .prompts import HELD_OUT, NOUNS, SEEDS, bare_prompt, prompt
@@ -48,20 +50,21 @@ def main() -> None:
     parser.add_argument("--domain-until", type=float)
     given = parser.parse_args()
     config = load_config("starter")
-    image, models = config.image, open_models(config)
-    weights = Weights(
-        image.domain_weight if given.domain_weight is None else given.domain_weight,
-        image.text_weight if given.text_weight is None else given.text_weight,
-        image.domain_until if given.domain_until is None else given.domain_until,
-    )
+    models = open_models(config)
+    image = settled(config, models.uses()).image
+    weights = {
+        "domain": image.weights["domain"] if given.domain_weight is None else given.domain_weight,
+        "text": image.weights["text"] if given.text_weight is None else given.text_weight,
+    }
+    end = image.domain_until if given.domain_until is None else given.domain_until
     base, domain = models.base, models.domain
-    judge = load_judge(STARTER / "judge")
-    figures: dict[str, Any] = {"weights": vars(weights)}
+    judge = load_judge(WEIGHTS / "judge")
+    figures: dict[str, Any] = {"weights": weights | {"domain_until": end}}
     given.out.mkdir(parents=True, exist_ok=True)
     for wording, phrase in (("domain named", prompt), ("noun alone", bare_prompt)):
-        texts = [f"{phrase(noun)}, {image.view}, {image.background}" for noun in NOUNS]
+        texts = [framed(phrase(noun), image.view or "", image.background or "") for noun in NOUNS]
         figures[wording] = {}
-        for method, guided in methods(base, domain, texts, weights).items():
+        for method, guided in methods(base, domain, texts, weights, end).items():
             pictures = torch.cat([draw(guided, base, seed, image.steps) for seed in SEEDS])
             figures[wording][method] = judged(judge, pictures, NOUNS * len(SEEDS))
             sheet(pictures, given.out / f"images-{wording}-{method}.png".replace(" ", "-"))
@@ -69,15 +72,15 @@ def main() -> None:
     report("images", figures, given.out)
 
 
-def methods(base: Base, domain: Domain, texts: list[str], weights: Weights) -> dict[str, GuidedNoise]:
+def methods(
+    base: Base, domain: Domain, texts: list[str], weights: dict[str, float], end: float
+) -> dict[str, GuidedNoise]:
     """The three ways to draw, for one list of prompts."""
-    prior = Branch("null", base.predictor, base.encode_text([""]))
-    text = Branch("text", base.predictor, base.encode_text(texts))
-    blind = Branch("domain", domain.predictor, None)
+    made = Ingredients(base=base, prompt="", domain=domain, framings=tuple(texts))
     return {
-        "prior alone": GuidedNoise(cfg(prior, text, weights.text)),
-        "domain alone": GuidedNoise(cfg(blind, blind, 1.0)),
-        "in-domain": in_domain_noise(base, domain, texts, weights),
+        "prior alone": guided_noise_for("cfg", made, {"text": weights["text"]}),
+        "domain alone": GuidedNoise(cfg(made.in_domain, made.in_domain, 1.0)),
+        "in-domain": guided_noise_for("in_domain", made, weights, {"domain": end}),
     }
 
 

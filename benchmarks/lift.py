@@ -12,11 +12,11 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from slipcast.pipeline.run.models import STARTER
 from slipcast.starter.build import DataSet, make_data
 from slipcast.starter.generator.families import POTTERY
 from slipcast.starter.train_lift import evaluate_lift
 from slipcast.systems.lift.starter import load_lift
+from slipcast.systems.models.known import WEIGHTS
 
 from .machine import report
 
@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.data or Path(scratch) / "objects"
         make_data(folder, DataSet("judge", given.objects, 4, 2002), workers=2)
-        scores = evaluate_lift(load_lift(STARTER / "lift"), folder, POTTERY)
+        scores = evaluate_lift(load_lift(WEIGHTS / "lift"), folder, POTTERY)
     report("lift", {key: round(value, 3) for key, value in scores.items()}, given.out)
 
 

@@ -101,7 +101,7 @@ def _parse_override(override: str) -> dict[str, Any]:
             "(a prompt of several words needs quotes)"
         )
     setting = settings_of(MakeConfig).get(key)
-    if setting is not None and setting.hint is str:
+    if setting is not None and (setting.hint is str or (setting.hint == str | None and text != "null")):
         return {key: text}  # taken as it stands, so that colons, brackets and an empty text need no quoting
     try:
         return {key: parse_yaml(text)}

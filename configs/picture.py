@@ -29,6 +29,11 @@ class PictureConfig:
     """What ``slipcast image`` draws, and how."""
 
     prompt: str = setting("", "What to draw; for DiT the name or number of a class.")
+    as_make: bool = setting(False, "Add the words of one subject before a plain background, as make does.")
+    view: str | None = setting(None, "With as_make: view words; null is what base and domain say.")
+    background: str | None = setting(
+        None, "With as_make: background words; null is what base and domain say."
+    )
     recipe: str = setting("in_domain", "Which guidance: a name of guidance.recipes.RECIPES.")
     base: str = setting("starter", "The frozen prior: an alias, a hub id or a folder in diffusers' layout.")
     domain: str = setting("starter", "The domain: 'starter' or a folder with domain.json.")
@@ -44,6 +49,7 @@ class PictureConfig:
     """Weights of the recipe's terms by name; what is left out keeps the recipe's default."""
     until: dict[str, float] = field(default_factory=dict)
     """Noise fraction up to which a term is on, by name (guidance interval); 1 is always on."""
+    domain_strength: float = setting(1.0, "Factor on the domain's weight; 0 is the base alone.", at_least=0)
     balance: float | None = setting(
         None, "Total weight to share between domain and text by the length of their differences."
     )
@@ -58,12 +64,12 @@ class PictureConfig:
         at_most=1,
     )
     mask: str | None = setting(None, "Picture whose white parts are painted anew, black parts kept.")
-    scheduler: str = setting("dpm++", "Sampler: a name of guidance.sampling.SCHEDULERS.")
-    steps: int = setting(25, "Denoising steps.", at_least=1, at_most=1000)
-    seed: int = setting(
-        0, "Seed of the first picture; the next ones count up.", at_least=0, at_most=2**63 - 257
+    scheduler: str | None = setting(
+        None, "Sampler: a name of guidance.sampling.SCHEDULERS; what base and domain say if left out."
     )
-    count: int = setting(4, "How many pictures.", at_least=1, at_most=256)
+    steps: int = setting(25, "Denoising steps.", at_least=1, at_most=1000)
+    seed: int = setting(0, "Seed of the pictures, as in make.", at_least=0, at_most=2**63 - 1)
+    count: int = setting(4, "How many pictures: the first candidates of that seed.", at_least=1, at_most=256)
     size: int | None = setting(
         None, "Pixels along each side; the model's own size if left out.", at_least=1, at_most=8192
     )

@@ -39,22 +39,26 @@ def setting(
         "at_least_one": at_least_one,
         "affects_result": affects_result,
     }
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
-class ImageConfig:
-    """Stage 10-image: a prompt becomes one picture of the subject, guided into the domain."""
+class RecipeConfig:
+    """Which guidance a denoiser is asked with; the picture and its refinement each have one."""
 
-    steps: int = setting(25, "Denoising steps of the sampler.", at_least=1, at_most=1000)
-    candidates: int = setting(4, "Pictures drawn; the best-ranked one goes on.", at_least=1, at_most=64)
-    domain_weight: float = setting(
-        2.0, "Weight of the domain term; 0 leaves the base model alone.", at_least=0
+    recipe: str = setting("in_domain", "Which guidance: a name of guidance.recipes.RECIPES.")
+    weights: dict[str, float] = setting(
+        {}, "Weights of the recipe's terms by name; what is left out is what base and domain say."
     )
-    text_weight: float = setting(
-        4.0, "Weight of the text term; 1 is the plain text-conditional model.", at_least=0
+    domain_weight: float | None = setting(
+        None,
+        "Weight of the term domain; 0 leaves the base alone, null is what base and domain say.",
+        at_least=0,
+    )
+    text_weight: float | None = setting(
+        None, "Weight of the term text; 1 is the plain model, null is what base and domain say.", at_least=0
     )
     domain_until: float = setting(
         1.0,
@@ -62,8 +66,28 @@ class ImageConfig:
         at_least=0,
         at_most=1,
     )
-    view: str = setting("front view", "View words added to the prompt.")
-    background: str = setting("orange background", "Background words added to the prompt; empty adds none.")
+    negative: list[str] = setting([], "Prompts to stay away from.")
+    wanted: dict[str, float] = setting(
+        {}, "Further prompts that must hold too, with their weights (composable)."
+    )
+    unwanted: dict[str, float] = setting({}, "Prompts that must not hold, with their weights (composable).")
+
+
+@dataclass(frozen=True)
+class ImageConfig(RecipeConfig):
+    """Stage 10-image: a prompt becomes one picture of the subject, guided into the domain."""
+
+    steps: int = setting(25, "Denoising steps of the sampler.", at_least=1, at_most=1000)
+    candidates: int = setting(4, "Pictures drawn; the best-ranked one goes on.", at_least=1, at_most=64)
+    scheduler: str | None = setting(
+        None, "Sampler: a name of guidance.sampling.SCHEDULERS; null is what base and domain say."
+    )
+    view: str | None = setting(
+        None, "View words added to the prompt; empty adds none, null is what base and domain say."
+    )
+    background: str | None = setting(
+        None, "Background words added to the prompt; empty adds none, null is what base and domain say."
+    )
     elevation_deg: float = setting(
         15.0, "Camera elevation of the picture above the horizon, in degrees.", at_least=-89, at_most=89
     )
@@ -81,7 +105,7 @@ class LiftConfig:
 
 
 @dataclass(frozen=True)
-class RefineConfig:
+class RefineConfig(RecipeConfig):
     """Stage 30-refine: score distillation with the same guidance, anchored to the picture."""
 
     steps: int = setting(250, "Optimisation steps; 0 passes the lifted field on unchanged.", at_least=0)
@@ -93,13 +117,6 @@ class RefineConfig:
     )
     distillation_weight: float = setting(
         1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
-    )
-    domain_weight: float = setting(
-        3.0, "Weight of the domain term; 0 distils the base model alone.", at_least=0
-    )
-    text_weight: float = setting(5.0, "Weight of the text term.", at_least=0)
-    domain_until: float = setting(
-        1.0, "The domain term is on up to this noise fraction and off above it.", at_least=0, at_most=1
     )
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
@@ -236,6 +253,13 @@ class MakeConfig:
         "starter",
         "Image-to-3D model: starter, a folder, a plug-in, or mesh, which takes a mesh of yours (lift.source).",
     )
+    domain_strength: float = setting(
+        1.0, "Factor on the domain's weight in picture and refinement; 0 is the base alone.", at_least=0
+    )
+    model: str | None = setting(
+        None, "A custom model of the base, for recipes that take one: LoRA, checkpoint or domain."
+    )
+    lora_scale: float = setting(1.0, "Strength of a LoRA.")
     dtype: str = setting(
         "auto",
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",

@@ -7,7 +7,7 @@ from .distillation import annealed_range, draw_timesteps, sds_gradient, sds_loss
 from .evaluation import GuidedNoise
 from .networks import AdaptedPredictor, DiTPredictor, UNetPredictor
 from .null_text import load_null_text, make_null_text, null_text_features, save_null_text
-from .offloading import OneAtATime
+from .offloading import CPUOffload
 from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor
 from .recipes import RECIPES, around, interval
 from .sampling import SCHEDULERS, sample, scheduler_named, seeded_noise
@@ -19,6 +19,7 @@ __all__ = [
     "SCHEDULERS",
     "AdaptedPredictor",
     "Branch",
+    "CPUOffload",
     "Condition",
     "Conditioning",
     "Control",
@@ -29,7 +30,6 @@ __all__ = [
     "MatchedPredictor",
     "NoisePredictor",
     "NoiseSchedule",
-    "OneAtATime",
     "PerpendicularTo",
     "Term",
     "UNetPredictor",

@@ -43,6 +43,27 @@ class NoisePredictor(Protocol):
         ...
 
 
+class ConditionalDenoiser(Protocol):
+    """A model that can be a branch of a guidance: its predictor, and what that is told for each prompt.
+
+    A base reads prompts; a domain, which takes no text, is told the same whatever the prompt. ``identity`` is a hash of
+    all files that it was read from.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def predictor(self) -> NoisePredictor: ...
+
+    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+        """The condition of prompts [B]; ``size`` is the side of the picture in pixels, the model's own if None."""
+        ...
+
+
 @dataclass
 class GaussianPredictor:
     """The exact denoiser of Gaussian data, for tests, examples and plots: no network, no training.

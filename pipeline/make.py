@@ -81,15 +81,18 @@ def make(
     console = console or Quiet()
     open_models = open_models or _real_models
     # All at once and first, so that a missing model is told before any work is done.
-    known = open_models(config).identities(
-        sorted({role for stage in stages[first : last + 1] for role in stage.roles})
-    )
+    roles = sorted({role for stage in stages[first : last + 1] for role in stage.roles})
+    store = open_models(config)
+    known = store.identities(roles)
+    asked, config = config, _filled_in(config, store) if "domain" in roles else config
     made: list[str] = []
     path = resume or run_path(Path(out), prompt, seed)
     with open_run(path, prompt, seed, console.notice) as run:
         config = _settled(config, run)
         models = open_models(config)
-        run.describe(config=asdict(config), versions=versions())
+        # What was asked is what a resumed run begins with: its nulls must follow another base or domain.
+        asked = replace(asked, device=config.device, dtype=config.dtype)
+        run.describe(config=asdict(asked), settled=asdict(config), versions=versions())
         forced = Forced(run, from_stage, stages[first : last + 1])
         records: dict[str, StageRecord] = {}
         for index, stage in enumerate(stages[: last + 1]):
@@ -127,6 +130,13 @@ def _check_device(wanted: str) -> None:
         from ..systems.models.precision import resolve_device
 
         resolve_device(wanted)
+
+
+def _filled_in(config: MakeConfig, models: Models) -> MakeConfig:
+    """The settings with what base and domain say in the place of every null."""
+    from ..systems.guided.settled import settled
+
+    return settled(config, models.uses())
 
 
 def _settled(config: MakeConfig, run: RunFolder) -> MakeConfig:

@@ -75,8 +75,9 @@ def _version(package: str) -> str | None:
 
 def starter_weights() -> dict[str, bool]:
     """Which of the starter's models have their weights in place."""
-    folder = Path(__file__).resolve().parents[2] / "starter" / "weights"
-    return {part: any((folder / part).rglob("*.safetensors")) for part in _STARTER_PARTS}
+    from ...systems.models.known import WEIGHTS
+
+    return {part: any((WEIGHTS / part).rglob("*.safetensors")) for part in _STARTER_PARTS}
 
 
 def _loops_folder() -> str | None:

@@ -17,7 +17,8 @@ def fetch_command(
     if not name:
         print(_aliases(as_json))
         return
-    from ...systems.models.aliases import ALIASES, MOVED, fetch, hub_id_of
+    from ...systems.models.aliases import MOVED, fetch, hub_id_of
+    from ...systems.models.known import ALIASES
 
     stage, began = f"fetch {name}", time.monotonic()
     with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
@@ -48,10 +49,15 @@ class Megabytes:
 
 
 def _aliases(as_json: bool) -> str:
-    from ...systems.models.aliases import ALIASES, is_here
+    from ...systems.models.aliases import is_here
+    from ...systems.models.known import ALIASES
 
     if as_json:
-        return json.dumps({name: {**one._asdict(), "here": is_here(name)} for name, one in ALIASES.items()})
+        told = {
+            name: dict(zip(("hub_id", "sentence", "licence"), one, strict=False))
+            for name, one in ALIASES.items()
+        }
+        return json.dumps({name: {**one, "here": is_here(name)} for name, one in told.items()})
     return "\n".join(
         f"{'here' if is_here(name) else '':4}  {name:9}  {one.sentence} {one.hub_id}, {one.licence}"
         for name, one in ALIASES.items()

@@ -49,10 +49,18 @@ def image(
         float | None, _option("How far an edited picture goes back to noise, 0 to 1.")
     ] = None,
     mask: Annotated[str | None, _option("With --edit: white parts are painted anew.")] = None,
-    scheduler: Annotated[str | None, _option("dpm++ (default), ddim, euler, euler-a, unipc, ...")] = None,
+    scheduler: Annotated[
+        str | None, _option("dpm++, ddim, euler, ...; what the base says if left out.")
+    ] = None,
     steps: Annotated[int | None, _option("Denoising steps.")] = None,
-    seed: Annotated[int | None, _option("Seed of the first picture.")] = None,
-    count: Annotated[int | None, _option("How many pictures.", "--count", "--grid")] = None,
+    seed: Annotated[int | None, _option("Seed, as in make.")] = None,
+    count: Annotated[int | None, _option("How many pictures of that seed.", "--count", "--grid")] = None,
+    as_make: Annotated[
+        bool, _option("Add view and background words: the candidates that make draws.", "--as-make")
+    ] = False,
+    domain_strength: Annotated[
+        float | None, _option("Factor on the domain's weight; 0 is the base alone.")
+    ] = None,
     size: Annotated[int | None, _option("Pixels along each side.")] = None,
     spec: Annotated[Path | None, _option("YAML file with the same settings, and complex conditions.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
@@ -75,7 +83,7 @@ def image(
             "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
-            "count": count, "size": size,
+            "count": count, "size": size, "domain_strength": domain_strength, "as_make": as_make or None,
             "weights": parse_weights(weight or [], "--weight"),
             "until": parse_weights(until or [], "--until"),
             "wanted": parse_weights(wanted or [], "--and"),
@@ -89,19 +97,19 @@ def image(
 
         from ..drawing.explain import as_text
         from ..drawing.pictures import draw_pictures
-        from ..drawing.plan import plan_pictures
+        from ..drawing.plan import models_for, plan_pictures
         from ..run.progress import for_terminal
 
         check_stop()
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
-            plan = plan_pictures(
+            store = models_for(
                 config,
-                console,
                 device=device,
                 dtype=dtype,
                 low_memory=low_memory,
                 allow_pickle=allow_pickle,
             )
+            plan = plan_pictures(config, console, store)
             check_stop()
             drawing = None if explain else draw_pictures(plan, folder, console)
         if drawing is None:

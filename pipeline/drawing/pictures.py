@@ -1,17 +1,20 @@
-"""``slipcast image``: from a plan to pictures on the disk."""
+"""From a plan to pictures: drawn for the first stage of ``make`` and for ``slipcast image``, which writes them down."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ...configs.atomic import explain_os_errors
 from ...guidance.evaluation import GuidedNoise
-from ...guidance.sampling import sample, seeded_noise
+from ...guidance.noise import named_generator
+from ...guidance.sampling import sample
 from ...systems.images.files import with_kept_pixels
 from ..run.manifest import versions
 from ..run.progress import Reporter
@@ -20,6 +23,47 @@ from .files import contact_sheet, png, write_new
 from .plan import Plan, latent_shape
 
 _BATCH = 4  # pictures per forward: more are no quicker on two cores and need more memory
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of a plan's pictures: their numbers, latents [B, C, h, w], and pictures [B, 3, S, S] in [0, 1]."""
+
+    numbers: range
+    latents: Tensor
+    pictures: Tensor
+
+
+def draw(plan: Plan, done: Callable[[], None]) -> Iterator[Batch]:
+    """All pictures of a plan, a few at a time.
+
+    Picture i of a seed is candidate i of ``make`` with that seed: both draw from ``named_generator(seed, "image", i)``.
+
+    Args:
+        done: called after each step of a batch; there are ``steps(plan)`` in all.
+    """
+    config, edit = plan.config, plan.edit
+    shape = latent_shape(plan.base, plan.size)
+    for first in range(0, config.count, _BATCH):
+        numbers = range(first, min(first + _BATCH, config.count))
+        generators = [named_generator(config.seed, "image", i) for i in numbers]
+        latents = sample(
+            GuidedNoise(plan.guidance),
+            plan.scheduler,
+            torch.stack([torch.randn(shape, generator=one) for one in generators]).to(plan.base.device),
+            steps=config.steps,
+            start=None if edit is None else edit.latents.expand(len(numbers), -1, -1, -1),
+            strength=1.0 if edit is None else config.strength,
+            mask=None if edit is None else edit.latent_mask,
+            generator=generators,
+            callback=lambda *_: done(),
+        )
+        yield Batch(numbers, latents, plan.base.decode(latents))
+
+
+def steps(plan: Plan) -> int:
+    """How often ``draw`` calls ``done``."""
+    return plan.config.steps * -(-plan.config.count // _BATCH)
 
 
 @dataclass(frozen=True)
@@ -32,7 +76,7 @@ class Drawing:
 
 
 def draw_pictures(plan: Plan, out: Path, console: Reporter) -> Drawing:
-    """Draw, write ``RECIPE-SEED.png`` for every seed and a sheet, never over another picture."""
+    """Draw, write ``RECIPE-SEED-NUMBER.png`` for every picture and a sheet, never over another picture."""
     config = plan.config
     folder = out / slug(config.prompt or config.recipe.replace("_", " "))
     told = {
@@ -47,43 +91,29 @@ def draw_pictures(plan: Plan, out: Path, console: Reporter) -> Drawing:
     with explain_os_errors(folder, "writing the pictures"):
         folder.mkdir(parents=True, exist_ok=True)
     console.stage_started("image")
-    advance = console.task("drawing", config.steps * -(-config.count // _BATCH))
-    seeds = range(config.seed, config.seed + config.count)
+    stem = f"{config.recipe}-{config.seed:04d}"
     files: list[Path] = []
     tiles: list[np.ndarray] = []
-    for first in range(0, len(seeds), _BATCH):
-        chosen = seeds[first : first + _BATCH]
-        for seed, tile in zip(chosen, _draw(plan, chosen, lambda *_: advance()), strict=True):
+    advance = console.task("drawing", steps(plan))
+    for batch in draw(plan, lambda: advance()):
+        for number, tile in zip(batch.numbers, _tiles(batch, plan), strict=True):
             tiles.append(tile)
             with explain_os_errors(folder, "writing the pictures"):
-                place = folder / f"{config.recipe}-{seed:04d}.png"
-                files.append(write_new(place, png(tile, told | {"seed": seed})))
+                data = png(tile, told | {"seed": config.seed, "number": number})
+                files.append(write_new(folder / f"{stem}-{number:02d}.png", data))
     sheet = None
     if len(tiles) > 1:
         with explain_os_errors(folder, "writing the contact sheet"):
-            sheet = write_new(folder / f"{config.recipe}-sheet.png", png(contact_sheet(tiles)))
+            sheet = write_new(folder / f"{stem}-sheet.png", png(contact_sheet(tiles)))
     console.stage_ended("image", f"{len(tiles)} pictures")
     return Drawing(files, sheet, told)
 
 
-def _draw(plan: Plan, seeds: range, callback: Any) -> list[np.ndarray]:
-    """One batch, each [S, S, 3] uint8; what a mask keeps is the given picture's, to the bit."""
-    config, base, edit = plan.config, plan.base, plan.edit
-    noise, generators = seeded_noise(seeds, latent_shape(base, plan.size), device=base.device)
-    start: Tensor | None = None if edit is None else edit.latents.expand(len(seeds), -1, -1, -1)
-    latents = sample(
-        GuidedNoise(plan.guidance),
-        plan.scheduler,
-        noise,
-        steps=config.steps,
-        start=start,
-        strength=1.0 if edit is None else config.strength,
-        mask=None if edit is None else edit.latent_mask,
-        generator=generators,
-        callback=callback,
-    )
-    pictures = base.decode(latents).permute(0, 2, 3, 1).cpu().numpy()
+def _tiles(batch: Batch, plan: Plan) -> list[np.ndarray]:
+    """Pictures for the eye, each [S, S, 3] uint8; what a mask keeps is the given picture's, to the bit."""
+    pictures = batch.pictures.permute(0, 2, 3, 1).cpu().numpy()
     tiles = [(picture * 255 + 0.5).astype(np.uint8) for picture in pictures]
+    edit = plan.edit
     if edit is None or edit.mask is None:
         return tiles
     return [with_kept_pixels(tile, edit.picture, edit.mask) for tile in tiles]

@@ -1,4 +1,7 @@
-"""What ``slipcast image`` needs before it draws: models, the guidance and its explanation, the picture to edit."""
+"""What is needed before a picture is drawn: models, the guidance and its explanation, the picture to edit.
+
+``slipcast image`` and the first stage of ``make`` plan the same way, so that one previews the other.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,20 @@ from ...configs.picture import PictureConfig
 from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
-from ...guidance.offloading import OneAtATime
+from ...guidance.offloading import CPUOffload
+from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.sampling import scheduler_named
-from ...systems.domain.model import load_domain
 from ...systems.guided.balance import balanced
-from ...systems.guided.branches import Extra, Ingredients
-from ...systems.guided.recipes import picture_guidance, recipe_named
-from ...systems.guided.variants import Speaker, load_custom
+from ...systems.guided.branches import Extra, Ingredients, framed
+from ...systems.guided.recipes import needs_domain, picture_guidance, recipe_named, term_weights
 from ...systems.images.files import latent_mask, read_mask, read_picture
-from ...systems.models.base import Base, load_base
+from ...systems.models.base import Base
 from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
+from ...systems.models.known import PICTURE, Uses
 from ...systems.models.precision import resolve_device
 from ..run.models import ModelStore
-from ..run.progress import Reporter
+from ..run.progress import Progress
 from ..run.prompt_syntax import unread_syntax
 from ..run.prompts import check_prompt
 from .explain import explain
@@ -60,6 +63,7 @@ class Plan:
 
     config: PictureConfig
     base: Base
+    made: Ingredients
     guidance: Guidance
     scheduler: Any
     size: int
@@ -71,81 +75,87 @@ class Plan:
     edit: Edit | None
 
 
-def plan_pictures(
-    config: PictureConfig,
-    console: Reporter,
-    *,
-    device: str = "cpu",
-    dtype: str = "auto",
-    low_memory: bool = False,
-    allow_pickle: bool = False,
-) -> Plan:
+def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -> Plan:
     """Load what the recipe needs and put its guidance together; nothing is drawn yet.
 
+    Args:
+        store: the models; what they say of their use fills in what the config leaves open.
     Raises: BadInput for names, sizes or files that do not fit.
     """
     recipe, config = recipe_named(config.recipe), _with_checked_prompts(config)
     if config.balance is not None and config.recipe != "in_domain":
         raise BadInput("--balance shares a weight between domain and text; it needs the recipe in_domain")
-    device = resolve_device(device)
-    seat = OneAtATime(device) if low_memory else None
-    store = ModelStore(MakeConfig(base=config.base, domain=config.domain), allow_pickle)
-    base = load_base(
-        store.folder("base"),
-        name=config.base,
-        device=device,
-        dtype=dtype,
-        allow_pickle=allow_pickle,
-        seat=seat,
-    )
+    if not config.as_make and (config.view or config.background):
+        raise BadInput("view and background are words that --as-make adds; give it as well")
+    uses = store.uses()
+    config = _filled_in(config, uses)
+    base = store.base
     size = _size(config.size, base)
     edit = _edit(config, base, size)
+    framing = framed("", config.view or "", config.background or "")
     for prompt in dict.fromkeys(_prompts(config)):
-        _warn(base, prompt, console)
-    needs_domain = config.recipe == "in_domain" or (
-        config.model is None and config.recipe in ("rectified", "domain_guidance")
-    )
-    models: dict[str, Speaker] = {}
-    for path in [config.model, *(one.model for one in config.conditions.values())]:
-        if path is not None and path not in models:
-            models[path] = load_custom(
-                path, base, scale=config.lora_scale, allow_pickle=allow_pickle, notice=console.notice
-            )
-    domain = load_domain(store.folder("domain"), base, device=device) if needs_domain else None
+        _warn(base, prompt, framing, console)
 
     def controls(wanted: list[str]) -> tuple[Control, ...]:
-        return load_controls(wanted, base, size=size, scale=config.control_scale, allow_pickle=allow_pickle)
+        return load_controls(
+            wanted, base, size=size, scale=config.control_scale, allow_pickle=store.allow_pickle
+        )
+
+    def custom(path: str | None) -> ConditionalDenoiser | None:
+        return None if path is None else store.custom(path, console.notice)
 
     made = Ingredients(
         base=base,
         prompt=config.prompt,
-        domain=domain,
-        model=None if config.model is None else models[config.model],
+        domain=store.domain if needs_domain(config.recipe, config.model) else None,
+        model=custom(config.model),
         negatives=tuple(config.negative),
         wanted=config.wanted,
         unwanted=config.unwanted,
         extras={
-            name: Extra(one.prompt, one.weight, models.get(one.model or ""), controls(one.control))
+            name: Extra(one.prompt, one.weight, custom(one.model), controls(one.control))
             for name, one in config.conditions.items()
         },
         controls=controls(config.control),
         size=size,
+        framings=(framing,),
     )
-    scheduler = scheduler_named(config.scheduler, base.pipeline.scheduler)
-    weights = dict(config.weights)
+    scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
+    asked = dict(config.weights)
     if config.balance is not None:
-        weights = balanced(made, config.balance, scheduler, latent_shape(base, size)) | weights
-    guidance = picture_guidance(config.recipe, made, weights, config.until)
+        asked = balanced(made, config.balance, scheduler, latent_shape(base, size)) | asked
+    weights = term_weights(config.recipe, asked, uses.weights.get(PICTURE))
+    guidance = picture_guidance(
+        config.recipe, made, weights, config.until, domain_strength=config.domain_strength
+    )
     scheduler.set_timesteps(config.steps)
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     told = explain(guidance, times, recipe.formula)
-    identities = {"base": base.identity} | ({"domain": domain.identity} if domain else {})
-    identities |= {"model": made.model.identity} if made.model else {}
-    identities |= {f"condition {n}": one.speaker.identity for n, one in made.extras.items() if one.speaker}
-    identities |= _control_identities(made)
-    computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": device}
+    computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
-    return Plan(config, base, guidance, scheduler, size, identities, files, computed, weights, told, edit)
+    return Plan(
+        config, base, made, guidance, scheduler, size, _identities(made), files, computed, weights, told, edit
+    )
+
+
+def models_for(
+    config: PictureConfig,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    low_memory: bool = False,
+    allow_pickle: bool = False,
+) -> ModelStore:
+    """The models of a picture; nothing is loaded yet.
+
+    Args:
+        low_memory: keep one network on the device at a time.
+    Raises: BadInput for a device that this machine has not.
+    """
+    device = resolve_device(device)
+    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale")}
+    settings = MakeConfig(**names, device=device, dtype=dtype)
+    return ModelStore(settings, allow_pickle, CPUOffload(device) if low_memory else None)
 
 
 def latent_shape(base: Base, size: int) -> tuple[int, int, int]:
@@ -185,11 +195,25 @@ def _pictures(config: PictureConfig) -> list[Path]:
     return [Path(p) for p in (config.edit, config.mask) if p] + [Path(c.split(":")[1]) for c in controls]
 
 
-def _control_identities(made: Ingredients) -> dict[str, str]:
-    """{"control FOLDER": hash of its weights} of every ControlNet."""
+def _filled_in(config: PictureConfig, uses: Uses) -> PictureConfig:
+    """The same with sampler and, as ``make`` has them, words: those that base and domain say where none are given."""
+    words = {
+        name: (getattr(uses, name) if getattr(config, name) is None else getattr(config, name))
+        if config.as_make
+        else ""
+        for name in ("view", "background")
+    }
+    return replace(config, scheduler=config.scheduler or uses.scheduler, **words)
+
+
+def _identities(made: Ingredients) -> dict[str, str]:
+    """{role: hash of its files} of every model; {"control FOLDER": hash of its weights} of every ControlNet."""
+    models: dict[str, Any] = {"base": made.base, "domain": made.domain, "model": made.model}
+    models |= {f"condition {name}": one.model for name, one in made.extras.items()}
+    told = {role: model.identity for role, model in models.items() if model is not None}
     followed = [*made.controls, *(control for one in made.extras.values() for control in one.controls)]
     folders = dict.fromkeys(str(control.network.config._name_or_path) for control in followed)
-    return {f"control {folder}": model_identity(Path(folder)) for folder in folders}
+    return told | {f"control {folder}": model_identity(Path(folder)) for folder in folders}
 
 
 def _size(wanted: int | None, base: Base) -> int:
@@ -206,12 +230,12 @@ def _size(wanted: int | None, base: Base) -> int:
     return size
 
 
-def _warn(base: Base, prompt: str, console: Reporter) -> None:
+def _warn(base: Base, prompt: str, framing: str, console: Progress) -> None:
     if prompt.isdecimal() and hasattr(base.pipeline, "tokenizer"):
         check_prompt(prompt)  # says that it is no text
     for sentence in unread_syntax(prompt):
         console.notice(sentence)
-    if lost := base.cut_off(prompt):
+    if lost := base.cut_off(framed(prompt, framing) if prompt else ""):
         console.notice(f"the text encoder of {base.name!r} does not read the end of the prompt: {lost!r}")
     for word, near in base.unknown_words(prompt).items():
         hint = f"; known and near: {', '.join(near)}" if near else ""

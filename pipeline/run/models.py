@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,21 +13,26 @@ from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 
 if TYPE_CHECKING:
+    from ...guidance.offloading import CPUOffload
+    from ...guidance.predictors import ConditionalDenoiser
     from ...systems.domain.model import Domain
     from ...systems.models.base import Base
+    from ...systems.models.known import Uses
 
-STARTER = Path(__file__).resolve().parents[2] / "starter" / "weights"
-STARTER_ROUGHNESS = 0.2
-_FOLDERS = {"base": "prior", "domain": "domain", "lift_model": "lift"}
 _MARKERS = {"base": "model_index.json", "domain": "domain.json", "lift_model": "config.json"}
 
 
 @dataclass(frozen=True)
 class ModelStore:
-    """``base`` and ``domain`` of one configuration, and which ``lift`` it names."""
+    """``base``, ``domain`` and ``custom`` models of one configuration, and which ``lift`` it names.
+
+    Args:
+        offload: keeps one network on the device at a time.
+    """
 
     config: MakeConfig
     allow_pickle: bool = False
+    offload: CPUOffload | None = None
 
     @cached_property
     def device(self) -> str:
@@ -37,47 +42,65 @@ class ModelStore:
         return resolve_device(self.config.device)
 
     def folder(self, role: str) -> Path:
-        """Where a role's model lies: ``starter``, a folder, or for the base an alias. BadInput when it is not there."""
+        """Where a role's model lies: one that ships, a folder, or an alias. BadInput when it is not there."""
         from ...systems.models.aliases import resolve
+        from ...systems.models.known import SHIPPED, WEIGHTS
 
         wanted = getattr(self.config, role)
         if role == "lift_model" and self.lift != "starter":
             return self._lift_source()
-        if wanted == "starter":
-            path = STARTER / _FOLDERS[role]
-        elif role == "base":
+        shipped = SHIPPED.get(role, {}).get(wanted)
+        if shipped is not None:
+            path = WEIGHTS / shipped.folder
+        elif role in ("base", "model"):
             return resolve(wanted, allow_pickle=self.allow_pickle)
         else:
             path = given_path(wanted, role)
         if not given_path(path / _MARKERS[role], role).is_file():
-            where = (
-                "the starter models are not installed"
-                if wanted == "starter"
-                else f"{wanted!r} is no model folder"
-            )
-            raise BadInput(f"{role} expects 'starter' or a folder with {_MARKERS[role]}; {where} ({path})")
+            where = f"{wanted!r} is no model folder" if shipped is None else "its models are not installed"
+            names = " or ".join(map(repr, SHIPPED[role]))
+            raise BadInput(f"{role} expects {names} or a folder with {_MARKERS[role]}; {where} ({path})")
         return path
 
     def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
         """{role: {id, revision, licence}}; the revision is a hash of all files that are read: a changed one is noticed.
 
-        A domain whose domain.json says how glossy its things are also has "roughness".
+        A domain whose domain.json says how glossy its things are also has "roughness". A role without a model (a run
+        needs no custom one) is left out.
         """
         from ...systems.models.identity import model_identity
+        from ...systems.models.known import entry_of
 
         told = {}
         for role in roles:
-            folder = self.folder(role)
-            licence = "Apache-2.0" if getattr(self.config, role) == "starter" else "unknown"
+            name = getattr(self.config, role)
+            if name is None:
+                continue
+            folder, known = self.folder(role), entry_of(role, name)
             content = self.card() if role == "domain" else {}
             told[role] = {
-                "id": getattr(self.config, role),
+                "id": name,
                 "revision": self._lift_identity(folder) if role == "lift_model" else model_identity(folder),
-                "licence": content.get("licence", licence),
+                "licence": content.get("licence", "unknown" if known is None else known.licence),
             }
             if role == "domain":
                 told[role] |= self.look()
         return told
+
+    def uses(self) -> Uses:
+        """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
+        from ...systems.models.known import GENERAL, entry_of
+
+        base = entry_of("base", self.config.base)
+        said = GENERAL if base is None else base.uses.over(GENERAL)
+        return self._domain_uses().over(said)
+
+    def _domain_uses(self) -> Uses:
+        from ...systems.models.known import Uses, entry_of, uses_of_card
+
+        own = uses_of_card(self.card(), self.folder("domain") / "domain.json")
+        known = entry_of("domain", self.config.domain)
+        return own.over(Uses() if known is None else known.uses)
 
     def card(self) -> dict[str, Any]:
         """What domain.json says. BadInput when it is damaged."""
@@ -91,15 +114,8 @@ class ModelStore:
         Raises:
             BadInput: no such domain, or its card says something else than a number from 0 to 1.
         """
-        # The starter's things are porcelain, which is glossy.
-        default = STARTER_ROUGHNESS if self.config.domain == "starter" else None
-        roughness = self.card().get("roughness", default)
-        if roughness is None:
-            return {}
-        if isinstance(roughness, bool) or not isinstance(roughness, int | float) or not 0 <= roughness <= 1:
-            card = self.folder("domain") / "domain.json"
-            raise BadInput(f"roughness in {card} expects a number from 0 to 1, not {roughness!r}")
-        return {"roughness": float(roughness)}
+        roughness = self._domain_uses().roughness
+        return {} if roughness is None else {"roughness": roughness}
 
     @cached_property
     def base(self) -> Base:
@@ -107,7 +123,12 @@ class ModelStore:
         from ...systems.models.base import load_base
 
         return load_base(
-            self.folder("base"), name=self.config.base, device=self.device, dtype=self.config.dtype
+            self.folder("base"),
+            name=self.config.base,
+            device=self.device,
+            dtype=self.config.dtype,
+            allow_pickle=self.allow_pickle,
+            offload=self.offload,
         )
 
     @cached_property
@@ -116,6 +137,24 @@ class ModelStore:
         from ...systems.domain.model import load_domain
 
         return load_domain(self.folder("domain"), self.base, device=self.device)
+
+    def custom(self, path: str, notice: Callable[[str], None]) -> ConditionalDenoiser:
+        """A model that somebody made of the base (a LoRA, a checkpoint, a domain), loaded once."""
+        from ...systems.guided.variants import load_custom
+
+        if path not in self._custom:
+            self._custom[path] = load_custom(
+                path,
+                self.base,
+                scale=self.config.lora_scale,
+                allow_pickle=self.allow_pickle,
+                notice=notice,
+            )
+        return self._custom[path]
+
+    @cached_property
+    def _custom(self) -> dict[str, ConditionalDenoiser]:
+        return {}
 
     @property
     def lift(self) -> str:

@@ -20,6 +20,8 @@ from .progress import Progress
 if TYPE_CHECKING:
     import torch
 
+    from ...systems.models.known import Uses
+
 
 class Models(Protocol):
     """The models of a run, loaded when first used. ``pipeline.run.models`` holds the real ones."""
@@ -29,8 +31,13 @@ class Models(Protocol):
 
         The domain may add "roughness", how glossy its things are.
 
-        A role is the name of a model setting: ``base``, ``domain``, ``lift_model``.
+        A role is the name of a model setting: ``base``, ``domain``, ``model``, ``lift_model``; one that names no model
+        is left out.
         """
+        ...
+
+    def uses(self) -> Uses:
+        """How base and domain want to be used, without loading anything."""
         ...
 
 
@@ -97,7 +104,11 @@ class Stage:
     def identities(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """Out of all that is known of the models, by role, what changes what this stage makes."""
         counts = ("id", "revision", "licence", *self.card)
-        return {role: {key: known[role][key] for key in counts if key in known[role]} for role in self.roles}
+        return {
+            role: {key: known[role][key] for key in counts if key in known[role]}
+            for role in self.roles
+            if role in known
+        }
 
 
 def in_order(stages: Sequence[Stage], added: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -10,40 +10,34 @@ from PIL import Image
 
 from ...configs.atomic import write_json
 from ...configs.errors import SlipcastError
-from ...guidance.sampling import sample
-from ...systems.guided.in_domain import DOMAIN, TEXT, Weights, evidence, in_domain_noise
+from ...configs.picture import PictureConfig
+from ...configs.schema import MakeConfig
+from ...systems.guided.branches import framed
+from ...systems.guided.ranking import evidence
+from ...systems.guided.recipes import recipe_named
+from ...systems.guided.settled import until
 from ...systems.images.foreground import cut_out
 from ...systems.types import SubjectImage
-from ..run.prompt_syntax import unread_syntax
+from ..drawing.pictures import draw, steps
+from ..drawing.plan import plan_pictures
 from ..run.stage import StageContext
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Draw candidates, cut them out, rank them, keep the best as image.png (RGBA)."""
-    settings, base, domain = ctx.config.image, ctx.models.base, ctx.models.domain
-    for word, near in base.unknown_words(ctx.prompt).items():
-        hint = f"; known and near: {', '.join(near)}" if near else ""
-        ctx.progress.notice(f"the base model {base.name!r} does not know the word {word!r}{hint}")
-    for sentence in unread_syntax(ctx.prompt):
-        ctx.progress.notice(sentence)
-    prompt = ", ".join(part for part in (ctx.prompt, settings.view, settings.background) if part)
-    weights = Weights(settings.domain_weight, settings.text_weight, settings.domain_until)
-    guided = in_domain_noise(base, domain, [prompt], weights)
-    noise = torch.cat(
-        [torch.randn(1, *base.latent_shape, generator=ctx.generator(i)) for i in range(settings.candidates)]
-    )
-    noise = noise.to(base.device)
-    advance = ctx.progress.task("drawing pictures", settings.steps)
-    latents = sample(
-        guided, base.pipeline.scheduler, noise, steps=settings.steps, callback=lambda *_: advance()
-    )
-    pictures = base.decode(latents).permute(0, 2, 3, 1).cpu().numpy()
+    plan = plan_pictures(picture_of(ctx.config, ctx.prompt, ctx.seed), ctx.progress, ctx.models)
+    advance = ctx.progress.task("drawing pictures", steps(plan))
+    batches = list(draw(plan, lambda: advance()))
+    latents = torch.cat([batch.latents for batch in batches])
+    pictures = torch.cat([batch.pictures for batch in batches]).permute(0, 2, 3, 1).cpu().numpy()
     Image.fromarray(_row(pictures)).save(ctx.folder / "candidates.png")
 
-    ranked = in_domain_noise(base, domain, [prompt], Weights(1.0, 1.0))
-    gains = evidence(ranked, latents, ctx.generator("rank"))
-    # By the text alone: every candidate is in the domain already, and the domain's evidence prefers the busiest paint.
-    scores = gains[TEXT] / gains[TEXT].abs().mean()
+    made = plan.made
+    targets = [made.text] if made.domain is None else [made.in_domain, made.text]
+    gains = evidence(made.null, targets, latents, ctx.generator("rank"))
+    # By the text alone: every candidate is in the domain already, and the domain's evidence prefers the busiest glaze.
+    text = gains[made.text.name]
+    scores = text / text.abs().mean()
     subjects = [_subject(picture) for picture in pictures]
     order = sorted(
         range(len(pictures)), key=lambda i: float(scores[i]) - framing_fault(subjects[i]), reverse=True
@@ -51,20 +45,43 @@ def run(ctx: StageContext) -> dict[str, Any]:
     best = subjects[order[0]]
     if best is None:
         raise SlipcastError(
-            f"none of the {len(pictures)} pictures of {ctx.prompt!r} shows a subject before a plain ground; "
+            f"none of the {len(pictures)} pictures of {ctx.prompt!r} shows a subject before a plain background; "
             "try another --seed or image.candidates"
         )
     best.save(ctx.folder / "image.png")
     facts = {
-        "prompt": prompt,
+        "prompt": framed(made.prompt, *made.framings),
         "chosen": order[0],
         "ranking": order,
-        "text_evidence": [round(float(g), 5) for g in gains[TEXT]],
-        "domain_evidence": [round(float(g), 5) for g in gains[DOMAIN]],
+        **{f"{name}_evidence": [round(float(g), 5) for g in gain] for name, gain in gains.items()},
         "coverage": round(float(best.alpha.mean()), 4),
     }
     write_json(ctx.folder / "image.json", facts)
     return facts
+
+
+def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
+    """What ``slipcast image`` would be told to draw the candidates of a run."""
+    image = config.image
+    shared = {
+        name: getattr(image, name)
+        for name in (
+            "recipe", "weights", "negative", "wanted", "unwanted", "steps", "scheduler", "view", "background",
+        )
+    }  # fmt: skip
+    return PictureConfig(
+        prompt=prompt,
+        as_make=True,
+        base=config.base,
+        domain=config.domain,
+        model=config.model if "model" in recipe_named(image.recipe).reads else None,
+        lora_scale=config.lora_scale,
+        until=until(image),
+        domain_strength=config.domain_strength,
+        seed=seed,
+        count=image.candidates,
+        **shared,
+    )
 
 
 def framing_fault(subject: SubjectImage | None) -> float:

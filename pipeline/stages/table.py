@@ -41,6 +41,9 @@ def _export(ctx: StageContext) -> dict[str, Any]:
     return run(ctx)
 
 
+_GUIDED = ("dtype", "device", "domain_strength", "lora_scale")
+"""What all stages that ask the guided denoiser read of the settings of all."""
+
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
     Stage(
@@ -48,8 +51,8 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
-        roles=("base", "domain"),
-        reads=("dtype", "device"),
+        roles=("base", "domain", "model"),
+        reads=_GUIDED,
         version=2,
     ),
     Stage(
@@ -69,8 +72,8 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image", "lift"),
         gives=("field.safetensors",),
-        roles=("base", "domain"),
-        reads=("image.elevation_deg", "dtype", "device"),
+        roles=("base", "domain", "model"),
+        reads=("image.elevation_deg", *_GUIDED),
         version=4,
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
@@ -85,7 +88,7 @@ STAGES: tuple[Stage, ...] = (
         _export,
         needs=("image", "refine", "mesh"),
         gives=("preview.png",),
-        roles=("base", "domain", "lift_model"),
+        roles=("base", "domain", "model", "lift_model"),
         reads=("mesh.crease_deg",),
         card=("roughness",),
         version=2,

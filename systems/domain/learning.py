@@ -147,7 +147,7 @@ def train_domain(
     task = DomainTask(
         start,
         pictures,
-        replace(base.codec, seat=None),
+        replace(base.codec, offload=None),
         base.predictor.schedule,
         base.predictor.prediction_type,
         base.unconditional,

@@ -11,7 +11,7 @@ from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
 from ...guidance.networks import NetworkPredictor, beside
 from ...guidance.null_text import load_null_text
-from ...guidance.offloading import seated
+from ...guidance.offloading import offloaded
 from ..models.base import Base
 from ..models.identity import is_network, model_identity
 from ..models.precision import ready
@@ -46,12 +46,12 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
             f"the domain {card['name']!r} was trained on other weights than those of the base {base.name!r}; "
             f"choose its base {card.get('base', '(which its card does not name)')!r} or train the domain anew"
         )
-    rest = None if base.seat is None else base.seat.rest
+    rest = None if base.offload is None else base.offload.rest
     read_json_object(folder / "config.json", "the domain's config", allow_nan=True)
     with explained(folder, "the domain"):
         unet = load_null_text(folder, dtype=base.dtype).requires_grad_(False)
     unet = ready(unet, device, base.dtype, rest=rest)
-    predictor = seated(beside(unet, base.predictor, name=card["name"]), base.seat)
+    predictor = offloaded(beside(unet, base.predictor, name=card["name"]), base.offload)
     return Domain(card["name"], card, unet, predictor, base.unconditional, model_identity(folder))
 
 

@@ -9,38 +9,40 @@ from functools import cached_property
 from ...configs.errors import BadInput
 from ...guidance.algebra import Branch, Weight
 from ...guidance.conditioning import Condition, Control, as_conditioning
+from ...guidance.predictors import ConditionalDenoiser
 from ..domain.model import Domain
-from ..models.base import Base
-from .variants import Speaker
 
 
 @dataclass(frozen=True)
 class Extra:
-    """A further condition: who says it, to which prompt, how strongly, and which controls it follows."""
+    """A further condition: which model says it to which prompt, how strongly, and which controls it follows."""
 
     prompt: str
     weight: float
-    speaker: Speaker | None = None
+    model: ConditionalDenoiser | None = None
     controls: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ingredients:
-    """Models and prompts of one picture; branches are made when a recipe asks for them.
+    """Models and prompts of one picture, or of a batch of views; branches are made when a recipe asks for them.
 
-    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4).
+    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4). So do the words
+    of ``framings``, one for the whole batch or one per sample: they say how the subject is seen, whatever it is, and
+    nothing that is to be stayed away from.
     """
 
-    base: Base
+    base: ConditionalDenoiser
     prompt: str
     domain: Domain | None = None
-    model: Speaker | None = None
+    model: ConditionalDenoiser | None = None
     negatives: tuple[str, ...] = ()
     wanted: Mapping[str, float] = field(default_factory=dict)
     unwanted: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, Extra] = field(default_factory=dict)
     controls: tuple[Control, ...] = ()
     size: int | None = None
+    framings: tuple[str, ...] = ("",)
 
     @cached_property
     def null(self) -> Branch:
@@ -50,7 +52,7 @@ class Ingredients:
     @cached_property
     def text(self) -> Branch:
         """The base with the prompt and the controls."""
-        return self._of(self.base, "text", self.prompt, self.controls)
+        return self._of(self.base, "text", self.prompt, self.controls, seen=True)
 
     @cached_property
     def in_domain(self) -> Branch:
@@ -64,7 +66,7 @@ class Ingredients:
         """The custom model with the prompt; the domain where no model is given."""
         if self.model is None:
             return self.in_domain
-        return self._of(self.model, "model", self.prompt, self.controls)
+        return self._of(self.model, "model", self.prompt, self.controls, seen=True)
 
     @cached_property
     def custom_null(self) -> Branch:
@@ -89,18 +91,39 @@ class Ingredients:
         return [self._of(self.base, f"negative {i + 1}", text) for i, text in enumerate(self.negatives)]
 
     def further(self, prompts: Mapping[str, float], sign: str) -> list[tuple[Branch, Weight]]:
-        """The base with each of several prompts, and their weights."""
-        return [(self._of(self.base, f"{sign}{text}", text), weight) for text, weight in prompts.items()]
+        """The base with each of several prompts, and their weights; ``sign`` is ``and`` or ``not``."""
+        seen = sign == "and"
+        return [
+            (self._of(self.base, f"{sign} {text}", text, seen=seen), weight)
+            for text, weight in prompts.items()
+        ]
 
     def extra(self) -> list[tuple[Branch, Weight]]:
         """The further conditions by name."""
         return [
-            (self._of(one.speaker or self.base, name, one.prompt, one.controls), one.weight)
+            (
+                self._of(one.model or self.base, name, one.prompt, one.controls, seen=bool(one.prompt)),
+                one.weight,
+            )
             for name, one in self.extras.items()
         ]
 
-    def _of(self, speaker: Speaker, name: str, prompt: str, controls: tuple[Control, ...] = ()) -> Branch:
-        told: Condition = speaker.condition([prompt], size=self.size)
+    def _of(
+        self,
+        model: ConditionalDenoiser,
+        name: str,
+        prompt: str,
+        controls: tuple[Control, ...] = (),
+        *,
+        seen: bool = False,
+    ) -> Branch:
+        prompts = [framed(prompt, words) for words in self.framings] if seen else [prompt]
+        told: Condition = model.condition(prompts, size=self.size)
         if controls:
             told = as_conditioning(told).following(*controls)
-        return Branch(name, speaker.predictor, told)
+        return Branch(name, model.predictor, told)
+
+
+def framed(prompt: str, *words: str) -> str:
+    """A prompt with words for how its subject is seen: ``a vase, front view, grey background``; empty ones add none."""
+    return ", ".join(part for part in (prompt, *words) if part)

@@ -14,6 +14,7 @@ from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...configs.plugins import look_up
 from ...guidance.algebra import Guidance, Weight
+from ...guidance.evaluation import GuidedNoise
 from ...guidance.recipes import RECIPES, interval
 from .branches import Ingredients
 
@@ -31,8 +32,8 @@ def _in_domain(made: Ingredients, w: Weights) -> Guidance:
 
 
 def _composable(made: Ingredients, w: Weights) -> Guidance:
-    wanted = [(made.text, w["text"]), *made.further(made.wanted, "and ")]
-    return RECIPES["composable"](made.null, wanted, made.further(made.unwanted, "not "))
+    wanted = [(made.text, w["text"]), *made.further(made.wanted, "and")]
+    return RECIPES["composable"](made.null, wanted, made.further(made.unwanted, "not"))
 
 
 def _class_and_domain(made: Ingredients, w: Weights) -> Guidance:
@@ -59,12 +60,14 @@ class PictureRecipe:
         weights: names of its terms with default weights.
         build: puts it together.
         reads: wishes beyond prompt and controls that it listens to, as in ``WISHES``; others are refused.
+        domain: whether it needs a domain. In a recipe that reads ``model``, the domain stands in for a missing one.
     """
 
     formula: str
     weights: Mapping[str, float]
     build: Callable[[Ingredients, Weights], Guidance]
     reads: frozenset[str] = frozenset()
+    domain: bool = False
 
 
 WISHES = {
@@ -98,6 +101,7 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         {"domain": 3.5, "text": 3.5},
         _in_domain,
         frozenset({"extras", "negatives"}),
+        domain=True,
     ),
     "rectified": PictureRecipe(
         "null + w_model (model - null)",
@@ -126,9 +130,43 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         _perp_neg,
         frozenset({"negatives"}),
     ),
+    "apg": PictureRecipe(
+        "null + w_text [text - null, without its part along text]; null is the negative prompt if there is one",
+        {"text": 7.5},
+        lambda made, w: RECIPES["apg"](made.start, made.text, w["text"]),
+        frozenset({"negatives"}),
+    ),
+    "rescale": PictureRecipe(
+        "null + w_text (text - null), with 0.7 of the contrast of text",
+        {"text": 7.5},
+        lambda made, w: RECIPES["rescale"](made.start, made.text, w["text"]),
+        frozenset({"negatives"}),
+    ),
+    "norm_cap": PictureRecipe(
+        "null + w_text (text - null), never longer than text",
+        {"text": 7.5},
+        lambda made, w: RECIPES["norm_cap"](made.start, made.text, w["text"]),
+        frozenset({"negatives"}),
+    ),
+    "cfg_zero_star": PictureRecipe(
+        "s null + w_text (text - s null), s null the part of text along null",
+        {"text": 7.5},
+        lambda made, w: RECIPES["cfg_zero_star"](made.start, made.text, w["text"]),
+        frozenset({"negatives"}),
+    ),
+    "magnitude_aware": PictureRecipe(
+        "null + [1 + (w_text - 1) exp(-8 |text - null| / |null|)] (text - null)",
+        {"text": 7.5},
+        lambda made, w: RECIPES["magnitude_aware"](made.start, made.text, w["text"]),
+        frozenset({"negatives"}),
+    ),
+    "frequency_decoupled": PictureRecipe(
+        "null + w_low low(text - null) + w_high high(text - null)",
+        {"low": 5.0, "high": 10.0},
+        lambda made, w: RECIPES["frequency_decoupled"](made.start, made.text, w["low"], w["high"]),
+        frozenset({"negatives"}),
+    ),
 }
-STARTER_WEIGHTS = {"text": 4.0, "domain": 2.0}
-"""What the starter's small networks want instead, measured by ``python -m benchmarks.images``."""
 
 
 def recipe_named(name: str) -> PictureRecipe:
@@ -136,35 +174,56 @@ def recipe_named(name: str) -> PictureRecipe:
     return look_up("recipes", name, PICTURE_RECIPES)
 
 
+def term_weights(
+    recipe: str, asked: Mapping[str, float], own: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The weight of every term of a recipe: what was asked for, else what base and domain say, else its own default.
+
+    Args:
+        own: what base and domain say, by term (``systems.models.known.Uses``); others are passed over.
+    Raises: BadInput for an unknown recipe or name of a weight, or a weight that is not a finite number.
+    """
+    known = recipe_named(recipe).weights
+    for name, value in asked.items():
+        if name not in known:
+            raise unknown_name(f"weight of the recipe {recipe}", name, known)
+        if not math.isfinite(value):
+            raise BadInput(f"the weight {name} must be a finite number, not {value}")
+    return {**known, **{name: value for name, value in (own or {}).items() if name in known}, **asked}
+
+
+def needs_domain(recipe: str, model: object | None) -> bool:
+    """Whether a recipe asks the domain, given the custom model or None."""
+    chosen = recipe_named(recipe)
+    return chosen.domain or ("model" in chosen.reads and model is None)
+
+
 def picture_guidance(
     recipe: str,
     made: Ingredients,
     weights: Mapping[str, float],
     until: Mapping[str, float] | None = None,
+    *,
+    domain_strength: float = 1.0,
 ) -> Guidance:
-    """The guidance of a recipe.
+    """The guidance of a recipe, for one picture or for a batch of views.
 
     Args:
-        weights: by the names of the recipe's terms; what is left out has its default.
+        weights: by the names of the recipe's terms; what is left out has the recipe's default.
         until: noise fraction t / T up to which a term is on, by name.
+        domain_strength: factor on the weight of the term ``domain``, where there is one; 0 is the base alone.
     Raises: BadInput for an unknown recipe or name of a weight, a weight that is not a finite number, or a recipe that
         lacks a model or a prompt.
     """
     chosen = recipe_named(recipe)
-    _refuse_unread(recipe, chosen, made)
-    for name in [*weights, *(until or {})]:
-        if name not in chosen.weights:
-            raise unknown_name(f"weight of the recipe {recipe}", name, chosen.weights)
-    for name, value in weights.items():
-        if not math.isfinite(value):
-            raise BadInput(f"the weight {name} must be a finite number, not {value}")
-    own = STARTER_WEIGHTS if made.base.name == "starter" else {}
+    refuse_unread(recipe, {WISHES[wish]: wish for wish in WISHES if getattr(made, wish)})
+    numbers = term_weights(recipe, weights)
     full: dict[str, Weight] = {
-        **chosen.weights,
-        **{k: v for k, v in own.items() if k in chosen.weights},
-        **weights,
+        name: weight * domain_strength if name == "domain" else weight for name, weight in numbers.items()
     }
     for name, end in (until or {}).items():
+        if name not in full:
+            raise unknown_name(f"weight of the recipe {recipe}", name, full)
         if not 0 <= end <= 1:
             raise BadInput(f"until {name} lies between 0 and 1, not {end}")
         full[name] = interval(full[name], 0.0, end)
@@ -174,9 +233,25 @@ def picture_guidance(
         raise BadInput(str(error)) from error
 
 
-def _refuse_unread(recipe: str, chosen: PictureRecipe, made: Ingredients) -> None:
-    """A wish that is passed over in silence is worse than an error."""
-    for wish, option in WISHES.items():
-        if wish not in chosen.reads and getattr(made, wish):
+def guided_noise_for(
+    recipe: str,
+    made: Ingredients,
+    weights: Mapping[str, float],
+    until: Mapping[str, float] | None = None,
+    *,
+    domain_strength: float = 1.0,
+) -> GuidedNoise:
+    """The guided denoiser of a recipe, which 2-D sampling and score distillation share; see ``picture_guidance``."""
+    return GuidedNoise(picture_guidance(recipe, made, weights, until, domain_strength=domain_strength))
+
+
+def refuse_unread(recipe: str, given: Mapping[str, str]) -> None:
+    """BadInput for the first wish, {as the user calls it: as in ``WISHES``}, that a recipe does not read.
+
+    A wish that is passed over in silence is worse than an error.
+    """
+    reads = recipe_named(recipe).reads
+    for called, wish in given.items():
+        if wish not in reads:
             readers = [name for name, other in PICTURE_RECIPES.items() if wish in other.reads]
-            raise BadInput(f"the recipe {recipe} does not use {option}; choose {' or '.join(readers)}")
+            raise BadInput(f"the recipe {recipe} does not use {called}; choose {' or '.join(readers)}")

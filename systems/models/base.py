@@ -20,7 +20,7 @@ from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
 from ...guidance.control_residuals import home_of
 from ...guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
-from ...guidance.offloading import OneAtATime, seated
+from ...guidance.offloading import CPUOffload, offloaded
 from ...guidance.schedules import from_diffusers
 from .aliases import resolve
 from .codec import Codec
@@ -42,7 +42,7 @@ class Base:
             named after the autoencoder's weights.
         identity: of all files that it was read from, for run manifests.
         folder: where it was read from.
-        seat: where its networks take turns on a small device; None keeps all there.
+        offload: where its networks take turns on a small device; None keeps all there.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Base:
     predictor: NetworkPredictor
     identity: str
     folder: Path
-    seat: OneAtATime | None = None
+    offload: CPUOffload | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,7 +60,9 @@ class Base:
     @property
     def device(self) -> torch.device:
         """Where its network computes, even while it waits elsewhere for its turn; latents are kept there."""
-        return home_of(self.predictor.network)[0] if self.seat is None else torch.device(self.seat.device)
+        return (
+            home_of(self.predictor.network)[0] if self.offload is None else torch.device(self.offload.device)
+        )
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -87,9 +89,9 @@ class Base:
             size: pixels along each side, which SDXL reads too; the model's own if None.
         Raises: BadInput for a class that DiT does not know.
         """
-        if self.seat is not None:
+        if self.offload is not None:
             encoders = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
-            self.seat.take(*[one for one in encoders if one is not None])
+            self.offload.take(*[one for one in encoders if one is not None])
         return READERS[type(self.pipeline).__name__](self.pipeline, list(prompts), size or self.picture_size)
 
     def encode_text(self, prompts: list[str]) -> Tensor:
@@ -108,7 +110,7 @@ class Base:
     @property
     def codec(self) -> Codec:
         """Its autoencoder."""
-        return Codec(self.pipeline.vae, self.name, self.seat)
+        return Codec(self.pipeline.vae, self.name, self.offload)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; see ``Codec.encode``."""
@@ -159,7 +161,7 @@ def load_base(
     dtype: str = "auto",
     allow_pickle: bool = False,
     like: Base | None = None,
-    seat: OneAtATime | None = None,
+    offload: CPUOffload | None = None,
 ) -> Base:
     """Load a base from a folder in diffusers' layout, or from an alias or hub id that is already downloaded.
 
@@ -167,7 +169,7 @@ def load_base(
         dtype: of the network: float32, bfloat16, float16, or auto (see ``precision.resolve_dtype``).
         like: share the parts (text encoders, autoencoder) whose files are the same as this base's: a fine-tuned model
             then costs its own network alone.
-        seat: keep one network on the device at a time.
+        offload: keep one network on the device at a time.
     Raises: BadInput when there is no such model, it is of an unknown kind, or its files are broken.
     """
     where = resolve(str(folder), allow_pickle=allow_pickle)
@@ -196,10 +198,10 @@ def load_base(
     with quiet_libraries():
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
-                part.to(device if seat is None else seat.rest)
+                part.to(device if offload is None else offload.rest)
         computed_in = DTYPES[resolve_dtype(dtype, device)]
-        ready(network, device, computed_in, rest=None if seat is None else seat.rest)
-    return Base(name, pipeline, seated(predictor, seat), model_identity(where), where, seat)
+        ready(network, device, computed_in, rest=None if offload is None else offload.rest)
+    return Base(name, pipeline, offloaded(predictor, offload), model_identity(where), where, offload)
 
 
 def shared_parts(folder: Path, like: Base) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...configs.errors import BadInput, SlipcastError
-from ...guidance.offloading import OneAtATime
+from ...guidance.offloading import CPUOffload
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Codec:
     Attributes:
         vae: the autoencoder.
         name: of the base, for sentences.
-        seat: where it takes its turn on a small device; None leaves it where it is.
+        offload: where it takes its turn on a small device; None leaves it where it is.
     Raises:
         BadInput: a shift or scale in its config that is no number, or not one per channel.
     """
 
     vae: Any
     name: str
-    seat: OneAtATime | None = None
+    offload: CPUOffload | None = None
 
     def __post_init__(self) -> None:
         self._mean_std_scaling("cpu")  # so that a bad config is told when the model is loaded
@@ -46,7 +46,7 @@ class Codec:
 
         Raises: SlipcastError for NaN or infinity.
         """
-        vae = self._seated()
+        vae = self._on_device()
         encoded = vae.encode(pictures.to(vae.device, vae.dtype) * 2 - 1)
         latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
         mean, std, scaling = self._mean_std_scaling(latents.device)
@@ -55,14 +55,14 @@ class Codec:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures [B, 3, S, S] in [0, 1] of latents. SlipcastError for NaN or infinity."""
-        vae = self._seated()
+        vae = self._on_device()
         mean, std, scaling = self._mean_std_scaling(latents.device)
         picture = vae.decode((latents * std / scaling + mean).to(vae.device, vae.dtype)).sample
         return (self._finite("decoder", picture.float()) / 2 + 0.5).clamp(0, 1)
 
-    def _seated(self) -> Any:
-        if self.seat is not None:
-            self.seat.take(self.vae)
+    def _on_device(self) -> Any:
+        if self.offload is not None:
+            self.offload.take(self.vae)
         return self.vae
 
     def _finite(self, half: str, made: Tensor) -> Tensor:

@@ -8,13 +8,12 @@ from typing import Any
 
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Control
-from ..images.control_maps import CONTROLS, control_picture
+from ..images.control_maps import control_picture
 from .aliases import resolve
 from .base import Base
+from .known import SHIPPED, WEIGHTS
 from .precision import ready
 from .reading import read_network
-
-STARTER_CONTROLS = Path(__file__).resolve().parents[2] / "starter" / "weights"
 
 
 def load_controls(
@@ -45,13 +44,14 @@ def load_controls(
 
 
 def _usual(kind: str, base: Base) -> str:
-    if base.name != "starter":
-        return kind  # an alias of systems.sources
-    folder = STARTER_CONTROLS / f"control-{kind}"
-    if not folder.is_dir():
-        here = [name for name in CONTROLS if (STARTER_CONTROLS / f"control-{name}").is_dir()]
-        raise BadInput(f"the starter ships no ControlNet for {kind}; it has {', '.join(here) or 'none'}")
-    return str(folder)
+    shipped = SHIPPED["base"].get(base.name)
+    if shipped is None:
+        return kind  # an alias
+    if kind not in shipped.controls:
+        raise BadInput(
+            f"the {base.name} ships no ControlNet for {kind}; it has {', '.join(shipped.controls) or 'none'}"
+        )
+    return str(WEIGHTS / shipped.controls[kind])
 
 
 def _load(place: str, base: Base, allow_pickle: bool) -> Any:
@@ -63,5 +63,5 @@ def _load(place: str, base: Base, allow_pickle: bool) -> Any:
     shapes = ("block_out_channels", "cross_attention_dim", "in_channels")
     if any(ours.config.get(key) != network.config.get(key) for key in shapes):
         raise BadInput(f"the ControlNet {place} was made for another kind of base than {base.name!r}")
-    device = str(network.device) if base.seat is None else base.seat.device
-    return ready(ours, device, base.dtype, rest=base.seat and base.seat.rest)
+    device = str(network.device) if base.offload is None else base.offload.device
+    return ready(ours, device, base.dtype, rest=base.offload and base.offload.rest)

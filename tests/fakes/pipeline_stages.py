@@ -11,6 +11,7 @@ from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.make import MakeResult, make
 from slipcast.pipeline.run.stage import Stage, StageContext
 from slipcast.pipeline.stages.table import STAGES
+from slipcast.systems.models.known import GENERAL, Uses
 
 PROMPT = "a blue vase"
 
@@ -22,7 +23,14 @@ class FakeModels:
         self.revision = revision
 
     def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return {role: {"id": f"fake-{role}", "revision": self.revision, "licence": "CC0"} for role in roles}
+        return {
+            role: {"id": f"fake-{role}", "revision": self.revision, "licence": "CC0"}
+            for role in roles
+            if role != "model"
+        }
+
+    def uses(self) -> Uses:
+        return GENERAL
 
 
 class Workshop:

@@ -103,9 +103,9 @@ def test_recipes_draw_in_every_dtype(recipe: str, dtype: str) -> None:
 
 
 def test_one_network_at_a_time_leaves_the_device_to_the_next() -> None:
-    from slipcast.guidance.offloading import OneAtATime
+    from slipcast.guidance.offloading import CPUOffload
 
-    base = load_base(STARTER / "prior", device="cuda", dtype="float32", seat=OneAtATime("cuda"))
+    base = load_base(STARTER / "prior", device="cuda", dtype="float32", offload=CPUOffload("cuda"))
     assert base.device.type == "cuda" and base.dtype == torch.float32
     latents = base.encode(torch.full((1, 3, base.picture_size, base.picture_size), 0.5))
     assert latents.device.type == "cuda"

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.run.models import STARTER
 from slipcast.starter.dataset import build_shards
 from slipcast.starter.train_control import ControlTask, canonical_pictures, edges_of, random_edges
+from slipcast.systems.models.known import WEIGHTS
 
 
 def shards(folder, split):
@@ -22,7 +22,7 @@ def known(tmp_path_factory):
 
 @pytest.fixture
 def task(known):
-    task = ControlTask(known, STARTER / "prior")
+    task = ControlTask(known, WEIGHTS / "prior")
     task.open({name: module.bfloat16() for name, module in task.modules().items()}, "cpu")
     return task
 

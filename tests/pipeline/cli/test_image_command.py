@@ -13,10 +13,12 @@ from typer.testing import CliRunner, Result
 
 from slipcast.configs.atomic import sha256_of_file
 from slipcast.configs.errors import BadInput
+from slipcast.configs.loading import load_config
 from slipcast.configs.paths import given_path
 from slipcast.configs.picture import parse_weights, picture_config
 from slipcast.pipeline.cli.app import app
-from slipcast.pipeline.run.models import STARTER
+from slipcast.pipeline.make import make
+from slipcast.systems.models.known import WEIGHTS
 
 FEW = ("--steps", "3")
 
@@ -46,22 +48,63 @@ def test_pictures_and_a_sheet_that_remember_their_recipe() -> None:
     told = drawn(
         "a teapot", *FEW, "--count", "3", "--seed", "7", "--weight", "domain=2", "--until", "domain=0.5"
     )
-    assert [Path(path).name for path in told["pictures"]] == [f"in_domain-000{k}.png" for k in (7, 8, 9)]
+    assert [Path(path).name for path in told["pictures"]] == [f"in_domain-0007-0{k}.png" for k in (0, 1, 2)]
     with Image.open(told["pictures"][1]) as picture:
         note = json.loads(picture.text["slipcast"])  # pyright: ignore[reportAttributeAccessIssue]
         assert picture.size == (128, 128)
-    assert (note["seed"], note["slipcast"]["prompt"], note["weights"]) == (8, "a teapot", {"domain": 2.0})
-    assert re.fullmatch("2:[0-9a-f]{64}", note["models"]["base"])
+    assert (note["seed"], note["number"], note["slipcast"]["prompt"]) == (7, 1, "a teapot")
+    assert note["weights"] == {"domain": 2.0, "text": 4.0}  # the starter's own where none was asked
+    assert note["models"]["base"].startswith("2:")
     assert pixels(told["sheet"]).shape[1] > 2 * 128
 
 
-def test_a_seed_gives_its_picture_at_any_batch_size_and_a_stochastic_sampler() -> None:
+def test_a_seed_gives_its_pictures_at_any_batch_size_and_a_stochastic_sampler() -> None:
     common = ("a vase", *FEW, "--scheduler", "euler-a")
     three = drawn(*common, "--count", "3", "--out", "three")["pictures"]
-    alone = drawn(*common, "--count", "1", "--seed", "2", "--out", "one")["pictures"]
+    alone = drawn(*common, "--count", "1", "--out", "one")["pictures"]
     # bf16 convolutions round differently at another batch size; a level of 255 or two is all that may change.
-    assert np.abs(pixels(three[2]) - pixels(alone[0])).mean() < 2
+    assert np.abs(pixels(three[0]) - pixels(alone[0])).mean() < 2
     assert np.abs(pixels(three[1]) - pixels(alone[0])).mean() > 5
+
+
+# What make is told -> what slipcast image is told.
+SAME = {
+    "": (),
+    "image.recipe=apg image.weights={text: 3} image.scheduler=euler-a image.background=": (
+        "--recipe", "apg", "--weight", "text=3", "--scheduler", "euler-a",
+    ),
+    "image.domain_until=0.5 domain_strength=0.5 image.negative=[red]": (
+        "--until", "domain=0.5", "--domain-strength", "0.5", "--negative", "red",
+    ),
+    "image.recipe=cfg image.view=back view, left": ("--recipe", "cfg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", SAME)
+def test_it_previews_the_candidates_of_make_to_the_bit(overrides: str, somewhere: Path) -> None:
+    words = [f"image.{part}" for part in overrides.split("image.") if part]
+    words = [word for part in words for word in re.split(r" (?=domain_strength)", part.strip())]
+    own = {"view": "back view, left"} if "view" in overrides else {}
+    own |= {"background": ""} if "background" in overrides else {}
+    Path("words.yaml").write_text(json.dumps(own))
+    config = load_config("starter", [*words, "image.steps=2", "image.candidates=2"])
+    run_folder = make("a porcelain bowl", config, seed=5, until_stage="image").run
+    told = drawn(
+        "a porcelain bowl", "--as-make", "--seed", "5", "--steps", "2", "--count", "2", "--spec", "words.yaml",
+        *SAME[overrides],
+    )  # fmt: skip
+    with Image.open(run_folder / "10-image" / "candidates.png") as row:
+        candidates = np.asarray(row, np.float32)
+    assert np.array_equal(candidates, np.concatenate([pixels(path) for path in told["pictures"]], 1))
+
+
+def test_without_as_make_the_prompt_is_bare_and_words_for_nothing_are_refused() -> None:
+    bare = drawn("a vase", "--steps", "1", "--count", "1")["recipe"]["slipcast"]
+    assert (bare["view"], bare["background"], bare["scheduler"]) == ("", "", "ddim")
+    asked = drawn("a vase", "--steps", "1", "--count", "1", "--as-make")["recipe"]["slipcast"]
+    assert (asked["view"], asked["background"]) == ("front view", "orange background")
+    Path("words.yaml").write_text("view: back view\n")
+    assert "give it as well" in run("a vase", "--spec", "words.yaml", "--explain").stderr
 
 
 def test_explain_draws_nothing_and_prints_the_plan(somewhere: Path) -> None:
@@ -92,7 +135,7 @@ def test_editing_keeps_what_the_mask_keeps() -> None:
 def test_a_spec_holds_complex_conditions_and_the_command_line_goes_over_it() -> None:
     Path("spec.yaml").write_text(
         "prompt: a teapot\nsteps: 2\ncount: 1\nconditions:\n  style: {prompt: red, weight: 0.5}\n"
-        f"  other: {{model: {STARTER / 'domain'}, weight: 0.25}}\n"
+        f"  other: {{model: {WEIGHTS / 'domain'}, weight: 0.25}}\n"
     )
     plan = json.loads(run("--spec", "spec.yaml", "--explain", "--json", "--steps", "4").stdout)
     assert plan["steps"] == 4
@@ -188,7 +231,7 @@ def test_other_settings_never_overwrite_a_picture() -> None:
 
 def test_a_picture_remembers_all_that_made_it() -> None:
     Image.new("RGB", (128, 128), "white").save("edges.png")
-    lora, control = STARTER / "porcelain-lora", STARTER / "control-canny"
+    lora, control = WEIGHTS / "porcelain-lora", WEIGHTS / "control-canny"
     told = drawn(
         "a vase", *FEW, "--count", "1", "--recipe", "rectified", "--model", str(lora), "--control", "canny:edges.png"
     )  # fmt: skip

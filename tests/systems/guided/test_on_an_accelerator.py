@@ -21,7 +21,7 @@ from slipcast.guidance.sampling import SCHEDULERS, sample, scheduler_named, seed
 from slipcast.systems.domain.model import Domain
 from slipcast.systems.guided.balance import balanced
 from slipcast.systems.guided.branches import Extra, Ingredients
-from slipcast.systems.guided.in_domain import Weights, evidence, in_domain_noise
+from slipcast.systems.guided.ranking import evidence
 from slipcast.systems.guided.recipes import PICTURE_RECIPES, picture_guidance
 from slipcast.systems.models.base import Base, load_base
 
@@ -146,9 +146,10 @@ def test_every_recipe_distils_there_what_it_distils_here(models: Mapping[str, Mo
 def test_weights_and_ranking_are_measured_there_as_here(models: Mapping[str, Models]) -> None:
     def measured(device: str) -> torch.Tensor:
         one = models[device]
-        guided = in_domain_noise(one.base, one.domain, ["a vase", "a cup"], Weights(1.0, 1.0))
+        branches = made(one)
         latents = seeded_noise([7, 8], one.base.latent_shape, device=device)[0]
-        gains = evidence(guided, latents, torch.Generator().manual_seed(0), draws=1)
+        targets = [branches.in_domain, branches.text]
+        gains = evidence(branches.null, targets, latents, torch.Generator().manual_seed(0), draws=1)
         scheduler = scheduler_named("ddim", one.base.pipeline.scheduler)
         weights = balanced(made(one), 5.0, scheduler, one.base.latent_shape)
         return torch.cat([*(gain.cpu() for gain in gains.values()), torch.tensor(list(weights.values()))])

