@@ -62,7 +62,7 @@ class AcceleratorTensor(torch.Tensor):
         """Of the values, to tell whether a tensor was moved."""
         return self.held.data_ptr()
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
 
     @classmethod
     def __torch_dispatch__(
@@ -144,7 +144,7 @@ def _factory(name: str) -> Any:
 
     def make(*args: Any, **kwargs: Any) -> torch.Tensor:
         held = func(*args, **{**kwargs, "device": "cpu", "pin_memory": False})
-        return AcceleratorTensor(held, fresh=packet.startswith("empty"))
+        return AcceleratorTensor(held, fresh=packet.startswith("empty"))  # pyright: ignore[reportCallIssue]
 
     return make
 
