@@ -58,6 +58,14 @@ class AcceleratorTensor(torch.Tensor):
         """torch gives none to subclasses; real devices have it."""
         return self.held.tolist()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        """torch would copy the wrapper's own storage, which is none, and crash."""
+        if id(self) not in memo:
+            made = AcceleratorTensor(self.held.detach().clone())
+            parameter = isinstance(self, torch.nn.Parameter)
+            memo[id(self)] = torch.nn.Parameter(made, self.requires_grad) if parameter else made
+        return memo[id(self)]
+
     def data_ptr(self) -> int:
         """Of the values, to tell whether a tensor was moved."""
         return self.held.data_ptr()
