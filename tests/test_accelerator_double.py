@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -92,3 +93,12 @@ def test_gradients_come_back_across_devices() -> None:
     here = torch.ones(3, requires_grad=True)
     (here.to(ACCELERATOR) * 3).sum().backward()
     assert here.grad is not None and here.grad.tolist() == [3.0, 3.0, 3.0]
+
+
+def test_a_copied_network_has_parameters_of_its_own_there() -> None:
+    network = on_accelerator(nn.Linear(2, 2).requires_grad_(False))
+    other = copy.deepcopy(network)
+    assert isinstance(other.weight, nn.Parameter) and not other.weight.requires_grad
+    assert other.weight.device.type == ACCELERATOR and other.weight.cpu().equal(network.weight.cpu())
+    other.weight.add_(1)
+    assert not other.weight.cpu().equal(network.weight.cpu())

@@ -36,7 +36,5 @@ def query(
     """
     home = device_of(field)
     answers = [field(part.to(home)) for part in points.split(chunk)]
-    density, colour = (
-        torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*answers, strict=True)
-    )
+    density, colour = torch.cat([one for one, _ in answers]), torch.cat([one for _, one in answers])
     return density.float().to(points.device), colour.float().to(points.device)

@@ -58,11 +58,19 @@ class AcceleratorTensor(torch.Tensor):
         """torch gives none to subclasses; real devices have it."""
         return self.held.tolist()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        """torch would copy the wrapper's own storage, which is none, and crash."""
+        if id(self) not in memo:
+            made = AcceleratorTensor(self.held.detach().clone())
+            parameter = isinstance(self, torch.nn.Parameter)
+            memo[id(self)] = torch.nn.Parameter(made, self.requires_grad) if parameter else made
+        return memo[id(self)]
+
     def data_ptr(self) -> int:
         """Of the values, to tell whether a tensor was moved."""
         return self.held.data_ptr()
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
 
     @classmethod
     def __torch_dispatch__(
@@ -144,7 +152,7 @@ def _factory(name: str) -> Any:
 
     def make(*args: Any, **kwargs: Any) -> torch.Tensor:
         held = func(*args, **{**kwargs, "device": "cpu", "pin_memory": False})
-        return AcceleratorTensor(held, fresh=packet.startswith("empty"))
+        return AcceleratorTensor(held, fresh=packet.startswith("empty"))  # pyright: ignore[reportCallIssue]
 
     return make
 
