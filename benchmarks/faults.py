@@ -1,0 +1,291 @@
+"""Faults put into runs: kills, signals, full disks, damaged files. Nothing finished may be lost, and the same command
+must finish with the bytes of a run that nobody disturbed.
+
+python -m benchmarks.faults [--count 200] [--seed 0] [--trial N] [--out benchmarks/results]
+
+Every fifth trial works with the starter's models at the smallest settings, the others with quick stages of the same
+pipeline. ``--trial N`` does one of them again. Needs a POSIX system, for it forks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slipcast.pipeline.stages.table import STAGES
+
+from .disturbed_run import (
+    Command,
+    Disturbance,
+    disk_full,
+    files_no_larger_than,
+    finished_stages,
+    found_in,
+    make_here,
+    results,
+    statuses,
+)
+from .machine import report
+
+_EVERY_REAL = 5
+_WRITES = 30  # attempts to write that a stage makes, about
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run as it should be: its folder, results and seconds."""
+
+    run: Path
+    results: dict[str, str]
+    seconds: float
+
+
+@dataclass
+class Trial:
+    """A run in the making, what is drawn for it, and what went wrong."""
+
+    number: int
+    real: bool
+    out: Path
+    as_it_should_be: Undisturbed
+    draw: random.Random
+    problems: list[str] = field(default_factory=list)
+    unfinished: int = 0  # stages that the run starts without
+    damaged: set[str] = field(default_factory=set)
+
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return found_in(self.out)
+
+    def start_with(self, stages: int) -> None:
+        """Take over the first stages of the undisturbed run, and put people's own files beside them."""
+        self.unfinished = len(STAGES) - stages
+        shutil.rmtree(self.out, ignore_errors=True)
+        if stages:
+            shutil.copytree(self.as_it_should_be.run, self.run)
+            for stage in STAGES[stages:]:
+                shutil.rmtree(self.run / stage.folder)
+            for place in (self.run, *(self.run / stage.folder for stage in STAGES[:stages])):
+                (place / "mine.blend").write_text(f"by hand, in {place.name}")
+
+    def expect(self, holds: bool, problem: str) -> None:
+        """Note a problem unless something holds."""
+        if not holds:
+            self.problems.append(problem)
+
+    def command(self, disturbance: Disturbance = contextlib.nullcontext) -> Command:
+        """The command, started."""
+        return Command(self.out, real=self.real, disturbance=disturbance)
+
+    def wait(self) -> None:
+        """Let the command work for a random part of the time that it needs."""
+        time.sleep(self.draw.uniform(0, self.as_it_should_be.seconds * (self.unfinished + 0.2) / len(STAGES)))
+
+
+def kill(trial: Trial) -> None:
+    """kill -9 at a random moment."""
+    command = trial.command()
+    trial.wait()
+    command.send(signal.SIGKILL)
+    code, said = command.end()
+    trial.expect(code in (0, -signal.SIGKILL), f"killed, it ended with {code}: {said[-300:]}")
+
+
+def stop(trial: Trial, number: signal.Signals, *, twice: bool = False) -> None:
+    """Ctrl-C or SIGTERM at a random moment, and perhaps once more."""
+    command = trial.command()
+    trial.wait()
+    command.send(number)
+    if twice:
+        time.sleep(trial.draw.uniform(0, 0.05))
+        command.send(number)
+    code, said = command.end()
+    # A second one that comes when the command is over already finds the usual manners of a process.
+    codes = (0, 128 + number, -number) if twice else (0, 128 + number)
+    trial.expect(code in codes, f"stopped by {number.name}, it ended with {code}: {said[-300:]}")
+    trial.expect("Traceback" not in said, f"stopped, it printed a traceback: {said[-1000:]}")
+    trial.expect(
+        twice or "running" not in statuses(trial.run),
+        f"the manifest says {statuses(trial.run)} after {number.name}",
+    )
+
+
+def fill_disk(trial: Trial) -> None:
+    """An attempt to write that fails, once or from then on."""
+    first, lasting = trial.draw.randint(1, _WRITES * trial.unfinished), trial.draw.random() < 0.5
+    stages = len(STAGES) - trial.unfinished
+    while True:
+        reached, told = os.pipe()
+        code, said = trial.command(lambda: disk_full(trial.out, first, lasting=lasting, reached=told)).end()
+        os.close(told)
+        happened = bool(os.read(reached, 1))
+        os.close(reached)
+        if happened:
+            break
+        first = max(1, first // 2)
+        trial.start_with(stages)
+    _failed_in_a_sentence(trial, code, said, f"write {first} {'and on' if lasting else 'alone'} failed")
+
+
+def limit_files(trial: Trial) -> None:
+    """Writes that break off in the middle of a file."""
+    size = int(10 ** trial.draw.uniform(2, 5.5 if trial.real else 3))
+    code, said = trial.command(lambda: files_no_larger_than(size)).end()
+    if code:
+        _failed_in_a_sentence(trial, code, said, f"files were cut at {size} bytes")
+
+
+def _failed_in_a_sentence(trial: Trial, code: int | None, said: str, what: str) -> None:
+    clean = code == 1 and not any(sign in said for sign in ("Traceback", "failed unexpectedly", "--debug"))
+    trial.expect(clean and '"error": ' in said, f"{what}: it ended with {code}: {said[-600:]}")
+
+
+def damage(trial: Trial) -> None:
+    """A file of the run is flipped, cut, emptied, overwritten, lengthened or gone."""
+    own = {"mine.blend", ".lock"}
+    files = sorted(path for path in trial.run.rglob("*") if path.is_file() and path.name not in own)
+    if not files:
+        return
+    path = trial.draw.choice(files)
+    trial.damaged = {stage.name for stage in STAGES if path.parent.name.startswith(stage.folder)}
+    content = path.read_bytes()
+    place = trial.draw.randrange(max(1, len(content)))
+    changes: list[Callable[[], Any]] = [
+        lambda: path.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << trial.draw.randrange(8)]) + content[place + 1 :]
+        ),
+        lambda: path.write_bytes(content[:place]),
+        lambda: path.write_bytes(b""),
+        lambda: path.write_bytes(trial.draw.randbytes(len(content))),
+        lambda: path.write_bytes(content + trial.draw.randbytes(50)),
+        path.unlink,
+    ]
+    trial.draw.choice(changes if content else changes[3:])()
+
+
+def damage_stopped(trial: Trial) -> None:
+    """A file of a run that was stopped on its way."""
+    stop(trial, signal.SIGTERM)
+    damage(trial)
+
+
+KINDS: dict[str, Callable[[Trial], None]] = {
+    "kill": kill,
+    "interrupt": lambda trial: stop(trial, signal.SIGINT),
+    "terminate": lambda trial: stop(trial, signal.SIGTERM),
+    "signal twice": lambda trial: stop(trial, trial.draw.choice([signal.SIGINT, signal.SIGTERM]), twice=True),
+    "full disk": fill_disk,
+    "cut files": limit_files,
+    "damage, finished": damage,
+    "damage, stopped": damage_stopped,
+}
+
+
+def attempt(trial: Trial, kind: str) -> None:
+    """One fault, and the same command after it."""
+    finished = kind == "damage, finished"
+    trial.start_with(len(STAGES) if finished else trial.draw.randrange(len(STAGES)))
+    before = finished_stages(trial.run)
+    KINDS[kind](trial)
+    there = finished_stages(trial.run)
+    lost = before - there - trial.damaged
+    trial.expect(not lost, f"{sorted(lost)} were finished and are lost")
+    code, said = trial.command().end()
+    if (
+        code == 2 and str(trial.run) in said
+    ):  # a manifest that says something else: the sentence says what to do
+        (trial.run / "manifest.json").unlink(missing_ok=True)
+        code, said = trial.command().end()
+    trial.expect(code == 0, f"the same command ended with {code}: {said[-600:]}")
+    if code == 0:
+        _check_finished(trial, there)
+
+
+def _check_finished(trial: Trial, there: set[str]) -> None:
+    made = results(trial.run)
+    wrong = sorted(name for name, value in trial.as_it_should_be.results.items() if made.get(name) != value)
+    trial.expect(not wrong and len(made) == len(trial.as_it_should_be.results), f"other results: {wrong}")
+    names = [path.relative_to(trial.run).as_posix() for path in trial.run.rglob("*")]
+    left = [name for name in names if name.endswith((".tmp", ".partial", ".old", ".key"))]
+    trial.expect(not left, f"left behind: {left}")
+    people = len([name for name in names if name.endswith("mine.blend")])
+    expected = len(STAGES) - trial.unfinished + 1 if trial.unfinished < len(STAGES) else 0
+    trial.expect(people == expected, f"{people} of {expected} files by hand are there")
+    again = trial.command()
+    trial.expect(again.end()[0] == 0 and results(trial.run) == made, "once more, the command ends otherwise")
+    trial.expect(there <= finished_stages(trial.run), "stages that were finished are not any more")
+
+
+def undisturbed(out: Path, *, real: bool) -> Undisturbed:
+    """A run that nobody disturbs; a first one warms this process up, and must equal it."""
+    make_here(out / "first", real=real)
+    start = time.perf_counter()
+    code, said = Command(out / "second", real=real).end()
+    seconds = time.perf_counter() - start
+    if code != 0:
+        raise RuntimeError(f"an undisturbed run ended with {code}: {said}")
+    made = results(found_in(out / "second"))
+    if results(found_in(out / "first")) != made:
+        raise RuntimeError("two undisturbed runs differ")
+    return Undisturbed(found_in(out / "second"), made, seconds)
+
+
+def try_all(
+    count: int, seed: int, folder: Path, *, only: int | None = None, every_real: int = _EVERY_REAL
+) -> dict[str, Any]:
+    """The figures of so many trials; ``every_real`` = 0 leaves the starter's models out."""
+    torch.set_num_threads(1)  # a process with a pool of threads cannot be forked
+    good: dict[bool, Undisturbed] = {}
+    right, wrong = collections.Counter[str](), list[dict[str, Any]]()
+    for number in range(count) if only is None else [only]:
+        real = bool(every_real) and number % every_real == 0
+        if real not in good:
+            good[real] = undisturbed(folder / f"undisturbed-{real}", real=real)
+        draw = random.Random(f"{seed} {number}")
+        kind = draw.choice(list(KINDS))
+        trial = Trial(number, real, folder / "runs", good[real], draw)
+        attempt(trial, kind)
+        where = f"{kind}, {'starter' if real else 'quick stages'}"
+        if trial.problems:
+            wrong.append({"trial": number, "kind": where, "problems": trial.problems})
+            print(f"{number}: {where}: {trial.problems}", flush=True)
+        else:
+            right[where] += 1
+    faults = sum(right.values()) + len(wrong)
+    return {"seed": seed, "faults": faults, "right": dict(sorted(right.items())), "wrong": wrong}
+
+
+def main() -> None:
+    """Try and report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trial", type=int)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = try_all(given.count, given.seed, Path(folder), only=given.trial)
+    if given.trial is None:
+        report("faults", figures, given.out)
+    else:
+        print(figures)
+
+
+if __name__ == "__main__":
+    main()
