@@ -36,7 +36,19 @@ from slipcast.pipeline.run.stage import StageContext
 from slipcast.pipeline.stages.table import STAGES
 from tests.fakes.pipeline_stages import PROMPT, Workshop
 
-SETTINGS = ["image.steps=2", "image.candidates=1", "refine.steps=4", "refine.size=32", "refine.resolution=32", "refine.checkpoint_every=1", "mesh.resolution=32", "mesh.texture_size=64", "mesh.target_faces=1000", "mesh.paint_views=0", "export.turntable_frames=0"]
+SETTINGS = [
+    "image.steps=2",
+    "image.candidates=1",
+    "refine.steps=4",
+    "refine.size=32",
+    "refine.resolution=32",
+    "refine.checkpoint_every=1",
+    "mesh.resolution=32",
+    "mesh.texture_size=64",
+    "mesh.target_faces=1000",
+    "mesh.paint_views=0",
+    "export.turntable_frames=0",
+]
 _STEPS, _SECONDS_A_STEP = 10, 0.004
 _LONGEST = 300.0  # seconds until a command counts as hanging
 Disturbance = Callable[[], AbstractContextManager[None]]
@@ -85,7 +97,7 @@ def _run(out: Path, real: bool, disturbance: Disturbance, log: int, told: int) -
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8") for number in (1, 2))
         if not real:
             make_module.make = functools.partial(make_module.make, **_quick_stages())
         sys.argv = ["slipcast", "make", PROMPT, *(SETTINGS if real else ()), "--out", str(out), "--json"]
@@ -164,7 +176,7 @@ def results(run: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def disk_full(under: Path, first: int, *, lasting: bool, reached: int) -> Iterator[None]:
-    """The ``first``-th attempt below a folder to make, fill, rename or sync a file fails; later ones too if ``lasting``.
+    """The ``first``-th attempt below a folder to make, rename or sync a file fails, and later ones if ``lasting``.
 
     ``reached`` is a file descriptor that gets a byte when that happens.
     """

@@ -3,7 +3,7 @@ must finish with the bytes of a run that nobody disturbed.
 
 python -m benchmarks.faults [--count 200] [--seed 0] [--trial N] [--out benchmarks/results]
 
-Every fifth trial works with the starter's models at the smallest settings, the others with quick stages of the same
+Every twentieth trial works with the starter's models at the smallest settings, the others with quick stages of the same
 pipeline. ``--trial N`` does one of them again. Needs a POSIX system, for it forks.
 """
 
@@ -16,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ from .disturbed_run import (
 )
 from .machine import report
 
-_EVERY_REAL = 5
+_EVERY_REAL = 20
 _WRITES = 30  # attempts to write that a stage makes, about
 
 
@@ -128,17 +129,21 @@ def fill_disk(trial: Trial) -> None:
     """An attempt to write that fails, once or from then on."""
     first, lasting = trial.draw.randint(1, _WRITES * trial.unfinished), trial.draw.random() < 0.5
     stages = len(STAGES) - trial.unfinished
-    while True:
-        reached, told = os.pipe()
-        code, said = trial.command(lambda: disk_full(trial.out, first, lasting=lasting, reached=told)).end()
-        os.close(told)
-        happened = bool(os.read(reached, 1))
-        os.close(reached)
-        if happened:
-            break
+    while not (ended := _without_room(trial, first, lasting)):  # it made fewer attempts
         first = max(1, first // 2)
         trial.start_with(stages)
+    code, said = ended
     _failed_in_a_sentence(trial, code, said, f"write {first} {'and on' if lasting else 'alone'} failed")
+
+
+def _without_room(trial: Trial, first: int, lasting: bool) -> tuple[int | None, str] | None:
+    """How the command ended; None if it never came to its ``first`` attempt to write."""
+    reached, told = os.pipe()
+    ended = trial.command(lambda: disk_full(trial.out, first, lasting=lasting, reached=told)).end()
+    os.close(told)
+    happened = bool(os.read(reached, 1))
+    os.close(reached)
+    return ended if happened else None
 
 
 def limit_files(trial: Trial) -> None:
@@ -262,9 +267,10 @@ def try_all(
         where = f"{kind}, {'starter' if real else 'quick stages'}"
         if trial.problems:
             wrong.append({"trial": number, "kind": where, "problems": trial.problems})
-            print(f"{number}: {where}: {trial.problems}", flush=True)
+            print(f"{number}: {where}: {trial.problems}", file=sys.stderr, flush=True)
         else:
             right[where] += 1
+            print(f"{number}: {where}: right", file=sys.stderr, flush=True)
     faults = sum(right.values()) + len(wrong)
     return {"seed": seed, "faults": faults, "right": dict(sorted(right.items())), "wrong": wrong}
 

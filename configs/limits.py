@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from .errors import BadInput
-from .names import settings_of, shown
+from .names import settings_of, shown, shown_key
 from .schema import MakeConfig
 
 
@@ -57,7 +57,7 @@ def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
             if is_dataclass(entry):
                 check_fields(entry)
             else:
-                _check_one(f"{key}.{name}", entry, limits)
+                _check_one(f"{key}.{shown_key(name)}", entry, limits)
         return
     at_least, at_most, choices = (limits[name] for name in _LIMITS)
     for entry in value if isinstance(value, list) else [value]:

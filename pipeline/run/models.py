@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import BadInput
+from ...configs.names import shown
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 
@@ -90,7 +91,7 @@ class ModelStore:
             return {}
         if isinstance(roughness, bool) or not isinstance(roughness, int | float) or not 0 <= roughness <= 1:
             card = self.folder("domain") / "domain.json"
-            raise BadInput(f"roughness in {card} expects a number from 0 to 1, not {roughness!r}")
+            raise BadInput(f"roughness in {card} expects a number from 0 to 1, not {shown(roughness)}")
         return {"roughness": float(roughness)}
 
     @cached_property
