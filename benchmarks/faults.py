@@ -1,7 +1,7 @@
 """Faults put into runs: kills, signals, full disks, damaged files. Nothing finished may be lost, and the same command
 must finish with the bytes of a run that nobody disturbed.
 
-python -m benchmarks.faults [--count 200] [--seed 0] [--trial N] [--out benchmarks/results]
+python -m benchmarks.faults [--count 200] [--seed 0] [--trial N] [--starter-every 20] [--out benchmarks/results]
 
 Every twentieth trial works with the starter's models at the smallest settings, the others with quick stages of the same
 pipeline. ``--trial N`` does one of them again. Needs a POSIX system, for it forks.
@@ -11,16 +11,10 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
-import os
 import random
-import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,176 +22,9 @@ import torch
 
 from slipcast.pipeline.stages.table import STAGES
 
-from .disturbed_run import (
-    Command,
-    Disturbance,
-    disk_full,
-    files_no_larger_than,
-    finished_stages,
-    found_in,
-    make_here,
-    results,
-    statuses,
-)
+from .disturbed_run import Command, finished_stages, found_in, make_here, results
+from .fault_kinds import KINDS, Trial, Undisturbed
 from .machine import report
-
-_EVERY_REAL = 20
-_WRITES = 30  # attempts to write that a stage makes, about
-
-
-@dataclass(frozen=True)
-class Undisturbed:
-    """A run as it should be: its folder, results and seconds."""
-
-    run: Path
-    results: dict[str, str]
-    seconds: float
-
-
-@dataclass
-class Trial:
-    """A run in the making, what is drawn for it, and what went wrong."""
-
-    number: int
-    real: bool
-    out: Path
-    as_it_should_be: Undisturbed
-    draw: random.Random
-    problems: list[str] = field(default_factory=list)
-    unfinished: int = 0  # stages that the run starts without
-    damaged: set[str] = field(default_factory=set)
-
-    @property
-    def run(self) -> Path:
-        """The run's folder."""
-        return found_in(self.out)
-
-    def start_with(self, stages: int) -> None:
-        """Take over the first stages of the undisturbed run, and put people's own files beside them."""
-        self.unfinished = len(STAGES) - stages
-        shutil.rmtree(self.out, ignore_errors=True)
-        if stages:
-            shutil.copytree(self.as_it_should_be.run, self.run)
-            for stage in STAGES[stages:]:
-                shutil.rmtree(self.run / stage.folder)
-            for place in (self.run, *(self.run / stage.folder for stage in STAGES[:stages])):
-                (place / "mine.blend").write_text(f"by hand, in {place.name}")
-
-    def expect(self, holds: bool, problem: str) -> None:
-        """Note a problem unless something holds."""
-        if not holds:
-            self.problems.append(problem)
-
-    def command(self, disturbance: Disturbance = contextlib.nullcontext) -> Command:
-        """The command, started."""
-        return Command(self.out, real=self.real, disturbance=disturbance)
-
-    def wait(self) -> None:
-        """Let the command work for a random part of the time that it needs."""
-        time.sleep(self.draw.uniform(0, self.as_it_should_be.seconds * (self.unfinished + 0.2) / len(STAGES)))
-
-
-def kill(trial: Trial) -> None:
-    """kill -9 at a random moment."""
-    command = trial.command()
-    trial.wait()
-    command.send(signal.SIGKILL)
-    code, said = command.end()
-    trial.expect(code in (0, -signal.SIGKILL), f"killed, it ended with {code}: {said[-300:]}")
-
-
-def stop(trial: Trial, number: signal.Signals, *, twice: bool = False) -> None:
-    """Ctrl-C or SIGTERM at a random moment, and perhaps once more."""
-    command = trial.command()
-    trial.wait()
-    command.send(number)
-    if twice:
-        time.sleep(trial.draw.uniform(0, 0.05))
-        command.send(number)
-    code, said = command.end()
-    # A second one that comes when the command is over already finds the usual manners of a process.
-    codes = (0, 128 + number, -number) if twice else (0, 128 + number)
-    trial.expect(code in codes, f"stopped by {number.name}, it ended with {code}: {said[-300:]}")
-    trial.expect("Traceback" not in said, f"stopped, it printed a traceback: {said[-1000:]}")
-    trial.expect(
-        twice or "running" not in statuses(trial.run),
-        f"the manifest says {statuses(trial.run)} after {number.name}",
-    )
-
-
-def fill_disk(trial: Trial) -> None:
-    """An attempt to write that fails, once or from then on."""
-    first, lasting = trial.draw.randint(1, _WRITES * trial.unfinished), trial.draw.random() < 0.5
-    stages = len(STAGES) - trial.unfinished
-    while not (ended := _without_room(trial, first, lasting)):  # it made fewer attempts
-        first = max(1, first // 2)
-        trial.start_with(stages)
-    code, said = ended
-    _failed_in_a_sentence(trial, code, said, f"write {first} {'and on' if lasting else 'alone'} failed")
-
-
-def _without_room(trial: Trial, first: int, lasting: bool) -> tuple[int | None, str] | None:
-    """How the command ended; None if it never came to its ``first`` attempt to write."""
-    reached, told = os.pipe()
-    ended = trial.command(lambda: disk_full(trial.out, first, lasting=lasting, reached=told)).end()
-    os.close(told)
-    happened = bool(os.read(reached, 1))
-    os.close(reached)
-    return ended if happened else None
-
-
-def limit_files(trial: Trial) -> None:
-    """Writes that break off in the middle of a file."""
-    size = int(10 ** trial.draw.uniform(2, 5.5 if trial.real else 3))
-    code, said = trial.command(lambda: files_no_larger_than(size)).end()
-    if code:
-        _failed_in_a_sentence(trial, code, said, f"files were cut at {size} bytes")
-
-
-def _failed_in_a_sentence(trial: Trial, code: int | None, said: str, what: str) -> None:
-    clean = code == 1 and not any(sign in said for sign in ("Traceback", "failed unexpectedly", "--debug"))
-    trial.expect(clean and '"error": ' in said, f"{what}: it ended with {code}: {said[-600:]}")
-
-
-def damage(trial: Trial) -> None:
-    """A file of the run is flipped, cut, emptied, overwritten, lengthened or gone."""
-    own = {"mine.blend", ".lock"}
-    files = sorted(path for path in trial.run.rglob("*") if path.is_file() and path.name not in own)
-    if not files:
-        return
-    path = trial.draw.choice(files)
-    trial.damaged = {stage.name for stage in STAGES if path.parent.name.startswith(stage.folder)}
-    content = path.read_bytes()
-    place = trial.draw.randrange(max(1, len(content)))
-    changes: list[Callable[[], Any]] = [
-        lambda: path.write_bytes(
-            content[:place] + bytes([content[place] ^ 1 << trial.draw.randrange(8)]) + content[place + 1 :]
-        ),
-        lambda: path.write_bytes(content[:place]),
-        lambda: path.write_bytes(b""),
-        lambda: path.write_bytes(trial.draw.randbytes(len(content))),
-        lambda: path.write_bytes(content + trial.draw.randbytes(50)),
-        path.unlink,
-    ]
-    trial.draw.choice(changes if content else changes[3:])()
-
-
-def damage_stopped(trial: Trial) -> None:
-    """A file of a run that was stopped on its way."""
-    stop(trial, signal.SIGTERM)
-    damage(trial)
-
-
-KINDS: dict[str, Callable[[Trial], None]] = {
-    "kill": kill,
-    "interrupt": lambda trial: stop(trial, signal.SIGINT),
-    "terminate": lambda trial: stop(trial, signal.SIGTERM),
-    "signal twice": lambda trial: stop(trial, trial.draw.choice([signal.SIGINT, signal.SIGTERM]), twice=True),
-    "full disk": fill_disk,
-    "cut files": limit_files,
-    "damage, finished": damage,
-    "damage, stopped": damage_stopped,
-}
 
 
 def attempt(trial: Trial, kind: str) -> None:
@@ -250,14 +77,14 @@ def undisturbed(out: Path, *, real: bool) -> Undisturbed:
 
 
 def try_all(
-    count: int, seed: int, folder: Path, *, only: int | None = None, every_real: int = _EVERY_REAL
+    count: int, seed: int, folder: Path, *, only: int | None = None, starter_every: int = 20
 ) -> dict[str, Any]:
-    """The figures of so many trials; ``every_real`` = 0 leaves the starter's models out."""
+    """The figures of so many trials; ``starter_every`` = 0 leaves the starter's models out."""
     torch.set_num_threads(1)  # a process with a pool of threads cannot be forked
     good: dict[bool, Undisturbed] = {}
     right, wrong = collections.Counter[str](), list[dict[str, Any]]()
     for number in range(count) if only is None else [only]:
-        real = bool(every_real) and number % every_real == 0
+        real = bool(starter_every) and number % starter_every == 0
         if real not in good:
             good[real] = undisturbed(folder / f"undisturbed-{real}", real=real)
         draw = random.Random(f"{seed} {number}")
@@ -283,10 +110,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trial", type=int)
+    parser.add_argument("--starter-every", type=int, default=20, help="0 leaves the starter's models out")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = try_all(given.count, given.seed, Path(folder), only=given.trial)
+        figures = try_all(
+            given.count, given.seed, Path(folder), only=given.trial, starter_every=given.starter_every
+        )
     if given.trial is None:
         report("faults", figures, given.out)
     else:

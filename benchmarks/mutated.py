@@ -20,8 +20,9 @@ NUMBERS = [
     b"18446744073709551616", b"1e308", b"1_000", b".5", b"1e", b"--1",
 ]
 TEXTS = [
-    b'"\\ud800"', b'"\\u0000"', b'"' + b"x" * 70_000 + b'"', "\u202e花瓶🏺".encode(), b"\xff\xfe", b"\xed\xa0\x80", b"\0",
-    b"~nouser/x", b"../../etc/passwd", b"/dev/zero", b"${oc.env:HOME}", b"${image.steps}", b"!!python/object:os.system",
+    b'"\\ud800"', b'"\\u0000"', b'"' + b"x" * 70_000 + b'"', "\u202e花瓶🏺".encode(), b"\xff\xfe", b"\xed\xa0\x80",
+    b"\0", b"~nouser/x", b"../../etc/passwd", b"/dev/zero", b"${oc.env:HOME}", b"${image.steps}",
+    b"!!python/object:os.system",
     b"&a [*a]", b"<<: *a", b"\r\n\x1b[31m", b"%s%n{0}", b"'", b'"', b"\\", b"\t", b": ", b"- ", b"# ", b"|", b">",
 ]
 NESTED = [
