@@ -77,14 +77,14 @@ def _texts(folder: Path) -> list[Reader]:
         _is_config(load_config("starter", [override.read_bytes().decode("utf-8", "surrogateescape")]))
 
     return [
-        Reader("override", override, defaults, mutated.mutated_text, overridden, 0.7),
+        Reader("override", override, defaults, mutated.mutated_text, overridden, 0.25),
         Reader(
             "YAML",
             config,
             [*presets, anchors],
             mutated.mutated_text,
             lambda: _is_config(load_config(str(config))),
-            0.7,
+            0.25,
         ),
         Reader(
             "picture YAML", picture, [spec], mutated.mutated_text, lambda: picture_config(picture, {}), 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def given_path(text: str | os.PathLike[str], what: str = "a path") -> Path:
             except FileNotFoundError:
                 continue  # later names are tried in the last folder that is there: they may be too long all the same
             there /= part
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # names that are short enough each may still make a path that is too long
     except NotADirectoryError:  # a file stands in the way: the caller finds nothing there
         return path
     except (OSError, RuntimeError, ValueError) as error:

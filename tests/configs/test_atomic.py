@@ -22,7 +22,7 @@ from slipcast.configs.atomic import (
     write_json,
     write_safetensors,
 )
-from slipcast.configs.errors import BadInput
+from slipcast.configs.errors import BadInput, in_one_line
 
 _WRITE = """
 import sys, torch
@@ -106,3 +106,9 @@ def test_what_is_written_as_json_is_read_again(tmp_path):
         read_json(tmp_path / "absent.json", "it")
     with pytest.raises(BadInput, match="Is a directory"):
         read_json(tmp_path, "it")
+
+
+def test_a_librarys_message_becomes_one_short_line_that_acts_on_no_terminal() -> None:
+    said = in_one_line(ValueError("bad\n  \x1b[31mheader\0 \ud800 é茶 " + "x" * 500))
+    assert said.startswith("bad \ufffd[31mheader\ufffd \ufffd é茶 xxx") and len(said) == 200
+    assert in_one_line(EOFError()) == "EOFError"
