@@ -87,7 +87,7 @@ def _texts(folder: Path) -> list[Reader]:
             0.25,
         ),
         Reader(
-            "picture YAML", picture, [spec], mutated.mutated_text, lambda: picture_config(picture, {}), 0.7
+            "picture YAML", picture, [spec], mutated.mutated_text, lambda: picture_config(picture, {}), 0.25
         ),
     ]
 
@@ -146,7 +146,7 @@ def _models(folder: Path) -> list[Reader]:
     def part(name: str) -> Reader:
         file = base / name
         return Reader(
-            f"base: {name}", file, [file.read_bytes()], mutated.mutated_json, lambda: load_base(base), 0.03
+            f"base: {name}", file, [file.read_bytes()], mutated.mutated_json, lambda: load_base(base), 0.01
         )
 
     index = base / "model_index.json"
