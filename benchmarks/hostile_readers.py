@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-import random
 import runpy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from slipcast.configs.limits import check_limits
 from slipcast.configs.loading import load_config
@@ -38,6 +34,7 @@ from tests.fakes.pipeline_stages import PROMPT, Workshop
 
 from . import mutated
 from .mutated import Mutator
+from .valid_files import lora_files, pictures, solid
 
 _SEED = 3
 _ROOT = Path(__file__).resolve().parents[1]
@@ -169,31 +166,23 @@ def _tensors(folder: Path) -> list[Reader]:
     field, mesh, lora, glb = (
         folder / name for name in ("field.safetensors", "mesh.safetensors", "lora.safetensors", "a.glb")
     )
-    grid = VoxelField(torch.randn(4, 4, 4), torch.randn(4, 4, 4, 3), 2.0)
+    draw = torch.Generator().manual_seed(_SEED)
+    density, colour = (torch.rand(4, 4, 4, *last, generator=draw) for last in ((), (3,)))
+    grid = VoxelField(density.clone(), colour.clone(), 2.0)
     grid.save(field)
     fields = [field.read_bytes()]
-    FrozenGrid(torch.rand(4, 4, 4), torch.rand(4, 4, 4, 3)).save(field)
+    FrozenGrid(density, colour).save(field)
     frozen = [field.read_bytes()]
     optimiser = torch.optim.Adam(grid.parameters())
     sum(parameter.sum() for parameter in grid.parameters()).backward()
     optimiser.step()
     save_checkpoint(folder, grid, optimiser, _SEED, 2)
     checkpoint = folder / CHECKPOINT_FILE
-    solid = _solid()
-    solid.save(mesh)
-    write_glb(Asset(solid, "a", {"prompt": PROMPT}), glb)
+    body = solid()
+    body.save(mesh)
+    write_glb(Asset(body, "a", {"prompt": PROMPT}), glb)
     base = load_base(folder / "base")
-    module = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
-    weight = base.predictor.network.get_submodule(module).weight
-    from safetensors.torch import save
-
-    rank = {"down": torch.zeros(2, weight.shape[1]), "up": torch.zeros(weight.shape[0], 2)}
-    loras = [
-        save({f"unet.{module}.lora_{name}.weight": rank[part].clone() for name, part in (("A", "down"), ("B", "up"))},
-             {"lora_adapter_metadata": json.dumps({"unet.r": 2, "unet.lora_alpha": 2})}),
-        save({f"lora_unet_{module.replace('.', '_')}.lora_{part}.weight": rank[part].clone() for part in rank}
-             | {f"lora_unet_{module.replace('.', '_')}.alpha": torch.tensor(2.0)}),
-    ]  # fmt: skip
+    loras = lora_files(base)
 
     def is_field() -> None:
         loaded = VoxelField.load(field)
@@ -219,30 +208,9 @@ def _tensors(folder: Path) -> list[Reader]:
     ]
 
 
-def _solid() -> Mesh:
-    """A tetrahedron with all maps."""
-    corners = np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], np.float32) / 2
-    faces = np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]], np.int32)
-    picture = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
-    uv = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
-    normals = corners / np.linalg.norm(corners, axis=1, keepdims=True)
-    return Mesh(corners, faces, normals, uv, picture, picture, picture)
-
-
 def _pictures(folder: Path) -> list[Reader]:
     shown, mask, whole = (folder / name for name in ("shown", "mask", "whole.png"))
-    levels = random.Random(_SEED).randbytes(24 * 24 * 4)
-    rgba = Image.frombytes("RGBA", (24, 24), levels)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    saved = [
-        _saved(rgba, "PNG"), _saved(rgba.convert("RGB"), "PNG"), _saved(rgba.convert("P"), "PNG"),
-        _saved(rgba.convert("LA"), "PNG"),
-        _saved(Image.fromarray(np.frombuffer(levels, np.uint16)[:576].reshape(24, 24)), "PNG"),
-        _saved(rgba.convert("RGB"), "JPEG", exif=exif), _saved(rgba.convert("L"), "JPEG"), _saved(rgba, "WEBP"),
-        _saved(rgba.convert("P"), "GIF"), _saved(rgba.convert("RGB"), "BMP"), _saved(rgba, "TIFF"),
-        _saved(Image.fromarray(np.linspace(0, 1, 576, dtype=np.float32).reshape(24, 24)), "TIFF"),
-    ]  # fmt: skip
+    saved = pictures()
     whole.write_bytes(saved[1])
 
     def is_picture() -> None:
@@ -262,9 +230,3 @@ def _pictures(folder: Path) -> list[Reader]:
         Reader("mask", mask, saved, mutated.mutated_picture, is_mask, 2),
         Reader("subject's picture", shown, saved, mutated.mutated_picture, is_subject),
     ]
-
-
-def _saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return file.getvalue()
