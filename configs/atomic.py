@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import BadInput, SlipcastError
+from .errors import BadInput, SlipcastError, in_one_line
 
 _ADVICE = {
     errno.ENOSPC: "make room on that disk",
@@ -95,8 +95,8 @@ def read_json(path: Path, what: str, *, allow_nan: bool = False) -> Any:
         if "\\ud" in text.lower():  # may be half of a character, which no file and no terminal takes
             json.dumps(content, ensure_ascii=False).encode("utf-8")
     except (OSError, ValueError, RecursionError) as error:
-        reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
-        reason = (isinstance(error, OSError) and error.strerror) or " ".join(reason.split())[:160]
+        reason = "nested too deep" if isinstance(error, RecursionError) else in_one_line(error, 160)
+        reason = (isinstance(error, OSError) and error.strerror) or reason
         raise BadInput(f"{path} cannot be read as {what} ({reason})") from error
     return content
 

@@ -7,3 +7,15 @@ class SlipcastError(Exception):
 
 class BadInput(SlipcastError):
     """The user's input cannot be used; the command line ends with exit code 2."""
+
+
+def in_one_line(error: Exception, most: int = 200) -> str:
+    """What a library's error says, for our sentence: in one short line, without characters that act on a terminal.
+
+    Messages about damaged files quote what is in the files.
+    """
+    words = " ".join(str(error).split())
+    return (
+        "".join(letter if letter.isprintable() else "\ufffd" for letter in words[:most])
+        or type(error).__name__
+    )

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from .errors import BadInput
-from .names import settings_of, shown
+from .names import settings_of, shown, shown_key
 from .plugins import entries
 from .schema import MakeConfig
 
@@ -58,7 +58,7 @@ def _check_one(key: str, value: Any, limits: Mapping[str, Any]) -> None:
             if is_dataclass(entry):
                 check_fields(entry)
             else:
-                _check_one(f"{key}.{name}", entry, limits)
+                _check_one(f"{key}.{shown_key(name)}", entry, limits)
         return
     at_least, at_most, choices, offers = (limits[name] for name in _LIMITS)
     if offers is not None:

@@ -60,12 +60,17 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 20]}...{text[-17:]}"
 
 
+def shown_key(key: str) -> str:
+    """A name as it stands, or as ``shown`` where it is long or cannot be printed."""
+    return key if len(key) <= _LONGEST_SHOWN and key.isprintable() else shown(key)
+
+
 def unknown_key(key: str, schema: type, *, source: str) -> BadInput:
     """The error for a name that is no setting of a schema, with the nearest one that is."""
     settings = list(settings_of(schema))
     groups = list(dict.fromkeys(name.rpartition(".")[0] for name in settings if "." in name))
     known = [*settings, *groups]
-    said = key if len(key) <= _LONGEST_SHOWN and key.isprintable() else shown(key)
+    said = shown_key(key)
     # A full dotted name first; then the last part alone, for `steps` written without its group.
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     if not near:

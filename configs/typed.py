@@ -17,7 +17,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadInput
 from .limits import check_fields
-from .names import expectation, settings_of, shown, unknown_key
+from .names import expectation, settings_of, shown, shown_key, unknown_key
 
 Schema = TypeVar("Schema")
 
@@ -83,14 +83,15 @@ def _merge_free(hint: Any, layer: Mapping[Any, Any], into: dict[str, Any], key: 
     inner = get_args(hint)[1]
     for name, value in layer.items():
         name = _as_text(name, f"a name in {key}", source)
+        inside = f"{key}.{shown_key(name)}"
         if is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):
                 raise BadInput(
-                    f"setting {key}.{name} (from {source}) expects settings of its own, not {shown(value)}"
+                    f"setting {inside} (from {source}) expects settings of its own, not {shown(value)}"
                 )
-            _merge(inner, inner, value, into.setdefault(name, {}), f"{key}.{name}.", source)
+            _merge(inner, inner, value, into.setdefault(name, {}), f"{inside}.", source)
         else:
-            into[name] = _converted(value, inner, f"{key}.{name}", source)
+            into[name] = _converted(value, inner, inside, source)
 
 
 def _settled(value: Any, hint: Any, item: Field[Any], key: str, source: str) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..configs.atomic import explain_os_errors, sha256_of_file, write_json
-from ..configs.errors import SlipcastError
+from ..configs.errors import SlipcastError, in_one_line
 from .finished import FinishedRun
 
 FILE = "slipcast-library.json"  # extension/runs.py reads it too
@@ -80,6 +80,7 @@ def read_index(folder: Path) -> Index:
         entries = {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SlipcastError(
-            f"{file} is not the index of a library ({type(error).__name__}: {error}); move it away, or use another DIR"
+            f"{file} is not the index of a library ({type(error).__name__}: {in_one_line(error)}); move it away, "
+            "or use another DIR"
         ) from error
     return Index(folder, entries)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from ..configs.atomic import write_safetensors
-from ..configs.errors import SlipcastError
+from ..configs.errors import SlipcastError, in_one_line
 
 _TEXTURES = ("texture", "normal_map", "orm")
 
@@ -47,8 +47,13 @@ class SubjectImage:
 
     @classmethod
     def load(cls, path: Path) -> SubjectImage:
-        """Read any picture PIL reads; one without transparency is all subject (alpha 1)."""
-        rgba = np.asarray(Image.open(path).convert("RGBA"), np.float32) / 255
+        """Read any picture that people may give; one without transparency is all subject (alpha 1).
+
+        Raises: BadInput when there is none or it cannot be read.
+        """
+        from .images.files import read_rgba  # which knows pictures, as this module knows none of the rooms
+
+        rgba = read_rgba(path).astype(np.float32) / 255
         return cls(rgb=rgba[..., :3].copy(), alpha=rgba[..., 3].copy())
 
 
@@ -99,7 +104,7 @@ class Mesh:
             mesh.check()
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise SlipcastError(
-                f"{path} is not a readable slipcast mesh ({error}); run the mesh stage again"
+                f"{path} is not a readable slipcast mesh ({in_one_line(error)}); run the mesh stage again"
             ) from error
         return mesh
 

@@ -16,7 +16,7 @@ from PIL import Image
 from trimesh.visual.material import PBRMaterial
 from trimesh.visual.texture import TextureVisuals
 
-from ...configs.errors import SlipcastError
+from ...configs.errors import SlipcastError, in_one_line
 from ...systems.texture.tangents import vertex_tangents
 from ...systems.types import Mesh
 from ..assets.asset import Asset
@@ -54,19 +54,28 @@ def read_glb(path: Path) -> tuple[Mesh, dict[str, Any]]:
         SlipcastError: not a readable GLB.
     """
     try:
-        extras = read_json(path).get("asset", {}).get("extras", {})
+        extras = read_json(path)["asset"].get("extras", {})
         with open(path, "rb") as file:
             scene = trimesh.load_scene(file, file_type="glb", process=False)
         # Not scene.to_geometry(): it computes the vertex normals anew.
-        body = next(iter(scene.geometry.values()))
-    except (OSError, ValueError, KeyError, IndexError, StopIteration, struct.error) as error:
-        raise SlipcastError(f"{path} is not a readable GLB file ({error}); export it again") from error
+        mesh = _mesh_of(next(iter(scene.geometry.values())))
+        mesh.check()
+        if not isinstance(extras, dict):
+            raise TypeError("its extras are no object")
+    except Exception as error:  # trimesh raises anything for damaged documents, and nothing else runs in here
+        raise SlipcastError(
+            f"{path} is not a readable GLB file ({in_one_line(error)}); export it again"
+        ) from error
+    return mesh, extras
+
+
+def _mesh_of(body: Any) -> Mesh:
     if not isinstance(body, trimesh.Trimesh):
-        raise SlipcastError(f"{path} holds no triangle mesh; export it again")
+        raise ValueError("it holds no triangle mesh")
     visual: Any = body.visual
     uv = visual.uv if isinstance(visual, TextureVisuals) else None
     material = visual.material if uv is not None and isinstance(visual.material, PBRMaterial) else None
-    mesh = Mesh(
+    return Mesh(
         vertices=from_y_up(body.vertices),
         faces=np.asarray(body.faces, np.int32),
         normals=from_y_up(body.vertex_normals),
@@ -75,7 +84,6 @@ def read_glb(path: Path) -> tuple[Mesh, dict[str, Any]]:
         normal_map=None if material is None else _pixels(material.normalTexture),
         orm=None if material is None else _pixels(material.metallicRoughnessTexture),
     )
-    return mesh, extras
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from ...configs.atomic import (
     write_text,
 )
 from ...configs.errors import BadInput
+from ...configs.names import shown
 from .lock import FolderLock
 from .manifest import FORMAT, MANIFEST, read_manifest
 from .prompts import older_slug, slug
@@ -46,7 +47,7 @@ class RunFolder:
         for name, value in (("prompt", prompt), ("seed", seed)):
             if self.manifest[name] != value:
                 raise BadInput(
-                    f"{path} is the run of another {name} ({self.manifest[name]!r}, not {value!r}); "
+                    f"{path} is the run of another {name} ({shown(self.manifest[name])}, not {shown(value)}); "
                     "use another --seed or --out"
                 )
         self.manifest.setdefault("stages", {})

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...configs.atomic import explain_os_errors, read_json
 from ...configs.errors import BadInput
+from ...configs.names import shown
 from ...configs.schema import MakeConfig
 from .prompts import check_prompt
 
@@ -90,7 +91,8 @@ def read_manifest(run: Path) -> dict[str, Any]:
     version = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
     if _is_int(version) and version > FORMAT:
         raise BadInput(
-            f"{path} was written by a newer slipcast (format {version}, this one reads {FORMAT}); update slipcast"
+            f"{path} was written by a newer slipcast (format {shown(version)}, this one reads {FORMAT}); "
+            "update slipcast"
         )
     if problem := _problem(content):
         raise BadInput(f"{path} is not the manifest of a slipcast run ({problem})")
@@ -102,7 +104,7 @@ def _problem(content: Any) -> str | None:
     if not isinstance(content, dict):
         return f"it holds a {type(content).__name__}, not an object"
     if content.get("format", FORMAT) != FORMAT:
-        return f"its format is {content['format']!r}, not {FORMAT}"
+        return f"its format is {shown(content['format'])}, not {FORMAT}"
     if not isinstance(content.get("prompt"), str):
         return "its prompt is no text"
     if not (_is_int(content.get("seed")) and 0 <= content["seed"] <= _LARGEST_SEED):

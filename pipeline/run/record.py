@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.atomic import fingerprint, read_json, sha256_of_file, sha256_of_folder, write_json
-from ...configs.errors import BadInput
+from ...configs.errors import BadInput, in_one_line
 
 RECORD = "stage.json"
 _CHECKSUM = "checksum"
@@ -56,7 +56,7 @@ def read_record(folder: Path) -> StageRecord:
         if not all(isinstance(number, int | float) for number in (record.seconds, record.peak_memory_mb)):
             raise TypeError("time or memory is no number")
     except (AttributeError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is not the record of a finished stage ({error})") from error
+        raise BadInput(f"{path} is not the record of a finished stage ({in_one_line(error)})") from error
     return record
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
+from ...configs.names import shown
 from ...guidance.conditioning import Conditioning
 from ...guidance.networks import NetworkPredictor, beside
 from ...guidance.null_text import load_null_text
@@ -43,7 +44,7 @@ def load_domain(folder: Path, base: Base, *, device: str = "cpu") -> Domain:
     told = card.get("base_identity")
     if told is not None and not is_network(told, base.folder, base.predictor.prediction_type):
         raise BadInput(
-            f"the domain {card['name']!r} was trained on other weights than those of the base {base.name!r}; "
+            f"the domain {shown(card['name'])} was trained on other weights than those of the base {base.name!r}; "
             f"choose its base {card.get('base', '(which its card does not name)')!r} or train the domain anew"
         )
     rest = None if base.offload is None else base.offload.rest
@@ -60,5 +61,5 @@ def read_card(folder: Path) -> dict[str, Any]:
     card = read_json_object(folder / CARD, "the domain's card")
     for key, needed in (("name", True), ("base_identity", False)):
         if not isinstance(card.get(key), str) and (needed or card.get(key) is not None):
-            raise BadInput(f"{key} in {folder / CARD} expects a text, not {card.get(key)!r}")
+            raise BadInput(f"{key} in {folder / CARD} expects a text, not {shown(card.get(key))}")
     return card

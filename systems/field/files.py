@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...configs.atomic import write_safetensors
-from ...configs.errors import SlipcastError
+from ...configs.errors import SlipcastError, in_one_line
+from ...configs.names import shown
 
 
 def write_arrays(
@@ -45,14 +46,14 @@ def read_arrays(
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise SlipcastError(
-            f"cannot read {path} as {_a(kind)} ({error}); run the stage that makes it again"
+            f"cannot read {path} as {_a(kind)} ({in_one_line(error)}); run the stage that makes it again"
         ) from error
     if notes.get("kind") != kind:
-        found = _a(notes["kind"]) if "kind" in notes else "a file that slipcast did not write"
+        found = shown(notes["kind"]) if "kind" in notes else "a file that slipcast did not write"
         raise SlipcastError(f"{path} should be {_a(kind)} but is {found}; point to the right file")
     if set(arrays) != set(shapes):
         raise SlipcastError(
-            f"{path} should hold the arrays {sorted(shapes)} but holds {sorted(arrays)}; "
+            f"{path} should hold the arrays {sorted(shapes)} but holds {shown(sorted(arrays))}; "
             "run the stage that makes it again"
         )
     free = {n for name, a in arrays.items() for n, s in zip(a.shape, shapes[name], strict=False) if s is None}

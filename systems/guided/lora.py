@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import BadInput, SlipcastError, in_one_line
 from ..models.base import Base
 from ..models.precision import quiet_libraries
 from .lora_families import family_of_base, family_of_lora
@@ -55,7 +55,7 @@ def read_lora(path: Path, base: Base, notice: Callable[[str], None]) -> Lora:
             names = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names if any("lora" in n for n in names)}
             settings = dict(json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}")))
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         raise unusable(path, base, error) from error
     if not tensors:
         raise BadInput(f"{path} holds no LoRA for the network of {base.name!r}; give one made for that base")
@@ -84,8 +84,7 @@ def read_lora(path: Path, base: Base, notice: Callable[[str], None]) -> Lora:
 
 def unusable(path: Path, base: Base, error: Exception) -> SlipcastError:
     """The error for a file that breaks a library."""
-    reason = " ".join(str(error).split())[:200]
-    return SlipcastError(f"{path} cannot be used as a LoRA of {base.name!r} ({reason})")
+    return SlipcastError(f"{path} cannot be used as a LoRA of {base.name!r} ({in_one_line(error)})")
 
 
 def _by_module(tensors: dict[str, Tensor], base: Base) -> Iterator[tuple[list[str], dict[str, Tensor]]]:

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ...configs.errors import BadInput
+from ...configs.errors import BadInput, in_one_line
 
 LARGEST = 89_478_485  # pixels: where PIL begins to suspect a decompression bomb
 _GREY = (128, 128, 128, 255)
@@ -52,7 +52,7 @@ def read_image(path: Path) -> Image.Image:
             f"{path} holds more than {LARGEST // 10**6} million pixels, which is too large; scale it down"
         ) from error
     except _REFUSALS as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = in_one_line(error)
         raise BadInput(f"{path} is no picture that can be read ({reason}); save it as PNG or JPEG") from error
 
 
@@ -111,6 +111,17 @@ def middle_square(picture: Image.Image, size: int, resampling: Image.Resampling)
     if square.mode == "F":
         return np.repeat(levels[..., None], 3, axis=2).clip(0, 1)
     return levels / 255
+
+
+def read_rgba(path: Path) -> np.ndarray:
+    """A picture as [H, W, 4] of 8 bits; one without transparency is opaque.
+
+    Raises: BadInput when there is none or it cannot be read.
+    """
+    picture = read_image(path)
+    if picture.mode == "F":
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    return np.asarray(picture.convert("RGBA"))
 
 
 def read_picture(path: Path, size: int) -> Tensor:

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from ...configs.atomic import read_json_object
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import BadInput, SlipcastError, in_one_line
+from ...configs.names import shown, shown_key
 from .learned_codec import LearnedCodec
 from .patch_codec import PatchCodec
 from .precision import quiet_libraries
@@ -64,7 +65,7 @@ def kind_of(folder: Path) -> str:
     kind = _SAME_PARTS.get(str(named), str(named))
     if kind not in READERS:
         raise BadInput(
-            f"{folder} is a {kind}, which slipcast cannot guide (docs/guidance.md says why); "
+            f"{folder} is a {shown_key(kind)}, which slipcast cannot guide (docs/guidance.md says why); "
             f"it reads {', '.join(READERS)}"
         )
     return kind
@@ -132,17 +133,18 @@ def read_network(cls: Any, folder: Path, what: str, *, allow_pickle: bool = Fals
 
 def _read_part(folder: Path, entry: Any, classes: tuple[str, ...], allow_pickle: bool) -> Any:
     """A part of a pipeline, given its entry of the index: [library, class]."""
-    library, name = entry if isinstance(entry, list) and len(entry) == 2 else (None, None)
-    if not (library and name and folder.is_dir()):
+    named = isinstance(entry, list) and len(entry) == 2 and all(isinstance(one, str) and one for one in entry)
+    if not (named and folder.is_dir()):
         raise BadInput(f"the model in {folder.parent} lacks its {folder.name}; {_REMEDY}")
+    library, name = entry
     cls: Any = None
     if library in _OUR_MODULES:
         cls = _OUR_CODECS.get(name)
     elif library in ("diffusers", "transformers"):
-        cls = getattr(importlib.import_module(library), str(name), None)
+        cls = getattr(importlib.import_module(library), name, None)
     if not hasattr(cls, "from_pretrained") or (classes and name not in classes):
         raise BadInput(
-            f"the {folder.name} of the model in {folder.parent} is a {library}.{name}, which slipcast does not know"
+            f"the {folder.name} of the model in {folder.parent} is a {shown(entry)}, which slipcast does not know"
         )
     what = f"the {folder.name}"
     if isinstance(cls, type) and issubclass(cls, torch.nn.Module):
@@ -170,5 +172,4 @@ def explained(folder: Path, what: str) -> Iterator[None]:
     except (MemoryError, SlipcastError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInput(f"{what} in {folder} cannot be read ({reason}); {_REMEDY}") from error
+        raise BadInput(f"{what} in {folder} cannot be read ({in_one_line(error)}); {_REMEDY}") from error

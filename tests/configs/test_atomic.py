@@ -22,7 +22,7 @@ from slipcast.configs.atomic import (
     write_json,
     write_safetensors,
 )
-from slipcast.configs.errors import BadInput
+from slipcast.configs.errors import BadInput, in_one_line
 
 _WRITE = """
 import sys, torch
@@ -116,3 +116,9 @@ def test_a_view_comes_back_as_it_looks(tmp_path, view, kind):
     value = array if kind == "numpy" else torch.from_numpy(array.copy().T.copy()).T.contiguous().mT
     write_safetensors(tmp_path / "view.safetensors", {"view": value})
     assert np.array_equal(load_file(tmp_path / "view.safetensors")["view"].numpy(), np.asarray(value))
+
+
+def test_a_librarys_message_becomes_one_short_line_that_acts_on_no_terminal() -> None:
+    said = in_one_line(ValueError("bad\n  \x1b[31mheader\0 \ud800 é茶 " + "x" * 500))
+    assert said.startswith("bad \ufffd[31mheader\ufffd \ufffd é茶 xxx") and len(said) == 200
+    assert in_one_line(EOFError()) == "EOFError"

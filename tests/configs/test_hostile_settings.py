@@ -371,3 +371,13 @@ def test_any_file_is_a_config_or_a_sentence(tmp_path_factory: pytest.TempPathFac
             load()
         except BadInput as error:
             assert "\n" not in str(error) and len(str(error)) < 600
+
+
+@pytest.mark.parametrize("name", ["x" * 50_000, "a\tb", "- " * 3000])
+def test_names_that_people_choose_are_shortened_in_sentences(name: str) -> None:
+    for layer in (
+        {"weights": {name: math.nan}},
+        {"conditions": {name: 3}},
+        {"conditions": {name: {"weight": "x"}}},
+    ):
+        assert _sentence(lambda layer=layer: picture_config(None, layer)).isprintable()

@@ -10,7 +10,7 @@ from typing import Any
 
 _INDEX = "slipcast-library.json"  # of a library's folder; slipcast writes it
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True)

@@ -373,6 +373,24 @@ def test_the_extension_offers_the_file_that_the_stage_named(
     assert run.file == (files / name if name else None)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        '{"prompt": "a"}',
+        '{"prompt": "a", "seed": 1e999}',
+        '{"prompt": "a", "seed": NaN}',
+        "[" * 9999,
+    ],
+)
+def test_the_list_passes_over_manifests_that_are_none(tmp_path: Path, text: str) -> None:
+    for name, content in (("a-0", '{"prompt": "a", "seed": 0}'), ("bad-0", text)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(content)
+    assert [run.name for run in list_runs(tmp_path)] == ["a-0"]
+
+
 def test_one_failure_stops_no_other(runs: Path, tmp_path: Path, built: list[Asset]) -> None:
     (runs / "vase-0").rename(runs / "zebra-0")
     shutil.copytree(runs / "zebra-0", runs / "bad-0")

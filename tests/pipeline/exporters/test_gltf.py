@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,34 @@ def _validate(module: str, path: Path) -> dict[str, Any]:
     printed = _node(VALIDATE, module, str(path))
     assert printed is not None, "gltf-validator did not run"
     return json.loads(printed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda document: document["accessors"][0].update(count=10**9),
+        lambda document: document["meshes"][0]["primitives"][0]["attributes"].update(POSITION="0"),
+        lambda document: document.update(asset=[]),
+        lambda document: document["asset"].update(extras=[1]),
+        lambda document: document.update(meshes={}),
+        lambda document: document.update(nodes=3),
+        lambda document: document["accessors"][3].update(bufferView=0),  # faces out of positions
+    ],
+)
+def test_a_document_that_makes_no_sense_is_a_sentence(
+    wedge: Mesh, tmp_path: Path, damage: Callable[[dict[str, Any]], None]
+) -> None:
+    path = tmp_path / "a.glb"
+    write_glb(Asset(wedge, "wedge", EXTRAS), path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[12:16], "little")
+    document = json.loads(data[20 : 20 + length])
+    damage(document)
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    sizes = [(20 + len(text) + len(data) - 20 - length), len(text)]
+    total, chunk = (size.to_bytes(4, "little") for size in sizes)
+    path.write_bytes(data[:8] + total + chunk + data[16:20] + text + data[20 + length :])
+    with pytest.raises(SlipcastError, match="is not a readable GLB file") as caught:
+        read_glb(path)
+    assert str(caught.value).isprintable()

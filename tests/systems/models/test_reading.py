@@ -204,3 +204,22 @@ def test_classes_follow_no_control(originals) -> None:
 def test_names_that_are_no_paths(name) -> None:
     with pytest.raises(BadInput, match=r"a model cannot be|cannot be a hub id"):
         load_base(name)
+
+
+@pytest.mark.parametrize(
+    "entry", [[{}, "AutoencoderKL"], ["diffusers", ["x"]], [[], []], ["", "x"], 3, {"a": 1}]
+)
+def test_a_part_that_is_no_pair_of_names_is_a_sentence(copy, entry: Any) -> None:
+    folder = copy("sd")
+    edit(folder / "model_index.json", vae=entry)
+    with pytest.raises(BadInput, match="lacks its vae"):
+        read(folder, "vae")
+
+
+@pytest.mark.parametrize("name", ["x" * 70_000, "a\x1b[31mb", ["y"] * 1000])
+def test_a_kind_of_any_name_is_a_short_line(copy, name: Any) -> None:
+    folder = copy("sd")
+    edit(folder / "model_index.json", _class_name=name)
+    with pytest.raises(BadInput) as caught:
+        kind_of(folder)
+    assert len(str(caught.value)) < 600 and str(caught.value).isprintable()
