@@ -16,9 +16,9 @@ from slipcast.configs.loading import load_config
 from slipcast.configs.picture import picture_config
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.assets.asset import Asset
-from slipcast.pipeline.blender.index import FILE, read_index
 from slipcast.pipeline.exporters.glb import read_glb, write_glb
 from slipcast.pipeline.finished import read_run
+from slipcast.pipeline.library_index import FILE, read_index
 from slipcast.pipeline.run.manifest import asked_of, read_manifest
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.record import outputs_of, read_record, write_record
@@ -174,9 +174,10 @@ def _tensors(folder: Path) -> list[Reader]:
     FrozenGrid(density, colour).save(field)
     frozen = [field.read_bytes()]
     optimiser = torch.optim.Adam(grid.parameters())
-    sum(parameter.sum() for parameter in grid.parameters()).backward()
+    torch.stack([parameter.sum() for parameter in grid.parameters()]).sum().backward()
     optimiser.step()
-    save_checkpoint(folder, grid, optimiser, _SEED, 2)
+    parameters = dict(grid.named_parameters())
+    save_checkpoint(folder, parameters, {}, optimiser, _SEED, 2)
     checkpoint = folder / CHECKPOINT_FILE
     body = solid()
     body.save(mesh)
@@ -189,7 +190,7 @@ def _tensors(folder: Path) -> list[Reader]:
         assert torch.isfinite(loaded.raw_density).all() and 0 < loaded.sharpness < float("inf")
 
     def is_checkpoint() -> None:
-        assert load_checkpoint(folder, grid, optimiser, _SEED) == 2
+        assert load_checkpoint(folder, parameters, {}, optimiser, _SEED) == 2
         assert all(torch.isfinite(parameter).all() for parameter in grid.parameters())
 
     def is_glb() -> None:

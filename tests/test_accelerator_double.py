@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -96,8 +97,8 @@ def test_gradients_come_back_across_devices() -> None:
 
 
 def test_a_copied_network_has_parameters_of_its_own_there() -> None:
-    network = on_accelerator(nn.Linear(2, 2).requires_grad_(False))
-    other = copy.deepcopy(network)
+    network: Any = on_accelerator(nn.Linear(2, 2).requires_grad_(False))
+    other: Any = copy.deepcopy(network)
     assert isinstance(other.weight, nn.Parameter) and not other.weight.requires_grad
     assert other.weight.device.type == ACCELERATOR and other.weight.cpu().equal(network.weight.cpu())
     other.weight.add_(1)

@@ -13,7 +13,7 @@ from scipy.stats import special_ortho_group
 from benchmarks import fidelity, fidelity_pools, truths
 from benchmarks.frechet import Reference, frechet_distance, save_references
 from slipcast.configs.errors import BadInput, SlipcastError
-from slipcast.pipeline.run.models import STARTER
+from slipcast.systems.models.known import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,7 +82,7 @@ def test_three_seeds_are_averaged_as_figures():
 
 def test_the_goal_stays_where_it_is():
     """Judge, truth and plan are frozen: a change here makes all earlier figures incomparable."""
-    judge = (STARTER / "judge/diffusion_pytorch_model.safetensors").read_bytes()
+    judge = (WEIGHTS / "judge/diffusion_pytorch_model.safetensors").read_bytes()
     assert hashlib.sha256(judge).hexdigest() == fidelity.JUDGE_SHA256
     truth = ROOT / "benchmarks/fidelity_truth.safetensors"
     assert truth == fidelity.TRUTH

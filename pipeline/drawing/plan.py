@@ -123,7 +123,8 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
     asked = dict(config.weights)
     if config.balance is not None:
-        asked = balanced(made, config.balance, scheduler, latent_shape(base, size)) | asked
+        shape = latent_shape(base, size)
+        asked = balanced(made, config.balance, scheduler, shape, device=base.device) | asked
     weights = term_weights(config.recipe, asked, uses.weights.get(PICTURE))
     guidance = picture_guidance(
         config.recipe, made, weights, config.until, domain_strength=config.domain_strength

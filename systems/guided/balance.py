@@ -17,13 +17,18 @@ _STEPS, _PICTURES = 8, 2
 
 
 def balanced(
-    made: Ingredients, total: float, scheduler: Any, latent_shape: tuple[int, int, int]
+    made: Ingredients,
+    total: float,
+    scheduler: Any,
+    latent_shape: tuple[int, int, int],
+    *,
+    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """Weights of domain and text by the length of their differences, w_i = rho w_0 N_ref / N_i (paper 1).
 
     Measured along a short trajectory of plain guidance at weight ``total``, from seeds of its own.
     """
-    noise, generators = seeded_noise(range(10**6, 10**6 + _PICTURES), latent_shape, device=made.base.device)
+    noise, generators = seeded_noise(range(10**6, 10**6 + _PICTURES), latent_shape, device=device)
     plain, seen = GuidedNoise(cfg(made.start, made.text, total)), list[tuple[Tensor, Tensor]]()
 
     def noted(x_t: Tensor, t: Tensor) -> Tensor:

@@ -72,9 +72,9 @@ def load_checkpoint(
     step = int(notes["step"])
     with torch.no_grad():
         for name, array in state.items():
-            array.copy_(arrays[f"{name}{_STATE}"])
+            array.copy_(arrays[f"{name}{_STATE}"].to(array))
         for name, parameter in parameters.items():
-            parameter.copy_(arrays[name])
+            parameter.copy_(arrays[name].to(parameter))
             optimiser.state[parameter] = {
                 "step": torch.tensor(float(step), device=parameter.device),
                 "exp_avg": arrays[name + _MEAN].to(parameter.device),

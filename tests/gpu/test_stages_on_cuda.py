@@ -14,13 +14,13 @@ from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.sampling import sample, scheduler_named, seeded_noise
 from slipcast.pipeline.exporters.glb import read_glb
 from slipcast.pipeline.make import MakeResult, make
-from slipcast.pipeline.run.models import STARTER
 from slipcast.systems.domain.model import load_domain
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField
 from slipcast.systems.guided.branches import Ingredients
 from slipcast.systems.guided.recipes import picture_guidance
 from slipcast.systems.mesh.report import report
 from slipcast.systems.models.base import load_base
+from slipcast.systems.models.known import WEIGHTS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -89,8 +89,8 @@ def test_the_same_command_again_makes_nothing(runs: dict[str, MakeResult]) -> No
 @pytest.mark.parametrize("recipe", ["cfg", "in_domain", "domain_guidance"])
 def test_recipes_draw_in_every_dtype(recipe: str, dtype: str) -> None:
     def picture(device: str, dtype: str) -> torch.Tensor:
-        base = load_base(STARTER / "prior", device=device, dtype=dtype)
-        domain = load_domain(STARTER / "domain", base, device=device)
+        base = load_base(WEIGHTS / "prior", device=device, dtype=dtype)
+        domain = load_domain(WEIGHTS / "domain", base, device=device)
         guidance = picture_guidance(recipe, Ingredients(base=base, prompt=PROMPT, domain=domain), {})
         noise, generators = seeded_noise([3], base.latent_shape, device=base.device)
         scheduler = scheduler_named("dpm++", base.pipeline.scheduler)
@@ -105,7 +105,7 @@ def test_recipes_draw_in_every_dtype(recipe: str, dtype: str) -> None:
 def test_one_network_at_a_time_leaves_the_device_to_the_next() -> None:
     from slipcast.guidance.offloading import CPUOffload
 
-    base = load_base(STARTER / "prior", device="cuda", dtype="float32", offload=CPUOffload("cuda"))
+    base = load_base(WEIGHTS / "prior", device="cuda", dtype="float32", offload=CPUOffload("cuda"))
     assert base.device.type == "cuda" and base.dtype == torch.float32
     latents = base.encode(torch.full((1, 3, base.picture_size, base.picture_size), 0.5))
     assert latents.device.type == "cuda"

@@ -15,7 +15,7 @@ from slipcast.configs.loading import load_config
 from slipcast.pipeline.make import MakeResult, make
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField
 from slipcast.systems.models import precision
-from slipcast.systems.refine import loop
+from slipcast.systems.refine.loop import Refinement
 
 SMALL = [
     "dtype=float32", "image.steps=2", "image.candidates=2", "lift.resolution=32", "refine.steps=3", "refine.size=32",
@@ -33,14 +33,14 @@ def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
 ) -> None:
     monkeypatch.setattr(precision, "resolve_device", lambda wanted: wanted)
     devices = set()
-    step = loop._one_step
+    step = Refinement.step
 
-    def noted(field: VoxelField, *rest: object) -> dict[str, float]:
-        devices.add(type(field.raw_density.data))
-        return step(field, *rest)  # pyright: ignore[reportArgumentType]
+    def noted(self: Refinement, index: int) -> dict[str, float]:
+        devices.update(type(one.parameter.data) for one in self.field.trained().values())
+        return step(self, index)
 
     here = made(tmp_path / "here", "cpu")
-    monkeypatch.setattr(loop, "_one_step", noted)
+    monkeypatch.setattr(Refinement, "step", noted)
     there = made(tmp_path / "there", ACCELERATOR)
     assert devices == {AcceleratorTensor}, "the field was refined where the networks are"
     assert json.loads((there.run / "manifest.json").read_text())["config"]["device"] == ACCELERATOR
@@ -59,15 +59,15 @@ def test_a_refinement_goes_on_there_from_a_checkpoint(
 ) -> None:
     monkeypatch.setattr(precision, "resolve_device", lambda wanted: wanted)
     straight = made(tmp_path / "straight", ACCELERATOR)
-    step, done = loop._one_step, list[int]()
+    step, done = Refinement.step, list[int]()
 
-    def stopped(*arguments: object) -> dict[str, float]:
-        done.append(1)
+    def stopped(self: Refinement, index: int) -> dict[str, float]:
+        done.append(index)
         if len(done) == 3:
             raise KeyboardInterrupt
-        return step(*arguments)  # pyright: ignore[reportArgumentType]
+        return step(self, index)
 
-    monkeypatch.setattr(loop, "_one_step", stopped)
+    monkeypatch.setattr(Refinement, "step", stopped)
     with pytest.raises(KeyboardInterrupt):
         made(tmp_path / "again", ACCELERATOR)
     resumed = made(tmp_path / "again", ACCELERATOR)

@@ -17,7 +17,7 @@ from slipcast.pipeline.stages.refine import guided_views
 from slipcast.systems.guided.recipes import PICTURE_RECIPES
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.known import WEIGHTS
-from slipcast.systems.refine.views import GROUNDS
+from slipcast.systems.refine.views import BACKGROUNDS
 
 LORA = f"model={WEIGHTS / 'porcelain-lora'}"
 NEEDS = {
@@ -58,7 +58,9 @@ def test_refinement_asks_any_recipe_and_tells_each_view_its_own_words(store, nam
     x_t = torch.randn(1, *store.base.latent_shape, generator=torch.Generator().manual_seed(0)).repeat(
         2, 1, 1, 1
     )
-    eps = noise_for(["front view", "back view"], [GROUNDS[0], GROUNDS[5]])(x_t, torch.tensor([400, 400]))
+    eps = noise_for(["front view", "back view"], [BACKGROUNDS[0], BACKGROUNDS[5]])(
+        x_t, torch.tensor([400, 400])
+    )
     assert eps.shape == x_t.shape and bool(eps.isfinite().all())
     blind = name in (
         "rectified",
@@ -71,5 +73,5 @@ def test_strength_0_in_refinement_is_the_prior_alone_to_the_bit(store) -> None:
     none = guided_views(context(store, "refine", "in_domain", "domain_strength=0"))
     prior = guided_views(context(store, "refine", "cfg"))
     x_t, t = torch.randn(1, *store.base.latent_shape), torch.tensor([400])
-    seen = (["front view"], [GROUNDS[0]])
+    seen = (["front view"], [BACKGROUNDS[0]])
     assert torch.equal(none(*seen)(x_t, t), prior(*seen)(x_t, t))

@@ -17,7 +17,7 @@ from slipcast.systems.field.renderers import renderer_for
 from slipcast.systems.field.volume_rendering import render_image, render_rays
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine.regularisers import total_variation
-from slipcast.systems.refine.surface_colour import SurfacePainted
+from slipcast.systems.refine.surface_colour import SurfaceColoured
 
 RESOLUTION = 24
 
@@ -71,7 +71,7 @@ def test_tensor_operations_place_samples_where_the_kernel_does(name: str, seed: 
 def seen(field: VoxelField, renderer: str | None = None) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """What a camera sees, [N, 5] of colour, opacity, depth, and the gradients of its mean square."""
     shown = render_rays(
-        SurfacePainted(field),
+        SurfaceColoured(field),
         *rays(),
         samples=32,
         background=(0.3, 0.2, 0.1),

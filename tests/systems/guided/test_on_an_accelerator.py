@@ -151,7 +151,7 @@ def test_weights_and_ranking_are_measured_there_as_here(models: Mapping[str, Mod
         targets = [branches.in_domain, branches.text]
         gains = evidence(branches.null, targets, latents, torch.Generator().manual_seed(0), draws=1)
         scheduler = scheduler_named("ddim", one.base.pipeline.scheduler)
-        weights = balanced(made(one), 5.0, scheduler, one.base.latent_shape)
+        weights = balanced(branches, 5.0, scheduler, one.base.latent_shape, device=one.base.device)
         return torch.cat([*(gain.cpu() for gain in gains.values()), torch.tensor(list(weights.values()))])
 
     assert_alike(*map(measured, DEVICES))
