@@ -30,13 +30,14 @@ from slipcast.pipeline.run.models import open_models
 from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.voxels import FrozenGrid
+from slipcast.systems.images.files import read_subject
 from slipcast.systems.mesh.extraction import extract_surface
 from slipcast.systems.mesh.report import report as mesh_report
 from slipcast.systems.mesh.report import silhouette_iou
 from slipcast.systems.models.known import WEIGHTS
 from slipcast.systems.texture.atlas import unwrap
 from slipcast.systems.texture.colour_baking import bake
-from slipcast.systems.types import Mesh, SubjectImage
+from slipcast.systems.types import Mesh
 
 from .machine import report
 from .prompts import HELD_OUT, NOUNS, prompt
@@ -101,7 +102,7 @@ def _loaded(overrides: tuple[str, ...]) -> tuple[Any, Any, Judge]:
 
 def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, Any], np.ndarray]:
     """Figures of one finished run, and a strip: picture, lifted views, refined views."""
-    subject = SubjectImage.load(run / "10-image/image.png")
+    subject = read_subject(run / "10-image/image.png")
     refined = Mesh.load(run / "40-mesh/mesh.safetensors")
     field = FrozenGrid.load(run / "20-lift/field.safetensors")
     lifted = unwrap(

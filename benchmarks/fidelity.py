@@ -39,9 +39,9 @@ from PIL import Image
 
 from slipcast.configs.atomic import sha256_of_file
 from slipcast.configs.errors import SlipcastError
-from slipcast.pipeline.run.models import STARTER
 from slipcast.starter.imagenet import INPUT_SIZE, NETWORKS, features_and_ranks, load_network, recognised
 from slipcast.starter.judge import Judge
+from slipcast.systems.models.known import WEIGHTS
 
 from . import truths
 from .fidelity_pools import GROUPS, Pictures, Pool
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs-benchmark"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
-    if sha256_of_file(STARTER / "judge/diffusion_pytorch_model.safetensors") != JUDGE_SHA256:
+    if sha256_of_file(WEIGHTS / "judge/diffusion_pytorch_model.safetensors") != JUDGE_SHA256:
         raise SlipcastError(
             "the starter's judge is not the one of the earlier figures; put it back, it is frozen"
         )
@@ -105,7 +105,7 @@ class Jury:
 
     def __init__(self) -> None:
         self.networks = {name: load_network(name) for name in NETWORKS}
-        self.judge = Judge.from_pretrained(STARTER / "judge").eval()
+        self.judge = Judge.from_pretrained(WEIGHTS / "judge").eval()
 
     def rows(self, pool: Pool) -> dict[str, Any]:
         """Every row of a pool: {row: averages of its figures}."""

@@ -20,7 +20,9 @@ from slipcast.pipeline.exporters.preview import render_views, ring_cameras
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import open_models
 from slipcast.systems.field.cameras import Camera
-from slipcast.systems.guided.in_domain import Weights, in_domain_noise
+from slipcast.systems.guided.branches import Ingredients
+from slipcast.systems.guided.recipes import guided_noise_for
+from slipcast.systems.guided.settled import settled
 from slipcast.systems.images.foreground import cut_out
 from slipcast.systems.types import Mesh
 
@@ -98,12 +100,13 @@ def _there_and_back(base: Any, pictures: Pictures, noise: float) -> Pictures:
 
 def _pictures(data: Path, runs: Path) -> Iterator[Pool]:
     """Pictures as the preset's guidance draws them, first draws, none chosen."""
-    config = load_config("starter")
-    models, weights = open_models(config), Weights(config.image.domain_weight, config.image.text_weight)
+    models = open_models(load_config("starter"))
+    weights = settled(models.config, models.uses()).image.weights
     base, domain = models.base, models.domain
 
     def drawn(noun: str, seed: int) -> Pictures:
-        guided = in_domain_noise(base, domain, [PICTURE_PROMPT.format(prompt(noun))], weights)
+        made = Ingredients(base=base, prompt=PICTURE_PROMPT.format(prompt(noun)), domain=domain)
+        guided = guided_noise_for("in_domain", made, weights, {})
         # The seeds of the first figures, before the project drew from named generators.
         generators = [torch.Generator().manual_seed(1000 * seed + k) for k in range(truths.FRONTS)]
         noise = torch.cat([torch.randn(1, *base.latent_shape, generator=one) for one in generators])

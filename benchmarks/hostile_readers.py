@@ -24,11 +24,11 @@ from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.record import outputs_of, read_record, write_record
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField
 from slipcast.systems.guided.lora import read_lora
-from slipcast.systems.images.files import read_mask, read_picture
+from slipcast.systems.images.files import read_mask, read_picture, read_subject
 from slipcast.systems.models.base import load_base
 from slipcast.systems.models.reading import kind_of
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
-from slipcast.systems.types import Mesh, SubjectImage
+from slipcast.systems.types import Mesh
 from tests.fakes import tiny_pipelines as tiny
 from tests.fakes.pipeline_stages import PROMPT, Workshop
 
@@ -223,7 +223,7 @@ def _pictures(folder: Path) -> list[Reader]:
         assert pixels.shape == (1, 1, 16, 16) and set(pixels.unique().tolist()) <= {0.0, 1.0}
 
     def is_subject() -> None:
-        loaded = SubjectImage.load(shown)
+        loaded = read_subject(shown)
         assert np.isfinite(loaded.rgb).all()
 
     return [

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .noise import generator_on
 from .schedules import NoiseSchedule, parameterisation_named
 
 
@@ -68,6 +67,5 @@ def draw_example(
         .clamp(0, len(schedule) - 1)
         .to(latents.device)
     )
-    drawn = generator_on(latents.device, generator)
-    eps = torch.randn(latents.shape, generator=drawn, device=latents.device)
+    eps = torch.randn(latents.shape, generator=generator).to(latents.device)
     return example_of(latents, eps, t, schedule, prediction_type)

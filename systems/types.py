@@ -45,17 +45,6 @@ class SubjectImage:
         rgba = np.concatenate([self.rgb, self.alpha[..., None]], -1)
         Image.fromarray((rgba * 255 + 0.5).clip(0, 255).astype(np.uint8)).save(path)
 
-    @classmethod
-    def load(cls, path: Path) -> SubjectImage:
-        """Read any picture that people may give; one without transparency is all subject (alpha 1).
-
-        Raises: BadInput when there is none or it cannot be read.
-        """
-        from .images.files import read_rgba  # which knows pictures, as this module knows none of the rooms
-
-        rgba = read_rgba(path).astype(np.float32) / 255
-        return cls(rgb=rgba[..., :3].copy(), alpha=rgba[..., 3].copy())
-
 
 @runtime_checkable
 class RadianceField(Protocol):

@@ -77,7 +77,7 @@ def test_a_round_trip_and_scalars_of_the_cpu_give_the_cpu_s_values() -> None:
 def test_training_there_equals_training_here() -> None:
     def trained(device: str) -> torch.Tensor:
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.SiLU()).to(device)
+        network: Any = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.SiLU()).to(device)
         optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
         for _ in range(2):
             loss = network(torch.linspace(-1, 1, 108).view(1, 3, 6, 6).to(device)).square().sum()

@@ -32,6 +32,7 @@ def examine(folder: Path) -> dict[str, Any]:
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "memory_free_gb": round(psutil.virtual_memory().available / 2**30, 1),
         "disk_free_gb": round(shutil.disk_usage(folder).free / 2**30, 1),
+        "torchvision": _version("torchvision"),
         "optional": {name: _version(name) for name in OPTIONAL},
         "starter": starter_weights(),
         "compiled_loops": _loops_folder(),
@@ -96,7 +97,7 @@ def warnings_about(findings: dict[str, Any]) -> list[str]:
     torch = findings["torch"]
     if torch["version"] is None:
         warnings.append("torch is missing: reinstall slipcast with its dependencies")
-    elif findings["optional"]["torchvision"] and not torch["cuda"]:
+    elif findings["torchvision"] and not torch["cuda"]:
         warnings.append(
             "torchvision is installed beside a torch without CUDA, which often breaks transformers; "
             "slipcast does not need it: pip uninstall torchvision"
@@ -131,7 +132,6 @@ def _abilities(findings: dict[str, Any]) -> dict[str, bool]:
         "large models on a GPU": bool(torch.get("cuda")),
         "fast bf16 on the CPU": bool({"avx512_bf16", "amx_bf16"} & set(findings["cpu"]["features"])),
         "blender": optional["bpy"] is not None or shutil.which("blender") is not None,
-        "cluster": optional["ray"] is not None,
     }
 
 

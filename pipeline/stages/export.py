@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from ...systems.types import SubjectImage
+from ...systems.images.files import read_subject
 from ..assets.placing import into_view
 from ..exporters.exporting import Source, export_files
 from ..exporters.glb import read_glb
@@ -38,7 +38,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     advance = ctx.progress.task("drawing pictures", 2)
     files = exported.written.files
     shown = into_view(read_glb(files["glb"])[0] if "glb" in files else exported.asset.mesh)
-    preview_sheet(SubjectImage.load(ctx.inputs["image"] / "image.png"), shown, ctx.folder / "preview.png")
+    preview_sheet(read_subject(ctx.inputs["image"] / "image.png"), shown, ctx.folder / "preview.png")
     advance()
     if settings.turntable_frames:
         write_turntable(shown, ctx.folder / "turntable.gif", frames=settings.turntable_frames)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...systems.images.files import read_subject
 from ...systems.lift.gridding import as_grid
 from ...systems.lift.table import lift_named
-from ...systems.types import SubjectImage
 from ..run.stage import StageContext
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write field.safetensors: occupancy and colour, front (-Y) towards the picture's camera."""
-    subject = SubjectImage.load(ctx.inputs["image"] / "image.png")
+    subject = read_subject(ctx.inputs["image"] / "image.png")
     settings, models = ctx.config.lift, ctx.models
     advance = ctx.progress.task("lifting the picture", 1)
     source = models.folder("lift_model")

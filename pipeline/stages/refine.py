@@ -14,10 +14,10 @@ from ...systems.guided.branches import Ingredients, framed
 from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
 from ...systems.guided.remembered import RemembersTexts
 from ...systems.guided.settled import until
+from ...systems.images.files import read_subject
 from ...systems.refine.checkpoint import CHECKPOINT_FILE
 from ...systems.refine.loop import refine_field
 from ...systems.refine.views import Colour, background_word
-from ...systems.types import SubjectImage
 from ..run.stage import StageContext
 
 
@@ -36,7 +36,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         FrozenGrid.load(ctx.inputs["lift"] / "field.safetensors").to(base.device),
         denoiser_for=guided_views(ctx),
         encode=base.encode,
-        reference=SubjectImage.load(ctx.inputs["image"] / "image.png"),
+        reference=read_subject(ctx.inputs["image"] / "image.png"),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
         config=config,
         seed=ctx.seed,

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ...configs.errors import BadInput, in_one_line
+from ..types import SubjectImage
 
 LARGEST = 89_478_485  # pixels: where PIL begins to suspect a decompression bomb
 _GREY = (128, 128, 128, 255)
@@ -113,15 +114,16 @@ def middle_square(picture: Image.Image, size: int, resampling: Image.Resampling)
     return levels / 255
 
 
-def read_rgba(path: Path) -> np.ndarray:
-    """A picture as [H, W, 4] of 8 bits; one without transparency is opaque.
+def read_subject(path: Path) -> SubjectImage:
+    """What ``SubjectImage.save`` wrote, or any picture that people give: one without transparency is all subject.
 
     Raises: BadInput when there is none or it cannot be read.
     """
     picture = read_image(path)
     if picture.mode == "F":
         picture = Image.fromarray(_eight_bits(np.asarray(picture)))
-    return np.asarray(picture.convert("RGBA"))
+    rgba = np.asarray(picture.convert("RGBA")).astype(np.float32) / 255
+    return SubjectImage(rgb=rgba[..., :3].copy(), alpha=rgba[..., 3].copy())
 
 
 def read_picture(path: Path, size: int) -> Tensor:

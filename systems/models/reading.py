@@ -15,7 +15,7 @@ import torch
 
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput, SlipcastError, in_one_line
-from ...configs.names import shown, shown_key
+from ...configs.names import shown_key
 from .learned_codec import LearnedCodec
 from .patch_codec import PatchCodec
 from .precision import quiet_libraries
@@ -137,6 +137,7 @@ def _read_part(folder: Path, entry: Any, classes: tuple[str, ...], allow_pickle:
     if not (named and folder.is_dir()):
         raise BadInput(f"the model in {folder.parent} lacks its {folder.name}; {_REMEDY}")
     library, name = entry
+    named_class = f"{library}.{name}"
     cls: Any = None
     if library in _OUR_MODULES:
         cls = _OUR_CODECS.get(name)
@@ -144,7 +145,8 @@ def _read_part(folder: Path, entry: Any, classes: tuple[str, ...], allow_pickle:
         cls = getattr(importlib.import_module(library), name, None)
     if not hasattr(cls, "from_pretrained") or (classes and name not in classes):
         raise BadInput(
-            f"the {folder.name} of the model in {folder.parent} is a {shown(entry)}, which slipcast does not know"
+            f"the {folder.name} of the model in {folder.parent} is a {shown_key(named_class)}, "
+            "which slipcast does not know"
         )
     what = f"the {folder.name}"
     if isinstance(cls, type) and issubclass(cls, torch.nn.Module):

@@ -117,7 +117,7 @@ def test_unknown_keys_of_every_depth_are_refused(key: str) -> None:
         ("image.steps=2.5", "expects a whole number, not 2.5"),
         ("image.steps=true", "expects a whole number, not True"),
         ("image.steps=null", "expects a whole number, not None"),
-        ("image.domain_weight=[1]", r"expects a number, not \[1\]"),
+        ("image.domain_weight=[1]", r"expects a number or null, not \[1\]"),
         ("export.formats=glb", r"expects a list such as \[glb\], not 'glb'"),
         ("image=5", "group of settings"),
         ("image.steps", "expected key=value"),

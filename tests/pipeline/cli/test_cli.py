@@ -174,11 +174,11 @@ def test_the_doctor_tells_in_words_and_in_json() -> None:
 def test_the_doctor_warns_of_torchvision_and_missing_models(tmp_path: Path) -> None:
     findings = examine(tmp_path)
     findings["torch"]["cuda"] = []
-    findings["optional"]["torchvision"] = "0.28.0"
+    findings["torchvision"] = "0.28.0"
     findings["starter"] = {"prior": True, "domain": False}
     sentences = "\n".join(warnings_about(findings))
     assert "pip uninstall torchvision" in sentences and "starter models missing: domain;" in sentences
-    findings["optional"]["torchvision"] = None
+    findings["torchvision"] = None
     findings["starter"]["domain"] = True
     assert not [w for w in warnings_about(findings) if "torchvision" in w or "missing" in w]
 

@@ -20,6 +20,7 @@ from slipcast.pipeline.run.stage import StageContext
 
 PROMPT = 'a "red" $HOME bowl, it\'s `big`'
 SETTINGS = (
+    "device=cpu",
     "refine.steps=7",
     "image.view=seen from the front: [close]",
     "export.formats=[glb,obj]",

@@ -119,7 +119,7 @@ def test_a_missing_model_is_told_before_any_work_is_done(workshop: Workshop) -> 
     with pytest.raises(BadInput, match="no such model"):
         workshop.make()
     assert workshop.ran == [] and not workshop.out.exists()
-    assert asked == [("base", "domain", "lift_model")]
+    assert asked == [("base", "domain", "lift_model", "model")]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -129,13 +129,16 @@ def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
     inputs = set(re.findall(r"ctx\.inputs\[\"(\w+)\"\]", source))
     settings = set(re.findall(r"ctx\.config\.(\w+(?:\.\w+)?)", source))
     models = set(re.findall(r"ctx\.models\.(\w+)", source)) - {"identities"}
-    if models:
-        settings.add("device")  # where networks compute
-    if models & {"base", "domain"}:
-        settings.add("dtype")  # which those networks compute in
+    if "model" in stage.roles:  # which of them is used is known by its identity
+        settings.discard("model")
+    if stage.name in ("image", "refine"):
+        settings.update(table._GUIDED)  # what the guided denoiser is made with
+    if stage.name == "lift":
+        settings.add("device")  # where its network computes
     assert inputs == set(stage.needs)
     assert {name for name in settings if name.split(".")[0] != stage.name} == set(stage.reads)
-    assert {"lift_model" if name == "lift" else name for name in models} <= set(stage.roles)
+    roles = {"lift": "lift_model", "custom": "model"}
+    assert {roles.get(name, name) for name in models} <= set(stage.roles)
 
 
 def test_a_raised_stage_version_runs_it_again(workshop: Workshop) -> None:

@@ -187,7 +187,7 @@ def test_damaged_and_foreign_files_are_refused_in_one_sentence(tmp_path):
     with pytest.raises(SlipcastError, match="cannot read"):
         VoxelField.load(path)
     frozen_torus(8).save(path)
-    with pytest.raises(SlipcastError, match="should be a voxel field but is a frozen grid"):
+    with pytest.raises(SlipcastError, match="should be a voxel field but is 'frozen grid'"):
         VoxelField.load(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(SlipcastError, match="cannot read"):

@@ -19,7 +19,7 @@ class Reader:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def condition(self, prompts: Sequence[str], /) -> Conditioning:
+    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Conditioning:
         self.asked += prompts
         rows = [torch.randn(5, 3, generator=torch.Generator().manual_seed(len(prompt))) for prompt in prompts]
         text = torch.stack(rows)

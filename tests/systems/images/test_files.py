@@ -19,9 +19,9 @@ from slipcast.systems.images.files import (
     read_image,
     read_mask,
     read_picture,
+    read_subject,
     with_kept_pixels,
 )
-from slipcast.systems.types import SubjectImage
 
 TURNS = {
     1: None,
@@ -239,14 +239,14 @@ def test_a_subjects_picture_is_read_as_people_may_have_edited_it(tmp_path: Path)
     levels = np.arange(6 * 4 * 4, dtype=np.uint8).reshape(6, 4, 4)
     path = tmp_path / "image.png"
     Image.fromarray(levels).save(path)
-    subject = SubjectImage.load(path)
+    subject = read_subject(path)
     assert np.array_equal(subject.rgb, levels[..., :3].astype(np.float32) / 255)
     assert np.array_equal(subject.alpha, levels[..., 3].astype(np.float32) / 255)
     Image.fromarray(np.full((3, 3), 60 * 257, np.uint16)).save(path)  # grey of 16 bits: 60 of 255
-    subject = SubjectImage.load(path)
+    subject = read_subject(path)
     assert np.allclose(subject.rgb, 60 / 255) and (subject.alpha == 1).all()
     whole = path.read_bytes()
     for content in (b"", b"no picture", whole[: len(whole) // 2], whole[:40] + b"\xff" * 9 + whole[49:]):
         path.write_bytes(content)
         with pytest.raises(BadInput, match="no picture that can be read"):
-            SubjectImage.load(path)
+            read_subject(path)
