@@ -6,6 +6,7 @@ UV frame: u to the right, v upwards, (0, 0) at the picture's lower left; texture
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from itertools import product
 
@@ -37,6 +38,9 @@ _GRIDS = (0.846, 0.868, 0.89, 0.912, 0.934, 0.956, 0.978, 1.0)  # of the largest
 _LARGEST_GRIDS = (409, 560)  # for textures up to 1024 texels, and for those that need not pad on a finer one
 _FULLEST = 1024
 _GAP_TEXELS = 5
+# xatlas ends its threads by waking them once, and would wait for ever for one that has not yet gone to sleep after its
+# last task (seen once in some thousand atlases): before an atlas is let go they get this long.
+_SETTLE_S = 0.01
 # Between charts, where the atlas stays full ENOUGH: mip-map n keeps charts apart that lie 2**n texels apart.
 _WIDER_GAPS = (24, 16, 12, 10, 7)
 
@@ -139,7 +143,9 @@ def _charts(mesh: Mesh, even: np.ndarray, roundness: float, largest: float) -> M
     packing.resolution = _LARGEST_GRIDS[0]
     atlas.generate(options, packing)
     # Charts that spilled onto a second page lie over those of the first, which does no harm: all are packed anew.
-    return _taken(mesh, atlas, keep_proportions=True)
+    cut = _taken(mesh, atlas, keep_proportions=True)
+    time.sleep(_SETTLE_S)
+    return cut
 
 
 def _packed(charts: Mesh, grid: int, size: int, along_axes: bool, gap: int) -> Mesh | None:
@@ -156,9 +162,9 @@ def _packed(charts: Mesh, grid: int, size: int, along_axes: bool, gap: int) -> M
     packing.bilinear = False  # room for lookups is in the padding
     packing.rotate_charts_to_axis = along_axes
     atlas.generate(options, packing)
-    if atlas.atlas_count != 1:
-        return None
-    return _taken(charts, atlas)
+    packed = _taken(charts, atlas) if atlas.atlas_count == 1 else None
+    time.sleep(_SETTLE_S)
+    return packed
 
 
 def _taken(mesh: Mesh, atlas: xatlas.Atlas, *, keep_proportions: bool = False) -> Mesh:
