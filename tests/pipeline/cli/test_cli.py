@@ -13,20 +13,9 @@ import pytest
 from fakes.pipeline_stages import Workshop
 from typer.testing import CliRunner, Result
 
-from slipcast.pipeline import make as make_module
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.cli.doctor import examine, report, warnings_about
 from slipcast.pipeline.run.stage import StageContext
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    fake = Workshop(tmp_path / "runs")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        make_module, "make", lambda prompt, config, **options: fake.make(config, prompt, **options)
-    )
-    return fake
 
 
 def _run(*arguments: str) -> Result:

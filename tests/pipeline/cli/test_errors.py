@@ -10,22 +10,11 @@ import pytest
 from fakes.pipeline_stages import Workshop
 from typer.testing import CliRunner, Result
 
-from slipcast.pipeline import make as make_module
 from slipcast.pipeline.cli import console
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.run.stage import StageContext
 
 LONG = "x" * 300
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    fake = Workshop(tmp_path / "runs")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        make_module, "make", lambda prompt, config, **options: fake.make(config, prompt, **options)
-    )
-    return fake
 
 
 def _run(*arguments: str) -> Result:
