@@ -18,6 +18,7 @@ from ...configs.stopping import check_stop
 from ..run.signals import stop_on_signals
 from .blender import blender
 from .console import Commands, PartlyFailed, exit_codes
+from .evaluate import evaluate
 from .export import export
 from .image import image
 from .streams import make_streams_safe
@@ -37,6 +38,7 @@ app = typer.Typer(
 starter = typer.Typer(no_args_is_help=True, help="The offline models that ship with slipcast.")
 app.add_typer(starter, name="starter")
 app.add_typer(blender, name="blender")
+app.add_typer(evaluate, name="eval")
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")
