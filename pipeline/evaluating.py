@@ -93,7 +93,7 @@ def evaluate_assets(
     cameras = ring_cameras(VIEWS, float(np.radians(VIEW_ELEVATION_DEG)))
     views: list[Image.Image] = []
     for mesh in meshes:
-        seen = render_views(into_view(mesh), cameras, VIEW_SIZE, (GREY,) * 3)
+        seen = render_views(into_view(mesh), cameras, VIEW_SIZE, (GREY, GREY, GREY))
         views += [Image.fromarray((rgb * 255 + 0.5).clip(0, 255).astype(np.uint8)) for rgb, _ in seen]
         advance()
     _, real, real_skipped = read_pictures(against)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from slipcast.pipeline.exporters.glb import write_glb
 from slipcast.pipeline.run.progress import Quiet
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra [eval]")
-OPTIONS = {"extractors": ["efficientnet-lite0"], "draws": 0, "console": Quiet()}
+OPTIONS: Any = {"extractors": ["efficientnet-lite0"], "draws": 0, "console": Quiet()}
 
 
 def pictures(folder: Path, count: int, *, seed: int, tint: tuple[int, int, int] = (0, 0, 0)) -> Path:
@@ -129,7 +130,7 @@ def test_networks_of_transformers_answer_as_they_do_by_themselves(tmp_path: Path
     from slipcast.systems.evaluation.extractors import as_tensor, extractor_named
 
     torch.manual_seed(0)
-    small = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    small: Any = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     dino = Dinov2Model(Dinov2Config(image_size=224, patch_size=56, mlp_ratio=2, **small)).eval()
     dino.save_pretrained(tmp_path / "dino")
     read = [Image.new("RGB", (40, 60), colour) for colour in ("red", "teal")]
