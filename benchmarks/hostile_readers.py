@@ -106,7 +106,7 @@ def _records(folder: Path) -> list[Reader]:
 
     def from_manifest() -> None:
         runs = _LIST_RUNS(out, library)  # which passes over what it cannot read
-        json.dumps(read_manifest(run), allow_nan=False, ensure_ascii=False).encode("utf-8")
+        json.dumps(read_manifest(run).as_json(), allow_nan=False, ensure_ascii=False).encode("utf-8")
         _is_config(asked_of(run).config)
         assert [one.seed for one in runs] == [asked_of(run).seed]
 

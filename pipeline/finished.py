@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..configs.errors import BadInput, SlipcastError
 from ..configs.limits import check_limits
 from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
 from .run.commands import command
-from .run.manifest import MANIFEST, find_run, read_manifest
+from .run.manifest import MANIFEST, Manifest, find_run, read_manifest
 from .run.record import RECORD, is_as_made, read_record
 from .stages.table import STAGES, all_stages
 
@@ -51,19 +50,15 @@ def read_run(where: Path) -> FinishedRun:
     """
     path = find_run(where)
     manifest = read_manifest(path)
-    models: dict[str, dict[str, Any]] = {}
-    for line in manifest.get("stages", {}).values():
-        for role, told in line.get("models", {}).items():
-            models[role] = {**told, **models.get(role, {})}  # the stage that used it first knows best
     mesh_file = _folder("mesh", path) / "mesh.safetensors"
     if not (mesh_file.is_file() and (mesh_file.parent / RECORD).is_file()):
         raise BadInput(f"{path} has no finished mesh; `{command('make', '--resume', path)}` goes on with it")
     field_file = _folder("refine", path) / "field.safetensors"
     return FinishedRun(
         path=path,
-        prompt=manifest["prompt"],
-        seed=manifest["seed"],
-        models=models,
+        prompt=manifest.prompt,
+        seed=manifest.seed,
+        models=manifest.models(),
         export=_settings(ExportConfig, "export", manifest, path),
         crease_deg=_settings(MeshConfig, "mesh", manifest, path).crease_deg,
         mesh_file=verified(mesh_file),
@@ -106,10 +101,10 @@ def _folder(stage_name: str, run: Path) -> Path:
     return run / next(stage.folder for stage in STAGES if stage.name == stage_name)
 
 
-def _settings(kind: type[T], stage: str, manifest: Mapping[str, Any], path: Path) -> T:
+def _settings(kind: type[T], stage: str, manifest: Manifest, path: Path) -> T:
     """The settings that a stage of the run was given; a run of an older version lacks some of them."""
     try:
-        given = manifest.get("config", {}).get(stage, {})
+        given = (manifest.config or {}).get(stage, {})
         settings = kind(**{item.name: given[item.name] for item in fields(kind) if item.name in given})
         check_limits(replace(MakeConfig(), **{stage: settings}))
     except (AttributeError, TypeError) as error:

@@ -129,7 +129,8 @@ def test_the_stage_runs_after_what_it_needs_and_only_when_it_has_to(tmp_path: Pa
         (ctx.folder / "image.png").write_bytes(b"12345")
 
     workshop.hooks["image"] = draw
-    workshop.stages = in_order(workshop.stages, [stages[1]])
+    first = dataclasses.replace(workshop.stages[0], gives=("image.txt", "image.png"))
+    workshop.stages = in_order((first, *workshop.stages[1:]), [stages[1]])
     made = workshop.make()
     assert made.made == tuple(stage.name for stage in stages) and made.records["count"].facts == {"bytes": 5}
     assert (made.run / "15-count" / "count.txt").read_text() == "5" and made.glb is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ...guidance.evaluation import GuidedNoise
 from ...systems.field.cameras import orbit_camera
@@ -19,9 +18,10 @@ from ...systems.refine.checkpoint import CHECKPOINT_FILE
 from ...systems.refine.loop import refine_field
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
+from .facts import RefineFacts
 
 
-def run(ctx: StageContext) -> dict[str, Any]:
+def run(ctx: StageContext) -> RefineFacts:
     """Write field.safetensors; checkpoints in the same folder let a stopped run go on bit for bit."""
     config, base = ctx.config.refine, ctx.models.base
     advance = ctx.progress.task("refining", config.steps)
@@ -33,10 +33,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
         seen, last = done, losses
 
     field = refine_field(
-        FrozenGrid.load(ctx.inputs["lift"] / "field.safetensors").to(base.device),
+        FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
         denoiser_for=guided_views(ctx),
         encode=base.encode,
-        reference=read_subject(ctx.inputs["image"] / "image.png"),
+        reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
         config=config,
         seed=ctx.seed,

@@ -32,7 +32,7 @@ def meshed(field: SolidField, folder: Path, *settings: str) -> tuple[dict[str, A
     VoxelField.from_field(field, 48).save(folder / "30-refine" / "field.safetensors")
     finish(folder / "30-refine")
     config = load_config("smoke", [*SMALL, "mesh.resolution=48", *settings])
-    inputs, progress = {"refine": folder / "30-refine"}, Quiet()
+    inputs, progress = {"refine/field.safetensors": folder / "30-refine" / "field.safetensors"}, Quiet()
     facts = mesh_stage.run(
         StageContext("balls", config, folder / "40-mesh", inputs, 3, "mesh", progress, models=None)
     )
