@@ -1,4 +1,4 @@
-"""The five stages, in order. To add one, write a file with ``run(ctx)`` in this folder and one entry here.
+"""The six stages, in order. To add one, write a file with ``run(ctx)`` in this folder and one entry here.
 
 Another package adds one by an entry point of the group ``slipcast.stages`` that gives a ``Stage``.
 """
@@ -31,6 +31,12 @@ def _refine(ctx: StageContext) -> dict[str, Any]:
 
 def _mesh(ctx: StageContext) -> dict[str, Any]:
     from .mesh import run
+
+    return run(ctx)
+
+
+def _paint(ctx: StageContext) -> dict[str, Any]:
+    from .paint import run
 
     return run(ctx)
 
@@ -80,18 +86,37 @@ STAGES: tuple[Stage, ...] = (
     # Version 4: three more tries to fill the atlas. Version 6: any face count is reached; gaps in the atlas are as wide
     # as its use allows, and filled for every mip-map. Version 7: nodes on the level itself; rims of six texels.
     Stage("mesh", "40-mesh", _mesh, needs=("refine",), gives=("mesh.safetensors",), version=7),
-    # The models' licences go into the exported files; levels of detail are painted from the refined field.
-    # Version 2: on the ground, in metres; pictures of the file itself.
+    # As the picture was drawn, with the image stage's recipe.
+    Stage(
+        "paint",
+        "45-paint",
+        _paint,
+        needs=("image", "mesh"),
+        gives=("mesh.safetensors",),
+        roles=("base", "domain", "model"),
+        reads=(
+            "image.elevation_deg",
+            "image.recipe",
+            "image.weights",
+            "image.domain_until",
+            "image.negative",
+            "image.wanted",
+            "image.unwanted",
+            *_GUIDED,
+        ),
+    ),
+    # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
+    # Version 2: on the ground, in metres; pictures of the file itself. Version 3: levels from the texture.
     Stage(
         "export",
         "50-export",
         _export,
-        needs=("image", "refine", "mesh"),
+        needs=("image", "paint"),
         gives=("preview.png",),
         roles=("base", "domain", "model", "lift_model"),
         reads=("mesh.crease_deg",),
         card=("roughness",),
-        version=2,
+        version=3,
     ),
 )
 
