@@ -28,7 +28,7 @@ class FinishedRun:
         models: {role: {"id", "revision", "licence"}} of every model that a stage used.
         export: the settings that the run was exported with.
         crease_deg: as in the settings of its mesh.
-        field_file: where the refined radiance field lies, if it was kept.
+        mesh_file: the painted mesh, or that of the mesh stage where no painted one is newer.
     """
 
     path: Path
@@ -38,7 +38,6 @@ class FinishedRun:
     export: ExportConfig
     crease_deg: float
     mesh_file: Path
-    field_file: Path
 
 
 def read_run(where: Path) -> FinishedRun:
@@ -50,10 +49,9 @@ def read_run(where: Path) -> FinishedRun:
     """
     path = find_run(where)
     manifest = read_manifest(path)
-    mesh_file = _folder("mesh", path) / "mesh.safetensors"
-    if not (mesh_file.is_file() and (mesh_file.parent / RECORD).is_file()):
+    mesh_file = next((file for file in _mesh_files(path, manifest) if _is_finished(file)), None)
+    if mesh_file is None:
         raise BadInput(f"{path} has no finished mesh; `{command('make', '--resume', path)}` goes on with it")
-    field_file = _folder("refine", path) / "field.safetensors"
     return FinishedRun(
         path=path,
         prompt=manifest.prompt,
@@ -62,8 +60,18 @@ def read_run(where: Path) -> FinishedRun:
         export=_settings(ExportConfig, "export", manifest, path),
         crease_deg=_settings(MeshConfig, "mesh", manifest, path).crease_deg,
         mesh_file=verified(mesh_file),
-        field_file=field_file,
     )
+
+
+def _is_finished(file: Path) -> bool:
+    """Whether a file is there, in the folder of a stage that was finished."""
+    return file.is_file() and (file.parent / RECORD).is_file()
+
+
+def _mesh_files(run: Path, manifest: Manifest) -> list[Path]:
+    """Where a run's mesh may lie, the last stage's first; paint of a mesh that was made anew since does not count."""
+    painted = "paint" in manifest.stages and manifest.stages["paint"].status == "finished"
+    return [_folder(name, run) / "mesh.safetensors" for name in (("paint", "mesh") if painted else ("mesh",))]
 
 
 def verified(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The main path: a prompt goes through the five stages and comes out as a textured GLB.
+"""The main path: a prompt goes through the six stages and comes out as a textured GLB.
 
 ``make`` is the whole story. For each stage: compute the key of what it would make; if the run folder already holds
 exactly that, keep it; otherwise run the stage in a partial folder and give the folder its name when it is complete.
@@ -58,7 +58,7 @@ def make(
     stages: Sequence[Stage] | None = None,
     open_models: Callable[[MakeConfig], Models] | None = None,
 ) -> MakeResult:
-    """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> export.
+    """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> paint -> export.
 
     Args:
         resume: the folder of this prompt's and seed's run, whatever it is called; by default it is found in ``out``.

@@ -125,17 +125,13 @@ def _export(
     _check_folder(run, folder)
     stems = [level_stem(stem, number) for number in range(len(settings.lods) + 1)]
     _check_existing(folder, stems, settings.formats, force=force)
-    if settings.lods:
-        _check_field(run)
 
     from ..exporters.exporting import Source, export_files
-    from ..finished import verified
 
     console.stage_started("export")
     domain = run.models.get("domain")
     models = run.models if domain is None else run.models | {"domain": _look(domain) | domain}
-    field_file = verified(run.field_file) if settings.lods else run.field_file
-    source = Source(run.prompt, run.seed, models, run.mesh_file, field_file, run.crease_deg)
+    source = Source(run.prompt, run.seed, models, run.mesh_file, run.crease_deg)
     with explain_os_errors(folder, "making the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     exported = export_files(source, settings, folder, stem=stem, progress=console)
@@ -184,18 +180,6 @@ def _check_folder(run: FinishedRun, folder: Path) -> None:
                 f"{folder} belongs to a stage, which moves what others put there aside when it is made anew; "
                 "choose another --out"
             )
-
-
-def _check_field(run: FinishedRun) -> None:
-    from ...configs.errors import BadInput
-    from ..run.commands import command
-
-    if not run.field_file.is_file():
-        again = command("make", "--resume", run.path, "--from", "refine")
-        raise BadInput(
-            f"--lods paints from the run's refined field, and {run.field_file} is not there; leave --lods out, or "
-            f"`{again}` makes it again"
-        )
 
 
 def _check_existing(folder: Path, stems: list[str], formats: list[str], *, force: bool) -> None:

@@ -27,8 +27,7 @@ def run(ctx: StageContext) -> ExportFacts:
         prompt=ctx.prompt,
         seed=ctx.seed,
         models=ctx.models.identities(("base", "domain", "model", "lift_model")),
-        mesh_file=ctx.inputs["mesh/mesh.safetensors"],
-        field_file=ctx.inputs["refine/field.safetensors"],
+        mesh_file=ctx.inputs["paint/mesh.safetensors"],
         crease_deg=ctx.config.mesh.crease_deg,
     )
     exported = export_files(source, settings, ctx.folder, stem=slug(ctx.prompt), progress=ctx.progress)

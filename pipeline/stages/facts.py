@@ -54,6 +54,24 @@ class MeshFacts(TypedDict):
     bake_psnr_db: float | None
 
 
+class PaintedFacts(TypedDict):
+    """``systems.texture.painting`` of a painted mesh: shares of its surface, and the mean change in steps of 8 bits."""
+
+    seen: float
+    held_by_picture: float
+    changed: float
+
+
+class PaintFacts(TypedDict):
+    """Of stage 45-paint; a mesh that was not ``painted`` is the mesh stage's own, and ``why`` says the reason."""
+
+    painted: bool
+    why: NotRequired[str]
+    seen: NotRequired[float]
+    held_by_picture: NotRequired[float]
+    changed: NotRequired[float]
+
+
 class ExportFacts(TypedDict):
     """Of stage 50-export: names of files by format, and sentences about those that could not be written.
 

@@ -1,4 +1,4 @@
-"""The five stages, in order: which files each needs and gives, which models, which settings. Keys, what a stage may
+"""The six stages, in order: which files each needs and gives, which models, which settings. Keys, what a stage may
 open and ``--dry-run`` follow from this table. To add one, write a file with ``run(ctx)`` in this folder and one entry.
 
 Another package adds one by an entry point of the group ``slipcast.stages`` that gives a ``Stage``.
@@ -33,6 +33,12 @@ def _refine(ctx: StageContext) -> Mapping[str, Any]:
 
 def _mesh(ctx: StageContext) -> Mapping[str, Any]:
     from .mesh import run
+
+    return run(ctx)
+
+
+def _paint(ctx: StageContext) -> Mapping[str, Any]:
+    from .paint import run
 
     return run(ctx)
 
@@ -86,18 +92,37 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         "mesh", "40-mesh", _mesh, needs=("refine/field.safetensors",), gives=("mesh.safetensors",), version=7
     ),
-    # The models' licences go into the exported files; levels of detail are painted from the refined field.
-    # Version 2: on the ground, in metres; pictures of the file itself.
+    # As the picture was drawn, with the image stage's recipe.
+    Stage(
+        "paint",
+        "45-paint",
+        _paint,
+        needs=("image/image.png", "mesh/mesh.safetensors"),
+        gives=("mesh.safetensors",),
+        roles=("base", "domain", "model"),
+        reads=(
+            "image.elevation_deg",
+            "image.recipe",
+            "image.weights",
+            "image.domain_until",
+            "image.negative",
+            "image.wanted",
+            "image.unwanted",
+            *_GUIDED,
+        ),
+    ),
+    # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
+    # Version 2: on the ground, in metres; pictures of the file itself. Version 3: levels from the texture.
     Stage(
         "export",
         "50-export",
         _export,
-        needs=("image/image.png", "refine/field.safetensors", "mesh/mesh.safetensors"),
+        needs=("image/image.png", "paint/mesh.safetensors"),
         gives=("preview.png",),
         roles=("base", "domain", "model", "lift_model"),
         reads=("mesh.crease_deg",),
         card=("roughness",),
-        version=2,
+        version=3,
     ),
 )
 
