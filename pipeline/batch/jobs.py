@@ -34,7 +34,8 @@ class Job:
         id: its name in the job file, in events and in sentences.
         picture: file that takes the place of the image stage's picture.
         until: last stage; None for all of them.
-        tries: seeds whose pictures are drawn, from ``seed`` on; the ``keep`` best are made whole. 1 and 1 for a plain job.
+        tries: seeds whose pictures are drawn, from ``seed`` on; 1 for a plain job.
+        keep: how many of the tries, the best ones, are made whole.
         where: file and line.
         key: fingerprint of all that decides what is made.
         parent: key of the job whose candidate this is.

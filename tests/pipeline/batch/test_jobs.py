@@ -42,8 +42,8 @@ def test_every_kind_of_file_means_the_same_jobs(tmp_path: Path) -> None:
         _write(
             tmp_path,
             "b.yaml",
-            "config: starter\njobs:\n  - prompt: a blue vase\n  - prompt: a cup, red\n    seed: 3\n    refine.steps: 7\n"
-            "    until: lift\n    export.formats: [glb, obj]\n",
+            "config: starter\njobs:\n  - prompt: a blue vase\n  - prompt: a cup, red\n    seed: 3\n"
+            "    refine.steps: 7\n    until: lift\n    export.formats: [glb, obj]\n",
         ),
     ]
     told = [_told(read_jobs(file)[0]) for file in files]
