@@ -21,6 +21,8 @@ from .typed import build
 from .yaml_files import first_line, parse_yaml, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
+Layer = tuple[str, Mapping[Any, Any]]
+"""Where settings are from, for sentences, and the settings, nested or with dotted names."""
 _LONGEST_CHAIN = 20  # files that extend one another
 
 
@@ -35,7 +37,16 @@ def load_config(name_or_path: str = "starter", overrides: Sequence[str] = ()) ->
     Raises:
         BadInput: no such preset, unreadable YAML, an unknown setting, a wrong type, or a value outside its limits.
     """
-    return _finished(_chain(_find(name_or_path)), overrides)
+    return built(preset_layers(name_or_path), overrides)
+
+
+def preset_layers(name_or_path: str, *, beside: Path | None = None) -> list[Layer]:
+    """What a preset (by name) or a YAML file (by path, relative to ``beside``) says, with all that it extends.
+
+    Raises:
+        BadInput: no such preset, or unreadable YAML.
+    """
+    return _chain(_find(name_or_path, beside=beside))
 
 
 def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> MakeConfig:
@@ -44,11 +55,16 @@ def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *
     Raises:
         BadInput: as for ``load_config``; ``source`` says where the settings are from.
     """
-    return _finished([(source, settings)], overrides)
+    return built([(source, settings)], overrides)
 
 
-def _finished(layers: Sequence[tuple[str, Mapping[Any, Any]]], overrides: Sequence[str]) -> MakeConfig:
-    config = build(MakeConfig, [*layers, *(("the command line", _parse_override(one)) for one in overrides)])
+def built(layers: Sequence[Layer], overrides: Sequence[str] = ()) -> MakeConfig:
+    """One checked ``MakeConfig`` of layers, later ones winning, and overrides on top of them.
+
+    Raises:
+        BadInput: an unknown setting, a wrong type, or a value outside its limits.
+    """
+    config = build(MakeConfig, [*layers, *(("the command line", parse_override(one)) for one in overrides)])
     check_limits(config)
     return config
 
@@ -68,9 +84,9 @@ def _find(name_or_path: str, *, beside: Path | None = None) -> Path:
     )
 
 
-def _chain(path: Path) -> list[tuple[str, Mapping[Any, Any]]]:
+def _chain(path: Path) -> list[Layer]:
     """(path, content) of the file and of everything that it extends, oldest first."""
-    chain: list[tuple[str, Mapping[Any, Any]]] = []
+    chain: list[Layer] = []
     seen: set[Path] = set()
     while True:
         content = read_yaml(path)
@@ -91,8 +107,8 @@ def _chain(path: Path) -> list[tuple[str, Mapping[Any, Any]]]:
         path = found
 
 
-def _parse_override(override: str) -> dict[str, Any]:
-    """``refine.steps=100`` -> {"refine.steps": 100}"""
+def parse_override(override: str) -> dict[str, Any]:
+    """``refine.steps=100`` -> {"refine.steps": 100}; BadInput for what is no such pair."""
     key, equals, text = override.partition("=")
     key = key.strip()
     if not equals or not key:
