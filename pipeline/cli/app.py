@@ -20,6 +20,7 @@ from .blender import blender
 from .console import Commands, PartlyFailed, exit_codes
 from .export import export
 from .image import image
+from .report import report
 from .streams import make_streams_safe
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 app.command()(image)
 app.command()(export)
+app.command()(report)
 
 
 @app.command()
