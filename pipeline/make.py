@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..configs.schema import MakeConfig
 from .exporters.table import check_formats
+from .report.writing import reported
 from .run.execution import Forced, run_stage
 from .run.folder import RunFolder, open_run, run_path
 from .run.keys import inputs, stage_keys
@@ -87,7 +88,7 @@ def make(
     asked, config = config, _filled_in(config, store) if "domain" in roles else config
     made: list[str] = []
     path = resume or run_path(Path(out), prompt, seed)
-    with open_run(path, prompt, seed, console.notice) as run:
+    with open_run(path, prompt, seed, console.notice) as run, reported(path, console.notice):
         config = _settled(config, run)
         models = open_models(config)
         # What was asked is what a resumed run begins with: its nulls must follow another base or domain.

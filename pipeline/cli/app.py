@@ -21,6 +21,7 @@ from .console import Commands, PartlyFailed, exit_codes
 from .evaluate import evaluate
 from .export import export
 from .image import image
+from .report import report
 from .streams import make_streams_safe
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 app.command()(image)
 app.command()(export)
+app.command()(report)
 
 
 @app.command()

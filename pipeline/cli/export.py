@@ -54,6 +54,7 @@ def export(
         from ...configs.paths import given_path
         from ..blender.process import naming_blender
         from ..finished import read_run
+        from ..report.writing import refresh_report
         from ..run.commands import command
         from ..run.progress import for_terminal
 
@@ -63,6 +64,7 @@ def export(
             folder = out or finished.path / "exports"
             settings = _settings(finished, format, height, lods=lods, quads=quads)
             exported = _export(finished, settings, folder, name, force=force, console=console)
+            refresh_report(finished.path, console.notice)
         told = {"run": str(finished.path), "folder": str(folder), **exported.told()}
         if not (as_json and exported.failed):
             print(json.dumps(told) if as_json else "\n".join(map(str, exported.paths)))
