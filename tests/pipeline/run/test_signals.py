@@ -57,6 +57,7 @@ def _statuses(folder: Path) -> list[str]:
     ("mode", "number", "ignoring"),
     [
         ("plain", signal.SIGINT, True),
+        ("importing", signal.SIGINT, False),
         ("swallow", signal.SIGINT, False),
         ("break", signal.SIGTERM, False),
         ("block", signal.SIGINT, False),
@@ -68,7 +69,7 @@ def test_a_signal_at_any_moment_stops_and_the_same_command_goes_on(
 ) -> None:
     draw = random.Random(f"{mode} {number} {ignoring}")
     process = _start(tmp_path, mode, ignoring=ignoring)
-    time.sleep(draw.uniform(0.2, 1.2))
+    time.sleep(draw.uniform(0.1, 0.9))
     process.send_signal(number)
     code, out, err = _end(process)
     assert code == 128 + number, err
