@@ -31,6 +31,12 @@ def own_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test first: a worker that begins one of them last would keep all others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 _PROMISED = tuple(filter(None, os.environ.get("SLIPCAST_EXTRAS", "").split(",")))
 
 

@@ -53,6 +53,7 @@ def _statuses(folder: Path) -> list[str]:
     return [line["status"] for line in json.loads(manifest.read_text())["stages"].values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "number", "ignoring"),
     [
