@@ -42,7 +42,7 @@ def _start(folder: Path, mode: str, *, ignoring: bool = False) -> subprocess.Pop
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
