@@ -75,8 +75,8 @@ def _settled(browser: Browser) -> np.ndarray:
 
 
 def _box(browser: Browser, selector: str, number: int = 0) -> tuple[int, int, int, int]:
-    script = f"""(() => {{ const b = document.querySelectorAll({json.dumps(selector)})[{number}].getBoundingClientRect();
-        return [b.x, b.y, b.width, b.height] }})()"""
+    rect = f"document.querySelectorAll({json.dumps(selector)})[{number}].getBoundingClientRect()"
+    script = f"(({{ x, y, width, height }}) => [x, y, width, height])({rect})"
     x, y, width, height = (round(value) for value in browser.eval(script))
     return x, y, width, height
 
