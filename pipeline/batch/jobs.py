@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import fingerprint, sha256_of_file
+from ...configs.atomic import fingerprint
 from ...configs.errors import BadInput
 from ...configs.loading import Layer, built, parse_override, preset_layers
 from ...configs.names import shown
@@ -19,6 +19,7 @@ from ..run.prompts import check_prompt, slug
 from ..run.stage import selected
 from ..stages.table import all_stages
 from .job_files import Entry, read_entries
+from .placing import run_key
 
 NAMES = ("prompt", "id", "picture", "seed", "config", "until", "tries", "keep", "overrides")
 """What an entry may say beside settings; every other name is a setting, dotted or a group."""
@@ -38,6 +39,7 @@ class Job:
         keep: how many of the tries, the best ones, are made whole.
         where: file and line.
         key: fingerprint of all that decides what is made.
+        settings_key: eight digits that tell apart the settings of runs of one prompt and seed.
         parent: key of the job whose candidate this is.
     """
 
@@ -47,6 +49,7 @@ class Job:
     config: MakeConfig
     where: str
     key: str = ""
+    settings_key: str = ""
     picture: Path | None = None
     until: str | None = None
     tries: int = 1
@@ -155,15 +158,8 @@ def _job(entry: Entry, settings: _Settings) -> Job:
         raise BadInput(
             "tries draws several pictures and makes assets of the best; leave picture and until: image out"
         )
-    told = {
-        "prompt": prompt,
-        "seed": seed,
-        "config": config_key,
-        "picture": picture and sha256_of_file(picture),
-        "until": until,
-        "tries": [tries, keep],
-    }
-    key = fingerprint(told)
+    settings_key = run_key(config_key, picture)
+    key = fingerprint([prompt, seed, settings_key, config_key, until, tries, keep])
     name = _text(given, "id")
     if name is not None and not (name.isprintable() and 0 < len(name.strip()) <= 200):
         raise BadInput(f"the id {shown(name)} is empty, too long or holds what cannot be printed")
@@ -174,6 +170,7 @@ def _job(entry: Entry, settings: _Settings) -> Job:
         config=config,
         where=entry.where,
         key=key,
+        settings_key=settings_key,
         picture=picture,
         until=until,
         tries=tries,

@@ -16,6 +16,7 @@ import typer
 
 from ...configs.stopping import check_stop
 from ..run.signals import stop_on_signals
+from .batch import batch
 from .blender import blender
 from .console import Commands, PartlyFailed, exit_codes
 from .export import export
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 starter = typer.Typer(no_args_is_help=True, help="The offline models that ship with slipcast.")
 app.add_typer(starter, name="starter")
+app.add_typer(batch, name="batch")
 app.add_typer(blender, name="blender")
 
 Json = Annotated[
