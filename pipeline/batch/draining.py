@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 
 from ...configs.stopping import ask_to_stop
@@ -20,8 +20,8 @@ class Drain:
 
 
 @contextlib.contextmanager
-def draining(tell: Callable[[str], None]) -> Iterator[Drain]:
-    """Within this block the first SIGINT or SIGTERM is noted and told, the next one asks for a stop (``stopping``).
+def draining() -> Iterator[Drain]:
+    """Within this block the first SIGINT or SIGTERM is noted, the next one asks for a stop (``stopping``).
 
     A third one is as the second is elsewhere. Only the main thread may set handlers; in others nothing is ever asked.
     """
@@ -39,7 +39,6 @@ def draining(tell: Callable[[str], None]) -> Iterator[Drain]:
         def handle(number: int, frame: FrameType | None) -> None:
             if drain.asked is None:
                 drain.asked = number
-                tell("no further jobs are begun, those at work end; stop once more to stop them too")
             else:
                 restore()
                 ask_to_stop(number)

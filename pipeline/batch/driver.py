@@ -28,6 +28,7 @@ Tell = Callable[..., None]
 """(kind, job's id or None, **values): every event goes through it."""
 
 _TICK_S = 0.25
+_DRAINS = "no further jobs are begun, those at work end; stop once more to stop them too"
 _LONGEST_BACKOFF_S = 300.0
 
 
@@ -83,7 +84,7 @@ class Driver:
         self._limits, self._tell, self._free_mb, self._kills = limits, tell, free_mb, kills
         self._running: dict[int, _Running] = {}
         self._models: dict[int, str] = {}
-        self._alone = self._waits_for_memory = False
+        self._alone = self._waits_for_memory = self._drains = False
         self._changes = ledger.changes()
 
     def run(self, drain: Drain) -> None:
@@ -98,6 +99,9 @@ class Driver:
                 self._look_at_changes()
                 if drain.asked is None:
                     self._fill()
+                elif not self._drains:
+                    self._drains = True
+                    self._tell("notice", None, text=_DRAINS)
                 if not self._running and (drain.asked is not None or self._ledger.next_time() is None):
                     return
                 for event in self._engine.wait(_TICK_S):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def run_batch(
                 spoken("over", None, jobs=now - over)
                 over = now
 
-        with draining(console.notice) as drain:
+        with draining() as drain:
             made = (engine or _processes)(plan)
             Driver(ledger, made, by_key, out, limits=limits or Limits(), tell=tell).run(drain)
             if drain.asked is not None and ledger.next_time() is not None:
@@ -134,21 +134,22 @@ def _check_whose(ledger: Ledger, path: Path) -> None:
 
 def _check_models(jobs: Sequence[Job]) -> None:
     """A model that is not here is told before anything is made, and not once for every job."""
-    seen: dict[Any, Job] = {}
+    from ...systems.models.known import SHIPPED
+
+    seen: set[tuple[str, str]] = set()
     for job in jobs:
-        seen.setdefault((job.config.base, job.config.domain, job.config.lift_model, job.config.model), job)
-    for job in seen.values():
-        try:
-            _folders(job)
-        except BadInput as error:
-            raise BadInput(f"{job.where}: {error}") from error
+        for role in ("base", "domain", "model", "lift_model"):
+            wanted = getattr(job.config, role)
+            if wanted is None or (role, wanted) in seen or wanted in SHIPPED.get(role, ()):
+                continue
+            seen.add((role, wanted))
+            try:
+                _folder(job, role)
+            except BadInput as error:
+                raise BadInput(f"{job.where}: {error}") from error
 
 
-def _folders(job: Job) -> Mapping[str, Path]:
-    from ..run.models import ModelStore
+def _folder(job: Job, role: str) -> Path:
+    from ..run.models import ModelStore  # which imports torch for what does not ship with the package
 
-    store = ModelStore(job.config)
-    roles = ["base", "domain", *(["model"] if job.config.model else [])]
-    if job.picture is None or job.config.lift_model != "mesh":
-        roles.append("lift_model")
-    return {role: store.folder(role) for role in roles}
+    return ModelStore(job.config).folder(role)

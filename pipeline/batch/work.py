@@ -35,7 +35,7 @@ class ModelShelf:
     """Models kept from job to job, as long as the jobs ask for the same ones."""
 
     def __init__(self) -> None:
-        self._stores: dict[tuple[MakeConfig, bool], ModelStore] = {}
+        self._stores: list[tuple[MakeConfig, bool, ModelStore]] = []
         self._told: list[weakref.ref[Any]] = []
         self.low_memory = False
 
@@ -50,17 +50,19 @@ class ModelShelf:
             mesh=MeshConfig(),
             export=ExportConfig(),
         )
-        wanted = (settings, self.low_memory)
-        if wanted not in self._stores:
-            store = self._made(settings)
-            for other, old in list(self._stores.items()):
-                if (_networks(other[0]), other[1]) == (_networks(settings), self.low_memory):
-                    vars(store).update({name: vars(old)[name] for name in _LOADED if name in vars(old)})
-                    del self._stores[other]
-                elif _family(other[0]) != _family(settings) or other[1] != self.low_memory:
-                    del self._stores[other]
-            self._stores[wanted] = store
-        return self._stores[wanted]
+        for there, low_memory, store in self._stores:
+            if (there, low_memory) == (settings, self.low_memory):
+                return store
+        store, kept = self._made(settings), []
+        for there, low_memory, old in self._stores:
+            if low_memory != self.low_memory or _family(there) != _family(settings):
+                continue
+            if _networks(there) == _networks(settings):
+                vars(store).update({name: vars(old)[name] for name in _LOADED if name in vars(old)})
+            else:
+                kept.append((there, low_memory, old))
+        self._stores = [*kept, (settings, self.low_memory, store)]
+        return store
 
     def _made(self, settings: MakeConfig) -> ModelStore:
         store = ModelStore(settings)
@@ -73,7 +75,7 @@ class ModelShelf:
     def newly_loaded(self) -> list[str]:
         """Names of the models that were loaded since this was last asked."""
         there: list[tuple[str, Any]] = []
-        for store in self._stores.values():
+        for _, _, store in self._stores:
             there += [(name, vars(store)[name]) for name in ("base", "domain") if name in vars(store)]
             there += list(vars(store).get("_custom", {}).items())
         new = [name for name, model in there if not any(told() is model for told in self._told)]
