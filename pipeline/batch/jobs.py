@@ -12,7 +12,7 @@ from typing import Any
 from ...configs.atomic import fingerprint
 from ...configs.errors import BadInput
 from ...configs.loading import Layer, built, parse_override, preset_layers
-from ...configs.names import shown
+from ...configs.names import settings_of, shown
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from ..run.prompts import check_prompt, slug
@@ -33,7 +33,8 @@ class Job:
 
     Attributes:
         id: its name in the job file, in events and in sentences.
-        picture: file that takes the place of the image stage's picture.
+        prompt: what to make; may be empty for a picture.
+        picture: of what to make, instead of one that is drawn.
         until: last stage; None for all of them.
         tries: seeds whose pictures are drawn, from ``seed`` on; 1 for a plain job.
         keep: how many of the tries, the best ones, are made whole.
@@ -112,6 +113,18 @@ def read_jobs(
     return jobs, problems
 
 
+def with_picture(config: MakeConfig, picture: Path) -> MakeConfig:
+    """The settings of a run that is made of a picture.
+
+    Raises:
+        BadInput: this version of slipcast makes no assets of pictures.
+    """
+    if "image.picture" not in settings_of(MakeConfig):
+        raise BadInput("this version of slipcast makes assets of prompts alone; give a prompt and no picture")
+    image: Any = config.image
+    return replace(config, image=replace(image, picture=[str(picture)]))
+
+
 class _Settings:
     """Settings of entries, each different set of them read and checked once."""
 
@@ -148,7 +161,7 @@ def _job(entry: Entry, settings: _Settings) -> Job:
     prompt = _text(given, "prompt")
     if prompt is None and picture is None:
         raise BadInput("there is no prompt; say what to make, or give a picture")
-    prompt = check_prompt(prompt if prompt is not None else _words(picture))
+    prompt = "" if prompt is None else check_prompt(prompt)
     seed = _number(given, "seed", 0, 0, _LARGEST_SEED)
     until = _text(given, "until")
     selected(all_stages(), None, until)
@@ -164,10 +177,10 @@ def _job(entry: Entry, settings: _Settings) -> Job:
     if name is not None and not (name.isprintable() and 0 < len(name.strip()) <= 200):
         raise BadInput(f"the id {shown(name)} is empty, too long or holds what cannot be printed")
     return Job(
-        id=(name or f"{slug(prompt)}-{seed}-{key[:6]}").strip(),
+        id=(name or f"{slug(prompt or 'picture')}-{seed}-{key[:6]}").strip(),
         prompt=prompt,
         seed=seed,
-        config=config,
+        config=config if picture is None else with_picture(config, picture),
         where=entry.where,
         key=key,
         settings_key=settings_key,
@@ -217,10 +230,3 @@ def _picture(given: str | None, folder: Path) -> Path | None:
     if not path.is_file():
         raise BadInput(f"there is no picture {path}")
     return path
-
-
-def _words(picture: Path | None) -> str:
-    """A prompt made of a picture's name: ``red-vase_2.png`` -> ``red vase 2``."""
-    assert picture is not None
-    words = " ".join(picture.stem.replace("-", " ").replace("_", " ").split())
-    return words if any(letter.isalpha() for letter in words) else f"picture {words}"

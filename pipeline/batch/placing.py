@@ -15,6 +15,7 @@ from ...configs.loading import restore_config
 from ...configs.schema import MakeConfig
 from ..run.folder import run_path
 from ..run.manifest import MANIFEST
+from ..run.prompts import file_name
 from .reading import read_run
 
 
@@ -32,9 +33,13 @@ class Places:
     def folder(
         self, prompt: str, seed: int, config: MakeConfig, key: str, picture: Path | None = None
     ) -> Path:
-        """The folder of the run of these, whose ``run_key`` is ``key``; the same for the same."""
-        plain = run_path(self._out, prompt, seed)
-        if self._given.get(plain, key) == key and (plain in self._given or _is_free(plain, config, picture)):
+        """The folder of the run of these, whose ``run_key`` is ``key``; the same for the same.
+
+        Args:
+            picture: the picture of ``config``, if it is made of one.
+        """
+        plain = plain_path(self._out, prompt, seed, picture)
+        if self._given.get(plain, key) == key and (plain in self._given or _is_free(plain, config)):
             self._given[plain] = key
             return plain
         return plain.with_name(f"{plain.name}-{key}")
@@ -49,16 +54,19 @@ def run_key(config_key: str, picture: Path | None = None) -> str:
     return fingerprint([config_key, picture and sha256_of_file(picture)])[:8]
 
 
-def _is_free(folder: Path, config: MakeConfig, picture: Path | None) -> bool:
+def plain_path(out: Path, prompt: str, seed: int, picture: Path | None = None) -> Path:
+    """Where the first run of a prompt, or of a picture, and a seed lies: runs of pictures are called as those are."""
+    return run_path(out, prompt, seed) if picture is None else out / f"{file_name(picture.stem)}-{seed}"
+
+
+def _is_free(folder: Path, config: MakeConfig) -> bool:
     """Nothing lies there, or the run of these very settings."""
     if not (folder / MANIFEST).is_file():
         return True
     try:
-        settings, its_picture = read_run(folder).config, read_run(folder).picture
-        before = restore_config(settings, source=str(folder / MANIFEST))
+        before = restore_config(read_run(folder).config, source=str(folder / MANIFEST))
     except BadInput:  # it cannot be read, so whose it is cannot be said either
         return False
     # ``auto`` is written down as what it came to on the machine.
     same = {name: getattr(before, name) for name in ("device", "dtype") if getattr(config, name) == "auto"}
-    mine = None if picture is None else sha256_of_file(picture)
-    return replace(config, **same) == before and its_picture in (None, mine)
+    return replace(config, **same) == before

@@ -18,7 +18,6 @@ class RunLine:
     seed: int
     config: dict[str, Any]
     settled: dict[str, Any]
-    picture: str | None
     stages: dict[str, dict[str, Any]]
 
 
@@ -35,6 +34,5 @@ def read_run(path: Path) -> RunLine:
         told["seed"],
         told.get("config", {}),
         told.get("settled", {}),
-        told.get("picture"),
         told.get("stages", {}),
     )

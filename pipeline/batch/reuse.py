@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput
-from ..run.folder import run_path
 from ..run.record import RECORD, StageRecord, changed_outputs, read_record
 from ..run.replacing import KEY
 from ..run.stage import Stage, StageContext
@@ -23,14 +22,18 @@ from ..run.stage import Stage, StageContext
 _FICLONE = 0x40049409  # Linux: share a file's blocks until one of the two is written to
 
 
-def sharing(stages: Sequence[Stage], out: Path) -> list[Stage]:
-    """The stages, each of which first looks whether another run below ``out`` holds what it is to make."""
-    return [replace(stage, function=_shared(stage, out)) for stage in stages]
+def sharing(stages: Sequence[Stage], plain: Path) -> list[Stage]:
+    """The stages, each of which first looks whether another run of the prompt and seed holds what it is to make.
+
+    Args:
+        plain: folder of the first of those runs; the others' names begin with its name (``batch.placing``).
+    """
+    return [replace(stage, function=_shared(stage, plain)) for stage in stages]
 
 
-def _shared(stage: Stage, out: Path) -> Any:
+def _shared(stage: Stage, plain: Path) -> Any:
     def run(ctx: StageContext) -> dict[str, Any]:
-        found = _find(stage, ctx, out)
+        found = _find(stage, ctx, plain)
         if found is None:
             return stage.function(ctx)
         folder, record = found
@@ -47,10 +50,9 @@ def _shared(stage: Stage, out: Path) -> Any:
     return run
 
 
-def _find(stage: Stage, ctx: StageContext, out: Path) -> tuple[Path, StageRecord] | None:
+def _find(stage: Stage, ctx: StageContext, plain: Path) -> tuple[Path, StageRecord] | None:
     """(folder, record) of a finished stage with the key that this run's stage works under."""
     key = (ctx.folder / KEY).read_text()
-    plain = run_path(out, ctx.prompt, ctx.seed)
     for run in sorted([plain, *plain.parent.glob(f"{_literal(plain.name)}-*")]):
         folder = run / stage.folder
         if folder.parent == ctx.folder.parent or not (folder / RECORD).is_file():

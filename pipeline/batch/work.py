@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput, SlipcastError
-from ...configs.schema import ExportConfig, ImageConfig, LiftConfig, MakeConfig, MeshConfig, RefineConfig
+from ...configs.schema import MakeConfig
 from ..run.models import ModelStore
 from ..run.progress import Reporter
+from .placing import plain_path
 from .reuse import sharing
 
 
@@ -41,31 +41,22 @@ class ModelShelf:
 
     def open(self, config: MakeConfig) -> ModelStore:
         """The models of a config; those that other jobs used, and this one does not, are let go."""
-        settings = replace(
-            config,
-            domain_strength=1.0,
-            image=ImageConfig(),
-            lift=LiftConfig(source=config.lift.source),
-            refine=RefineConfig(),
-            mesh=MeshConfig(),
-            export=ExportConfig(),
-        )
         for there, low_memory, store in self._stores:
-            if (there, low_memory) == (settings, self.low_memory):
+            if (there, low_memory) == (config, self.low_memory):
                 return store
-        store, kept = self._made(settings), []
+        store, kept = self._made(config), []
         for there, low_memory, old in self._stores:
-            if low_memory != self.low_memory or _family(there) != _family(settings):
+            if low_memory != self.low_memory or _family(there) != _family(config):
                 continue
-            if _networks(there) == _networks(settings):
+            if _networks(there) == _networks(config):
                 vars(store).update({name: vars(old)[name] for name in _LOADED if name in vars(old)})
             else:
                 kept.append((there, low_memory, old))
-        self._stores = [*kept, (settings, self.low_memory, store)]
+        self._stores = [*kept, (config, self.low_memory, store)]
         return store
 
-    def _made(self, settings: MakeConfig) -> ModelStore:
-        store = ModelStore(settings)
+    def _made(self, config: MakeConfig) -> ModelStore:
+        store = ModelStore(config)
         if not self.low_memory or store.device == "cpu":
             return store
         from ...guidance.offloading import CPUOffload
@@ -84,23 +75,28 @@ class ModelShelf:
 
 
 _LOADED = ("base", "domain", "_custom")  # where a ModelStore keeps what it has loaded
+_NETWORKS = (
+    "base",
+    "domain",
+    "model",
+    "lora_scale",
+    "device",
+    "dtype",
+)  # the settings that decide what that is
 
 
 def model_group(config: MakeConfig) -> str:
     """Text that is equal for configs whose networks are the same."""
-    return " ".join(
-        str(getattr(config, name)) for name in ("base", "domain", "model", "lora_scale", "device", "dtype")
-    )
+    return " ".join(str(value) for value in _networks(config))
 
 
-def _networks(settings: MakeConfig) -> MakeConfig:
-    """What decides which networks are loaded; a lift loads its own."""
-    return replace(settings, lift_model="starter", lift=LiftConfig())
+def _networks(config: MakeConfig) -> list[Any]:
+    return [getattr(config, name) for name in _NETWORKS]
 
 
-def _family(settings: MakeConfig) -> MakeConfig:
+def _family(config: MakeConfig) -> list[Any]:
     """Without device and precision, which a run makes out for itself: ``auto`` and what it comes to are one family."""
-    return replace(_networks(settings), device="auto", dtype="auto")
+    return _networks(config)[:-2]
 
 
 def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]:
@@ -117,13 +113,6 @@ def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]
     from ..stages.table import all_stages
 
     shelf.low_memory = task.low_memory
-    options: dict[str, Any] = {}
-    if task.picture is not None:
-        if "picture" not in inspect.signature(make).parameters:
-            raise BadInput(
-                "this version of slipcast makes assets of prompts alone; give a prompt, not a picture"
-            )
-        options["picture"] = task.picture
     result = make(
         task.prompt,
         task.config,
@@ -131,9 +120,8 @@ def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]
         resume=task.folder,
         until_stage=task.until,
         console=console,
-        stages=sharing(all_stages(), task.out),
+        stages=sharing(all_stages(), plain_path(task.out, task.prompt, task.seed, task.picture)),
         open_models=shelf.open,
-        **options,
     )
     if result.failed:
         why = "; ".join(f"{what} could not be written: {reason}" for what, reason in result.failed.items())

@@ -47,7 +47,7 @@ def without_torch() -> None:
     make_module._settled = lambda config, run: replace(config, dtype="float32", device="cpu")
     make_module._note_threads = lambda run, console: None
     make_module._tell_missing = lambda formats, console: None
-    table.all_stages = lambda: tuple(replace(stage, function=_stage, gives=()) for stage in STAGES)
+    table.all_stages = lambda: tuple(replace(stage, function=_stage) for stage in STAGES)
 
 
 def _stage(ctx: StageContext) -> dict[str, Any]:
@@ -57,9 +57,12 @@ def _stage(ctx: StageContext) -> dict[str, Any]:
         time.sleep(asleep / steps)
         advance()
     _misbehave(ctx)
-    read = sorted(path.read_text() for folder in ctx.inputs.values() for path in folder.glob("*.txt"))
+    folders = {path if path.is_dir() else path.parent for path in ctx.inputs.values()}
+    read = sorted((folder / "made.txt").read_text() for folder in folders)
     text = f"{ctx.stage} {ctx.prompt} {ctx.seed} {getattr(ctx.config, ctx.stage)} {read}"
-    (ctx.folder / f"{ctx.stage}.txt").write_text(text)
+    gives = next(stage.gives for stage in STAGES if stage.name == ctx.stage)
+    for name in ("made.txt", *gives):
+        (ctx.folder / name).write_text(text)
     with open(ctx.folder.parent.parent / "stages.log", "a", encoding="utf-8") as log:
         log.write(f"{ctx.folder.parent.name} {ctx.stage} {os.getpid()}\n")
     if ctx.stage == "export":

@@ -13,6 +13,7 @@ from slipcast.configs.schema import ExportConfig, MakeConfig, MeshConfig, Refine
 from slipcast.pipeline.batch.placing import Places
 from slipcast.pipeline.batch.reuse import clone, sharing
 
+PLAIN = "a-blue-vase-0"
 CHANGED = MakeConfig(mesh=MeshConfig(resolution=40))
 
 
@@ -28,7 +29,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 def _share(workshop: Workshop, config: MakeConfig, name: str) -> list[str]:
     """The stages that ran to make this in a folder of its own."""
-    workshop.make(config, resume=workshop.out / name, stages=sharing(workshop.stages, workshop.out))
+    workshop.make(config, resume=workshop.out / name, stages=sharing(workshop.stages, workshop.out / PLAIN))
     return list(workshop.ran)
 
 
@@ -57,7 +58,7 @@ def test_what_was_edited_or_is_another_seeds_is_not_taken(workshop: Workshop) ->
     (run / "10-image" / "image.txt").write_text("edited by hand")
     # The image runs again and comes out as it was; all that follows from it is taken.
     assert _share(workshop, MakeConfig(), "a-blue-vase-0-12345678") == ["image"]
-    workshop.make(seed=1, stages=sharing(workshop.stages, workshop.out))
+    workshop.make(seed=1, stages=sharing(workshop.stages, workshop.out / PLAIN))
     assert workshop.ran == ["image", "lift", "refine", "mesh", "export"]
 
 
@@ -83,7 +84,9 @@ def test_what_a_stopped_attempt_left_does_not_stay(workshop: Workshop) -> None:
 def test_names_with_brackets_are_no_patterns(workshop: Workshop, tmp_path: Path) -> None:
     out = tmp_path / "[a]"
     workshop.make(out=out)
-    workshop.make(CHANGED, resume=out / "a-blue-vase-0-12345678", stages=sharing(workshop.stages, out))
+    workshop.make(
+        CHANGED, resume=out / "a-blue-vase-0-12345678", stages=sharing(workshop.stages, out / PLAIN)
+    )
     assert workshop.ran == ["mesh", "export"]
 
 

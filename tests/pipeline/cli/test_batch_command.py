@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from slipcast.configs.errors import BadInput
 from slipcast.pipeline.batch import running
 from slipcast.pipeline.batch.engine import Event
 from slipcast.pipeline.batch.ledger import Worker, open_ledger
@@ -144,19 +143,3 @@ def test_a_file_in_the_place_of_the_folder() -> None:
     Path("runs").write_text("no folder")
     result = _run("jobs.txt")
     assert result.exit_code == 1 and "opening the ledger failed at runs" in result.stderr
-
-
-def test_pictures_wait_for_a_make_that_takes_them(tmp_path: Path) -> None:
-    """Until ``make`` has an option for it, a job of a picture is refused in one sentence, when it runs."""
-    import inspect
-
-    from slipcast.configs.schema import MakeConfig
-    from slipcast.pipeline.batch import work
-    from slipcast.pipeline.make import make
-    from slipcast.pipeline.run.progress import Quiet
-
-    if "picture" in inspect.signature(make).parameters:
-        pytest.skip("make takes pictures now")
-    task = Task("k", "a", 0, MakeConfig(), tmp_path / "a-0", tmp_path, picture=tmp_path / "a.png")
-    with pytest.raises(BadInput, match="makes assets of prompts alone"):
-        work.make_job(task, Quiet(), work.ModelShelf())
