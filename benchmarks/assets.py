@@ -10,7 +10,6 @@ the lifted field with the same settings.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from PIL import Image
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.exporters.preview import render_mesh, ring_cameras
 from slipcast.pipeline.make import make
+from slipcast.pipeline.run.manifest import read_manifest
 from slipcast.pipeline.run.models import open_models
 from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.field.cameras import orbit_camera
@@ -126,7 +126,7 @@ def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, 
 
 def textured(run: Path) -> dict[str, float]:
     """What the mesh stage measured of its texture: dB between mesh and field, how full the atlas is, seams in 1/255."""
-    facts = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["stages"]["mesh"]["facts"]
+    facts = read_manifest(run).stages["mesh"].facts or {}
     return {
         "bake_psnr_db": round(facts["bake_psnr_db"], 2),
         "atlas_used": round(facts["atlas"]["used"], 3),

@@ -39,13 +39,19 @@ from PIL import Image
 
 from slipcast.configs.atomic import sha256_of_file
 from slipcast.configs.errors import SlipcastError
-from slipcast.starter.imagenet import INPUT_SIZE, NETWORKS, features_and_ranks, load_network, recognised
 from slipcast.starter.judge import Judge
+from slipcast.systems.evaluation.frechet import Reference, save_references
+from slipcast.systems.evaluation.imagenet import (
+    INPUT_SIZE,
+    NETWORKS,
+    features_and_ranks,
+    load_network,
+    recognised,
+)
 from slipcast.systems.models.known import WEIGHTS
 
 from . import truths
 from .fidelity_pools import GROUPS, Pictures, Pool
-from .frechet import Reference, save_references
 from .machine import provenance, report
 
 CLASSES = {

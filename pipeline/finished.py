@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..configs.errors import BadInput, SlipcastError
 from ..configs.limits import check_limits
 from ..configs.schema import ExportConfig, MakeConfig, MeshConfig
 from .run.commands import command
-from .run.manifest import MANIFEST, find_run, read_manifest
+from .run.manifest import MANIFEST, Manifest, find_run, read_manifest
 from .run.record import RECORD, is_as_made, read_record
 from .stages.table import STAGES, all_stages
 
@@ -29,7 +28,7 @@ class FinishedRun:
         models: {role: {"id", "revision", "licence"}} of every model that a stage used.
         export: the settings that the run was exported with.
         crease_deg: as in the settings of its mesh.
-        field_file: where the refined radiance field lies, if it was kept.
+        mesh_file: the painted mesh, or that of the mesh stage where no painted one is newer.
     """
 
     path: Path
@@ -39,7 +38,6 @@ class FinishedRun:
     export: ExportConfig
     crease_deg: float
     mesh_file: Path
-    field_file: Path
 
 
 def read_run(where: Path) -> FinishedRun:
@@ -51,24 +49,29 @@ def read_run(where: Path) -> FinishedRun:
     """
     path = find_run(where)
     manifest = read_manifest(path)
-    models: dict[str, dict[str, Any]] = {}
-    for line in manifest.get("stages", {}).values():
-        for role, told in line.get("models", {}).items():
-            models[role] = {**told, **models.get(role, {})}  # the stage that used it first knows best
-    mesh_file = _folder("mesh", path) / "mesh.safetensors"
-    if not (mesh_file.is_file() and (mesh_file.parent / RECORD).is_file()):
+    mesh_file = next((file for file in _mesh_files(path, manifest) if _is_finished(file)), None)
+    if mesh_file is None:
         raise BadInput(f"{path} has no finished mesh; `{command('make', '--resume', path)}` goes on with it")
-    field_file = _folder("refine", path) / "field.safetensors"
     return FinishedRun(
         path=path,
-        prompt=manifest["prompt"],
-        seed=manifest["seed"],
-        models=models,
+        prompt=manifest.prompt,
+        seed=manifest.seed,
+        models=manifest.models(),
         export=_settings(ExportConfig, "export", manifest, path),
         crease_deg=_settings(MeshConfig, "mesh", manifest, path).crease_deg,
         mesh_file=verified(mesh_file),
-        field_file=field_file,
     )
+
+
+def _is_finished(file: Path) -> bool:
+    """Whether a file is there, in the folder of a stage that was finished."""
+    return file.is_file() and (file.parent / RECORD).is_file()
+
+
+def _mesh_files(run: Path, manifest: Manifest) -> list[Path]:
+    """Where a run's mesh may lie, the last stage's first; paint of a mesh that was made anew since does not count."""
+    painted = "paint" in manifest.stages and manifest.stages["paint"].status == "finished"
+    return [_folder(name, run) / "mesh.safetensors" for name in (("paint", "mesh") if painted else ("mesh",))]
 
 
 def verified(path: Path) -> Path:
@@ -106,10 +109,10 @@ def _folder(stage_name: str, run: Path) -> Path:
     return run / next(stage.folder for stage in STAGES if stage.name == stage_name)
 
 
-def _settings(kind: type[T], stage: str, manifest: Mapping[str, Any], path: Path) -> T:
+def _settings(kind: type[T], stage: str, manifest: Manifest, path: Path) -> T:
     """The settings that a stage of the run was given; a run of an older version lacks some of them."""
     try:
-        given = manifest.get("config", {}).get(stage, {})
+        given = (manifest.config or {}).get(stage, {})
         settings = kind(**{item.name: given[item.name] for item in fields(kind) if item.name in given})
         check_limits(replace(MakeConfig(), **{stage: settings}))
     except (AttributeError, TypeError) as error:

@@ -112,7 +112,8 @@ def run_folders(runs: Path) -> list[Path]:
 def _examine(run: Path) -> FinishedRun | str:
     """A run whose mesh is finished and up to date, or why it cannot be used."""
     try:
-        status = read_manifest(run).get("stages", {}).get("mesh", {}).get("status", "finished")
+        line = read_manifest(run).stages.get("mesh")
+        status = "finished" if line is None else line.status
         return read_run(run) if status == "finished" else f"its mesh stage is {status}"
     except SlipcastError as error:
         return str(error)

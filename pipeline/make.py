@@ -1,4 +1,4 @@
-"""The main path: a prompt goes through the five stages and comes out as a textured GLB.
+"""The main path: a prompt goes through the six stages and comes out as a textured GLB.
 
 ``make`` is the whole story. For each stage: compute the key of what it would make; if the run folder already holds
 exactly that, keep it; otherwise run the stage in a partial folder and give the folder its name when it is complete.
@@ -6,17 +6,18 @@ exactly that, keep it; otherwise run the stage in a partial folder and give the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ..configs.atomic import fingerprint
 from ..configs.schema import MakeConfig
 from .exporters.table import check_formats
+from .report.writing import reported
 from .run.execution import Forced, run_stage
 from .run.folder import RunFolder, open_run, run_path
+from .run.keys import inputs, stage_keys
 from .run.manifest import versions
+from .run.measure import machine
 from .run.progress import Quiet, Reporter
 from .run.prompts import check_prompt
 from .run.record import StageRecord
@@ -42,7 +43,7 @@ class MakeResult:
     @property
     def failed(self) -> dict[str, str]:
         """{what a stage could not write although it finished: why}; the same command tries it again."""
-        return {what: why for record in self.records.values() for what, why in _failed(record).items()}
+        return {what: why for record in self.records.values() for what, why in record.failed.items()}
 
 
 def make(
@@ -58,7 +59,7 @@ def make(
     stages: Sequence[Stage] | None = None,
     open_models: Callable[[MakeConfig], Models] | None = None,
 ) -> MakeResult:
-    """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> export.
+    """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> paint -> export.
 
     Args:
         resume: the folder of this prompt's and seed's run, whatever it is called; by default it is found in ``out``.
@@ -87,12 +88,14 @@ def make(
     asked, config = config, _filled_in(config, store) if "domain" in roles else config
     made: list[str] = []
     path = resume or run_path(Path(out), prompt, seed)
-    with open_run(path, prompt, seed, console.notice) as run:
+    with open_run(path, prompt, seed, console.notice) as run, reported(path, console.notice):
         config = _settled(config, run)
         models = open_models(config)
         # What was asked is what a resumed run begins with: its nulls must follow another base or domain.
         asked = replace(asked, device=config.device, dtype=config.dtype)
-        run.describe(config=asdict(asked), settled=asdict(config), versions=versions())
+        run.manifest.config, run.manifest.settled = asdict(asked), asdict(config)
+        run.manifest.versions, run.manifest.machine = versions(), machine()
+        run.save_manifest()
         forced = Forced(run, from_stage, stages[first : last + 1])
         records: dict[str, StageRecord] = {}
         for index, stage in enumerate(stages[: last + 1]):
@@ -100,17 +103,17 @@ def make(
                 records[stage.name] = run.as_it_is(stage)
                 continue
             identities = stage.identities(known)
-            key = stage_key(stage, prompt, seed, config, records, identities)
-            record = None if forced.wants(stage) else run.finished(stage, key)
-            if record is None or _failed(record):
+            keys = stage_keys(stage, prompt, seed, config, records, identities)
+            record = None if forced.wants(stage) else run.finished(stage, keys)
+            if record is None or record.failed:
                 if not made and any(later.name == "export" for later in stages[index : last + 1]):
                     _tell_missing(config.export.formats, console)
-                inputs = {other.name: run.folder(other) for other in stages if other.name in stage.needs}
+                read = inputs(stage, records, {other.name: run.folder(other) for other in stages})
                 context = StageContext(
-                    prompt, config, run.partial(stage), inputs, seed, stage.name, console, models
+                    prompt, config, run.partial(stage), read, seed, stage.name, console, models
                 )
                 _note_threads(run, console)
-                record = run_stage(run, stage, key, context, identities, console)
+                record = run_stage(run, stage, keys[0], context, identities, console)
                 made.append(stage.name)
                 _mark_outdated(run, stages[index + 1 :])
             else:
@@ -119,8 +122,8 @@ def make(
             forced.done(stage)
             records[stage.name] = record
         forced.clear()
-        glbs = [_glb(run.folder(stage), records[stage.name]) for stage in stages[first : last + 1]]
-        glb = next((path for path in reversed(glbs) if path is not None), None)
+        glbs = [run.folder(one) / name for one in stages[first : last + 1] if (name := records[one.name].glb)]
+        glb = glbs[-1] if glbs else None
         return MakeResult(run.path, run.folder(stages[last]), glb, tuple(made), records)
 
 
@@ -143,7 +146,7 @@ def _settled(config: MakeConfig, run: RunFolder) -> MakeConfig:
     """With device and dtype for ``auto``: what the run began with, or else what this machine is best at."""
     from ..systems.models.precision import resolve_device, resolve_dtype
 
-    began = run.manifest.get("config", {})
+    began = run.manifest.config or {}
     # Runs made before there was a choice of device were made on the CPU.
     before = began.get("device", "cpu" if began else "auto")
     device = resolve_device(before if config.device == "auto" else config.device)
@@ -155,40 +158,13 @@ def _note_threads(run: RunFolder, console: Reporter) -> None:
     """Write down how many threads compute; torch adds up in another order with another number of them."""
     import torch
 
-    before, now = run.manifest.get("threads", torch.get_num_threads()), torch.get_num_threads()
-    if before != now:
+    before, now = run.manifest.threads, torch.get_num_threads()
+    if before not in (None, now):
         console.notice(
             f"this run was made with {before} threads so far and goes on with {now}: results may differ in the last "
             f"bits from those of one number throughout (OMP_NUM_THREADS={before} keeps it)"
         )
-    run.manifest["threads"] = now
-
-
-def stage_key(
-    stage: Stage,
-    prompt: str,
-    seed: int,
-    config: MakeConfig,
-    records: Mapping[str, StageRecord],
-    identities: Mapping[str, Mapping[str, Any]],
-) -> str:
-    """Fingerprint of everything that decides what a stage makes."""
-    return fingerprint(
-        {
-            "stage": stage.name,
-            "version": stage.version,
-            "prompt": prompt,
-            "seed": seed,
-            "settings": stage.settings(config),
-            "inputs": {name: records[name].outputs for name in stage.needs},
-            "models": identities,
-        }
-    )
-
-
-def _failed(record: StageRecord) -> dict[str, str]:
-    """What a finished stage could not write: the export stage, some of the formats."""
-    return record.facts.get("failed") or {}
+    run.manifest.threads = now
 
 
 def _tell_missing(formats: Sequence[str], console: Reporter) -> None:
@@ -207,13 +183,6 @@ def _real_models(config: MakeConfig) -> Models:
 
 def _mark_outdated(run: RunFolder, later: Sequence[Stage]) -> None:
     for stage in later:
-        line = run.manifest["stages"].get(stage.name)
-        if line and line.get("status") == "finished":
-            line["status"] = "outdated"
-
-
-def _glb(folder: Path, record: StageRecord) -> Path | None:
-    names = (
-        [record.facts["glb"]] if "glb" in record.facts else [n for n in record.outputs if n.endswith(".glb")]
-    )
-    return folder / names[0] if names else None
+        line = run.manifest.stages.get(stage.name)
+        if line is not None and line.status == "finished":
+            line.status = "outdated"

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..configs.errors import BadInput
+from ..systems.evaluation.imagenet import load_network
 from ..systems.models.shipped import HASHES, check_hashes, write_hashes
 from ..systems.training.loop import Budget
-from .imagenet import load_network
 
 WORKERS = 2  # processes that make data
 _SHORT_WARMUP = 30  # of trainings that take a few hundred steps

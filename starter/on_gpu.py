@@ -197,7 +197,7 @@ def check(plan: Plan) -> None:
     """Raises: BadInput when the plan's device is not there, or the network for the codec is not installed."""
     import torch
 
-    from .imagenet import load_network
+    from ..systems.evaluation.imagenet import load_network
 
     if plan.device == "cuda" and not torch.cuda.is_available():
         raise BadInput("torch finds no CUDA GPU here; try --rehearse on a CPU")

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from ..guidance.noise import generator_on, named_generator
+from ..systems.evaluation.imagenet import load_network, perceptual_distance
 from ..systems.models.learned_codec import LearnedCodec
 from ..systems.training.loop import Budget, outcome, train
 from .batches import Pictures, open_pictures
-from .imagenet import load_network, perceptual_distance
 
 PERCEPTUAL, NOISE = 0.3, 0.25
 SETTLING = 2048  # pictures over which latents are standardised for good

@@ -40,6 +40,16 @@ class SubjectImage:
         alpha = self.alpha[..., None]
         return self.rgb * alpha + np.asarray(background, np.float32) * (1 - alpha)
 
+    def premultiplied(self, size: int) -> np.ndarray:
+        """Scaled to size x size, bilinearly and without ringing: rgb times alpha, and alpha, [size, size, 4].
+
+        Colours are scaled premultiplied: what lies under transparent pixels must not bleed into the edge.
+        """
+        alpha = torch.from_numpy(self.alpha)[None, None]
+        layers = torch.cat([torch.from_numpy(self.rgb).permute(2, 0, 1)[None] * alpha, alpha], dim=1)
+        scaled = torch.nn.functional.interpolate(layers, (size, size), mode="bilinear", antialias=True)[0]
+        return scaled.permute(1, 2, 0).contiguous().numpy()
+
     def save(self, path: Path) -> None:
         """Write an RGBA PNG (8 bit)."""
         rgba = np.concatenate([self.rgb, self.alpha[..., None]], -1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import shutil
 import subprocess
 import sys
 import tomllib
+import venv
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,22 +168,50 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(built)
 
 
-def test_the_wheel_holds_every_module_preset_and_weight(wheel: zipfile.ZipFile) -> None:
-    held = set(wheel.namelist())
-    data = [
-        *(ROOT / "configs" / "presets").glob("*.yaml"),
-        *(ROOT / room / "py.typed" for room in ROOMS),
-        *(path for path in (ROOT / "pipeline/blender/extension").iterdir() if path.is_file()),
-        *(path for path in (ROOT / "starter" / "weights").rglob("*") if path.is_file()),
-    ]
-    inside = {_name(path).removeprefix(f"{PUBLIC}/") for path in (*MODULES, *data)}
-    missing = {f"slipcast/{name}" for name in inside} - held
-    assert not missing
-    assert {name.split("/")[0] for name in held} == {
-        "slipcast",
-        next(n for n in held if ".dist-info" in n).split("/")[0],
+def test_the_wheel_holds_every_file_of_the_rooms_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """Modules and data: a package that ``packages`` forgets, or a kind of file that ``package-data`` does."""
+    tree = {
+        f"slipcast/{_name(path).removeprefix(f'{PUBLIC}/')}"
+        for room in ROOMS
+        for path in (ROOT / room).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
-    assert not [name for name in held if "test" in name or name.endswith(".pyc")]
+    held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert sorted(tree - held) == [], "left out of [tool.setuptools] packages or package-data"
+    assert sorted(held - tree) == []
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_in_an_environment_of_its_own_from_another_folder(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    """Its modules, weights and command are the wheel's; only what it depends on is borrowed from this environment."""
+    home, bin_folder = tmp_path / "venv", "Scripts" if os.name == "nt" else "bin"
+    venv.create(home, with_pip=False)
+    python, command = home / bin_folder / "python", home / bin_folder / "slipcast"
+    (packages,) = home.rglob("site-packages")
+    # Folders named by a .pth file bring no .pth files of their own: the tree that is installed here stays unseen.
+    (packages / "borrowed.pth").write_text(
+        "\n".join(part for part in sys.path if part.endswith("site-packages"))
+    )
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "--disable-pip-version-check"]
+    install = [*pip, "install", "--no-deps", "--no-index", str(wheel.filename)]
+    subprocess.run(install, check=True, capture_output=True, text=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def told(*words: str | Path) -> str:
+        done = subprocess.run(words, cwd=elsewhere, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    found = Path(told(python, "-c", "import slipcast.systems; print(slipcast.systems.__file__)"))
+    assert found.is_relative_to(packages)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert told(command, "--version") == f"slipcast {version}"
+    assert "slipcast" in told(command, "--help")
+    drawn = json.loads(told(command, "image", "a vase", "--count", "1", "--steps", "2", "--json"))["pictures"]
+    assert [(elsewhere / path).stat().st_size > 1000 for path in drawn] == [True]
 
 
 def test_the_wheel_stays_small_and_carries_its_licence(wheel: zipfile.ZipFile) -> None:

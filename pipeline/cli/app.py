@@ -19,8 +19,10 @@ from ..run.signals import stop_on_signals
 from .batch import batch
 from .blender import blender
 from .console import Commands, PartlyFailed, exit_codes
+from .evaluate import evaluate
 from .export import export
 from .image import image
+from .report import report
 from .streams import make_streams_safe
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ starter = typer.Typer(no_args_is_help=True, help="The offline models that ship w
 app.add_typer(starter, name="starter")
 app.add_typer(batch, name="batch")
 app.add_typer(blender, name="blender")
+app.add_typer(evaluate, name="eval")
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")
@@ -167,6 +170,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 app.command()(image)
 app.command()(export)
+app.command()(report)
 
 
 @app.command()

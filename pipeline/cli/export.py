@@ -54,6 +54,7 @@ def export(
         from ...configs.paths import given_path
         from ..blender.process import naming_blender
         from ..finished import read_run
+        from ..report.writing import refresh_report
         from ..run.commands import command
         from ..run.progress import for_terminal
 
@@ -63,6 +64,7 @@ def export(
             folder = out or finished.path / "exports"
             settings = _settings(finished, format, height, lods=lods, quads=quads)
             exported = _export(finished, settings, folder, name, force=force, console=console)
+            refresh_report(finished.path, console.notice)
         told = {"run": str(finished.path), "folder": str(folder), **exported.told()}
         if not (as_json and exported.failed):
             print(json.dumps(told) if as_json else "\n".join(map(str, exported.paths)))
@@ -125,17 +127,13 @@ def _export(
     _check_folder(run, folder)
     stems = [level_stem(stem, number) for number in range(len(settings.lods) + 1)]
     _check_existing(folder, stems, settings.formats, force=force)
-    if settings.lods:
-        _check_field(run)
 
     from ..exporters.exporting import Source, export_files
-    from ..finished import verified
 
     console.stage_started("export")
     domain = run.models.get("domain")
     models = run.models if domain is None else run.models | {"domain": _look(domain) | domain}
-    field_file = verified(run.field_file) if settings.lods else run.field_file
-    source = Source(run.prompt, run.seed, models, run.mesh_file, field_file, run.crease_deg)
+    source = Source(run.prompt, run.seed, models, run.mesh_file, run.crease_deg)
     with explain_os_errors(folder, "making the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     exported = export_files(source, settings, folder, stem=stem, progress=console)
@@ -184,18 +182,6 @@ def _check_folder(run: FinishedRun, folder: Path) -> None:
                 f"{folder} belongs to a stage, which moves what others put there aside when it is made anew; "
                 "choose another --out"
             )
-
-
-def _check_field(run: FinishedRun) -> None:
-    from ...configs.errors import BadInput
-    from ..run.commands import command
-
-    if not run.field_file.is_file():
-        again = command("make", "--resume", run.path, "--from", "refine")
-        raise BadInput(
-            f"--lods paints from the run's refined field, and {run.field_file} is not there; leave --lods out, or "
-            f"`{again}` makes it again"
-        )
 
 
 def _check_existing(folder: Path, stems: list[str], formats: list[str], *, force: bool) -> None:

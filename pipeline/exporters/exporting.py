@@ -10,7 +10,6 @@ from typing import Any
 
 from ...configs.atomic import explain_os_errors
 from ...configs.schema import ExportConfig
-from ...systems.field.voxels import VoxelField
 from ...systems.types import Mesh
 from ..assets.asset import Asset
 from ..assets.preparing import prepare
@@ -27,8 +26,7 @@ class Source:
 
     Attributes:
         models: {role: {"id", "revision", "licence"}}; the domain may add "roughness".
-        mesh_file: the mesh in the field's frame, as the mesh stage left it.
-        field_file: the refined radiance field, from which levels of detail are painted.
+        mesh_file: the mesh in the field's frame, as the stages left it; levels of detail are painted from its texture.
         crease_deg: as the mesh was made with.
     """
 
@@ -36,7 +34,6 @@ class Source:
     seed: int
     models: Mapping[str, Mapping[str, Any]]
     mesh_file: Path
-    field_file: Path
     crease_deg: float
 
 
@@ -95,14 +92,13 @@ def export_files(
 
     Raises:
         BadInput: a format that is none.
-        SlipcastError: the mesh or the field is damaged, or not one format could be written.
+        SlipcastError: the mesh is damaged, or not one format could be written.
     """
     mesh = Mesh.load(source.mesh_file)
     asset_of = partial(
         prepare, settings=settings, prompt=source.prompt, seed=source.seed, models=source.models
     )
     asset, levels = asset_of(mesh, name=stem), []
-    field = VoxelField.load(source.field_file) if settings.lods else None
     formats = list(dict.fromkeys(settings.formats))
     with (
         explain_os_errors(folder, "writing the files"),
@@ -112,10 +108,9 @@ def export_files(
         written = write_formats(asset, place, formats, advance=advance)
         for kind, sentence in written.failed.items():
             progress.notice(f"{kind} was not written: {sentence}")
-        if field is not None:
+        if settings.lods:
             levels = write_levels(
                 mesh,
-                field,
                 settings.lods,
                 place,
                 list(written.files),  # a format that failed for the full mesh is told once

@@ -15,15 +15,14 @@ from pathlib import Path
 from ...systems.mesh.decimation import MISSED
 from ...systems.mesh.extraction import levels_of_detail
 from ...systems.texture.atlas import unwrap
-from ...systems.texture.colour_baking import bake
-from ...systems.types import Mesh, RadianceField
+from ...systems.texture.transfer import bake_from
+from ...systems.types import Mesh
 from ..assets.asset import Asset
 from ..run.progress import Progress
 from .table import level_stem
 from .writing import Written, try_formats
 
 _SMALLEST_TEXTURE = 64
-_BARE_TEXTURE = 1024  # for levels of a mesh that has no texture itself
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,8 @@ class Level:
     written: Written
 
 
-def level_meshes(
-    mesh: Mesh, field: RadianceField, fractions: Sequence[float], *, crease_deg: float = 180.0
-) -> list[Mesh]:
-    """One mesh per fraction of the faces, with an atlas of its own and the field's colours on it.
+def level_meshes(mesh: Mesh, fractions: Sequence[float], *, crease_deg: float = 180.0) -> list[Mesh]:
+    """One mesh per fraction of the faces, with an atlas of its own and the mesh's base colour on it, if it has one.
 
     mesh: closed, in the field's frame. The texture's edge is halved with every quartering of the faces, and is at least
     64 texels: a texel stays about as large on the surface as the faces are. A level that cannot be reached without
@@ -47,19 +44,19 @@ def level_meshes(
 
     Raises:
         BadInput: a fraction outside ]0, 1].
-        SlipcastError: the field's colours are not finite.
     """
-    edge = _BARE_TEXTURE if mesh.texture is None else mesh.texture.shape[0]
-    made, bare = [], levels_of_detail(mesh, fractions, crease_deg=crease_deg)
+    bare = levels_of_detail(mesh, fractions, crease_deg=crease_deg)
+    if mesh.texture is None:
+        return bare
+    made = []
     for fraction, level in zip(fractions, bare, strict=True):
-        size = max(_SMALLEST_TEXTURE, edge >> round(math.log(1 / fraction, 4)))
-        made.append(bake(unwrap(level, size=size), field, size=size))
+        size = max(_SMALLEST_TEXTURE, mesh.texture.shape[0] >> round(math.log(1 / fraction, 4)))
+        made.append(bake_from(mesh, unwrap(level, size=size), size=size))
     return made
 
 
 def write_levels(
     mesh: Mesh,
-    field: RadianceField,
     fractions: Sequence[float],
     folder: Path,
     formats: Sequence[str],
@@ -74,15 +71,12 @@ def write_levels(
     A format that fails for a level is told, and the others are written all the same.
 
     Args:
-        mesh: the full mesh in the field's frame, as the mesh stage left it.
+        mesh: the full mesh in the field's frame, as the stages left it.
         crease_deg: as the full mesh was made with.
         asset_of: ``prepare`` with all but mesh, ``name`` and ``like`` filled in.
-
-    Raises:
-        SlipcastError: the field cannot be painted from.
     """
     advance = progress.task("levels of detail", 2 * len(fractions))
-    meshes = level_meshes(mesh, field, fractions, crease_deg=crease_deg)
+    meshes = level_meshes(mesh, fractions, crease_deg=crease_deg)
     advance(len(fractions))
     levels = []
     for number, (fraction, level) in enumerate(zip(fractions, meshes, strict=True), start=1):

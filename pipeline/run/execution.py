@@ -11,6 +11,7 @@ from ...configs.atomic import explain_os_errors, fingerprint
 from ...configs.errors import SlipcastError
 from ...configs.stopping import asked_to_stop, check_stop
 from .folder import RunFolder
+from .manifest import ForcedNote, Manifest
 from .measure import Measured
 from .progress import Reporter
 from .record import StageRecord
@@ -38,7 +39,7 @@ def run_stage(
         check_stop()
         console.stage_started(stage.name)
         with Measured() as measured, explain_os_errors(run.partial(stage), f"stage {stage.name}"):
-            facts = stage.function(context)
+            facts = dict(stage.function(context))
         _check_given(stage, run.partial(stage))
         _check_facts(stage, facts)
     except KeyboardInterrupt:
@@ -108,25 +109,34 @@ class Forced:
 
     def __init__(self, run: RunFolder, from_stage: str | None, stages: Sequence[Stage]) -> None:
         self._run, self._from = run, from_stage
-        pending = run.manifest.get("forced")
+        note = run.manifest.forced
         if from_stage is None:
-            run.manifest.pop("forced", None)
-        elif not pending or pending.get("from") != from_stage:
+            run.manifest.forced = None
+        elif note is None or note["stage"] != from_stage:
             for stage in stages:
                 run.discard_partial(stage)
-            run.manifest["forced"] = {"from": from_stage, "done": []}
+            run.manifest.forced = ForcedNote(stage=from_stage, done=[])
 
     def wants(self, stage: Stage) -> bool:
         """Whether this stage must run even if it is finished."""
-        return self._from is not None and stage.name not in self._run.manifest["forced"]["done"]
+        return still_forced(self._run.manifest, self._from, stage)
 
     def done(self, stage: Stage) -> None:
         """Remember that the stage ran."""
-        if self._from is not None:
-            self._run.manifest["forced"]["done"].append(stage.name)
+        if self._run.manifest.forced is not None:
+            self._run.manifest.forced["done"].append(stage.name)
             self._run.save_manifest()
 
     def clear(self) -> None:
         """The command is complete: the same one would force everything again."""
-        if self._run.manifest.pop("forced", None) is not None:
+        if self._run.manifest.forced is not None:
+            self._run.manifest.forced = None
             self._run.save_manifest()
+
+
+def still_forced(manifest: Manifest | None, from_stage: str | None, stage: Stage) -> bool:
+    """Whether ``--from`` has yet to run a stage anew, by what the manifest remembers of it."""
+    if from_stage is None:
+        return False
+    note = None if manifest is None else manifest.forced
+    return note is None or note["stage"] != from_stage or stage.name not in note["done"]

@@ -30,8 +30,9 @@ from ...configs.atomic import (
 )
 from ...configs.errors import BadInput
 from ...configs.names import shown
+from .keys import Keys
 from .lock import FolderLock
-from .manifest import FORMAT, MANIFEST, read_manifest
+from .manifest import MANIFEST, Manifest, StageLine, read_manifest
 from .prompts import older_slug, slug
 from .record import RECORD, StageRecord, changed_outputs, outputs_of, read_record, write_record
 from .replacing import KEY, clear_away
@@ -43,16 +44,10 @@ class RunFolder:
 
     def __init__(self, path: Path, prompt: str, seed: int, notice: Callable[[str], None]) -> None:
         self.path, self._notice = path, notice
-        self.manifest = self._read_manifest() or {"format": FORMAT, "prompt": prompt, "seed": seed}
-        for name, value in (("prompt", prompt), ("seed", seed)):
-            if self.manifest[name] != value:
-                raise BadInput(
-                    f"{path} is the run of another {name} ({shown(self.manifest[name])}, not {shown(value)}); "
-                    "use another --seed or --out"
-                )
-        self.manifest.setdefault("stages", {})
+        self.manifest = self._read_manifest() or Manifest(prompt, seed)
+        check_same_run(path, self.manifest, prompt, seed)
 
-    def _read_manifest(self) -> dict[str, Any] | None:
+    def _read_manifest(self) -> Manifest | None:
         if not (self.path / MANIFEST).exists():
             return None
         try:
@@ -65,16 +60,15 @@ class RunFolder:
     def save_manifest(self) -> None:
         """Write the manifest, atomically."""
         with explain_os_errors(self.path, "writing the manifest"):
-            write_json(self.path / MANIFEST, self.manifest)
-
-    def describe(self, **entries: Any) -> None:
-        """Set top-level entries of the manifest and save it."""
-        self.manifest |= entries
-        self.save_manifest()
+            write_json(self.path / MANIFEST, self.manifest.as_json())
 
     def mark(self, stage: Stage, status: str, **entries: Any) -> None:
         """Write a stage's line in the manifest: running, finished, outdated, interrupted or failed."""
-        self.manifest["stages"][stage.name] = {"status": status, "folder": stage.folder, **entries}
+        before = self.manifest.stages.get(stage.name)
+        kept = {} if before is None else before.extra
+        self.manifest.stages[stage.name] = StageLine(
+            status=status, folder=stage.folder, extra=kept, **entries
+        )
         self.save_manifest()
 
     def folder(self, stage: Stage) -> Path:
@@ -98,10 +92,10 @@ class RunFolder:
                 self._notice(f"{error}, so stage {stage.name} counts as not finished")
                 return None
 
-    def finished(self, stage: Stage, key: str) -> StageRecord | None:
-        """The record, if it was made with this key and its files are untouched."""
+    def finished(self, stage: Stage, keys: Keys) -> StageRecord | None:
+        """The record, if it was made with one of these keys and its files are untouched."""
         record = self.record(stage)
-        if record is None or record.key != key:
+        if record is None or record.key not in keys:
             return None
         with explain_os_errors(self.path, f"reading stage {stage.name}"):
             changed = changed_outputs(self.folder(stage), record)
@@ -204,7 +198,17 @@ def run_path(out: Path, prompt: str, seed: int) -> Path:
         manifest = read_manifest(older)
     except BadInput:  # whose ever it is, nothing says that it is this prompt's
         return path
-    return older if (manifest["prompt"], manifest["seed"]) == (prompt, seed) else path
+    return older if (manifest.prompt, manifest.seed) == (prompt, seed) else path
+
+
+def check_same_run(path: Path, manifest: Manifest, prompt: str, seed: int) -> None:
+    """BadInput if a folder's manifest is that of another prompt or seed."""
+    for name, value in (("prompt", prompt), ("seed", seed)):
+        if getattr(manifest, name) != value:
+            raise BadInput(
+                f"{path} is the run of another {name} ({shown(getattr(manifest, name))}, not {shown(value)}); "
+                "use another --seed or --out"
+            )
 
 
 @contextlib.contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ...configs.atomic import explain_os_errors, read_json
 from ...configs.errors import BadInput
@@ -53,8 +53,8 @@ def asked_of(where: Path, overrides: Sequence[str] = ()) -> Asked:
 
     run = find_run(where)
     manifest = read_manifest(run)
-    config = restore_config(manifest.get("config", {}), overrides, source=str(run / MANIFEST))
-    return Asked(check_prompt(manifest["prompt"]), manifest["seed"], config, run)
+    config = restore_config(manifest.config or {}, overrides, source=str(run / MANIFEST))
+    return Asked(check_prompt(manifest.prompt), manifest.seed, config, run)
 
 
 def find_run(where: Path) -> Path:
@@ -80,7 +80,99 @@ def _no_run(where: Path) -> str:
     return f"{where} is not the folder of a run (it has no {MANIFEST}); give one, such as runs/a-blue-vase-0"
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
+@dataclass
+class StageLine:
+    """A stage's line in the manifest; what is None was not written there, and ``extra`` is what others wrote.
+
+    ``status`` is running, finished, outdated, interrupted or failed; the rest is as in ``stage.json``.
+    """
+
+    status: str = "finished"
+    folder: str = ""
+    key: str | None = None
+    outputs: dict[str, str] | None = None
+    facts: dict[str, Any] | None = None
+    seconds: float | None = None
+    peak_memory_mb: float | None = None
+    resumed: bool | None = None
+    edited: bool | None = None
+    models: dict[str, dict[str, Any]] | None = None
+    error: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class ForcedNote(TypedDict):
+    """Which stages ``--from`` has run anew already."""
+
+    done: list[str]
+    stage: str
+
+
+@dataclass
+class Manifest:
+    """What is written down about a run; ``extra`` keeps entries that this version does not know.
+
+    Attributes:
+        config: the settings as they were asked for; ``settled`` with nothing left open.
+        versions: of Python and of packages; ``machine``: what computed, see ``run.machine``.
+        threads: how many compute.
+        forced: the note of a ``--from`` that was stopped.
+        stages: a line for each stage that ever began.
+    """
+
+    prompt: str
+    seed: int
+    format: int = FORMAT
+    config: dict[str, Any] | None = None
+    settled: dict[str, Any] | None = None
+    versions: dict[str, str] | None = None
+    machine: dict[str, Any] | None = None
+    threads: int | None = None
+    forced: ForcedNote | None = None
+    stages: dict[str, StageLine] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        told = _told(self) | {"stages": {name: _told(line) for name, line in self.stages.items()}}
+        if self.forced is not None:
+            told["forced"] = {"from": self.forced["stage"], "done": self.forced["done"]}
+        return told
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Manifest:
+        """The inverse of ``as_json``, of content that ``_problem`` finds nothing wrong with."""
+        stages = {
+            name: StageLine(**_sorted_out(StageLine, line))
+            for name, line in content.get("stages", {}).items()
+        }
+        known = _sorted_out(cls, content) | {"stages": stages}
+        if forced := content.get("forced"):
+            known["forced"] = ForcedNote(stage=forced["from"], done=forced["done"])
+        return cls(**known)
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """{role: what is told of it} of every model that a stage used; the stage that used it first knows best."""
+        found: dict[str, dict[str, Any]] = {}
+        for line in self.stages.values():
+            for role, told in (line.models or {}).items():
+                found[role] = {**told, **found.get(role, {})}
+        return found
+
+
+def _told(part: Manifest | StageLine) -> dict[str, Any]:
+    own = {name: value for name, value in vars(part).items() if name != "extra" and value is not None}
+    return own | part.extra
+
+
+def _sorted_out(kind: type, content: dict[str, Any]) -> dict[str, Any]:
+    """The entries that a class knows, and under ``extra`` the others."""
+    names = {item.name for item in fields(kind)} - {"extra"}
+    known = {name: value for name, value in content.items() if name in names}
+    return known | {"extra": {name: value for name, value in content.items() if name not in names}}
+
+
+def read_manifest(run: Path) -> Manifest:
     """The manifest of a run's folder, its entries of the types that they should have.
 
     Raises:
@@ -96,7 +188,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
         )
     if problem := _problem(content):
         raise BadInput(f"{path} is not the manifest of a slipcast run ({problem})")
-    return content
+    return Manifest.from_json(content)
 
 
 def _problem(content: Any) -> str | None:
@@ -109,24 +201,39 @@ def _problem(content: Any) -> str | None:
         return "its prompt is no text"
     if not (_is_int(content.get("seed")) and 0 <= content["seed"] <= _LARGEST_SEED):
         return "its seed is no whole number from 0 to 2^63 - 1"
-    stages, forced = content.get("stages", {}), content.get("forced", {"from": "", "done": []})
-    if not (_is_table(stages) and all(_is_table(line.get("models", {})) for line in stages.values())):
+    stages = content.get("stages", {})
+    if not _is_table(stages):
         return "its stages are no objects"
-    if not all(isinstance(line.get("status", ""), str) for line in stages.values()):
-        return "the status of a stage is no text"
-    config = content.get("config", {})
-    if not (
-        isinstance(config, dict)
-        and isinstance(config.get("dtype", ""), str)
-        and isinstance(config.get("device", ""), str)
-    ):
-        return "its settings are no object"
+    for line in stages.values():
+        if problem := _problem_of_line(line):
+            return problem
+    for name in ("config", "settled"):
+        part = content.get(name, {})
+        if not (
+            isinstance(part, dict) and all(isinstance(part.get(one, ""), str) for one in ("dtype", "device"))
+        ):
+            return "its settings are no object"
+    if not _is_int(content.get("threads", 1)):
+        return "its threads are no whole number"
+    if not all(isinstance(content.get(name, {}), dict) for name in ("versions", "machine")):
+        return "its versions or machine are no objects"
+    forced = content.get("forced", {"from": "", "done": []})
     if not (
         isinstance(forced, dict)
         and isinstance(forced.get("from"), str)
         and isinstance(forced.get("done"), list)
     ):
         return "its note of --from is none"
+    return None
+
+
+def _problem_of_line(line: dict[str, Any]) -> str | None:
+    if not isinstance(line.get("status", ""), str):
+        return "the status of a stage is no text"
+    if not (_is_table(line.get("models", {})) and isinstance(line.get("facts", {}), dict)):
+        return "the models or facts of a stage are no objects"
+    if not all(isinstance(line.get(name, 0), int | float) for name in ("seconds", "peak_memory_mb")):
+        return "the time or memory of a stage is no number"
     return None
 
 

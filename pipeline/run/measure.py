@@ -1,10 +1,14 @@
-"""How long a stage took and how much memory it needed."""
+"""How long a stage took and how much memory it needed, and on which machine."""
 
 from __future__ import annotations
 
+import os
+import platform
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
@@ -56,3 +60,22 @@ def kernel_peak_mb() -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if psutil.MACOS else peak / 2**10  # macOS counts bytes, Linux KiB
+
+
+def machine() -> dict[str, Any]:
+    """What a run's times depend on: {"system", "processor", "cores" that this process may use, "memory_gb"}."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": usable,
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def _processor() -> str:
+    """The processor's own name; Python's, which is often empty, where the system does not say."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+    named = next((line for line in lines if line.startswith("model name")), "")
+    return named.partition(":")[2].strip() or platform.processor() or "unknown"

@@ -27,6 +27,17 @@ class StageRecord:
     edited: bool = False
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """{what the stage could not write although it finished: why}: of the export stage, some of the formats."""
+        return self.facts.get("failed") or {}
+
+    @property
+    def glb(self) -> str | None:
+        """Name of the GLB among its files, None if there is none."""
+        named = self.facts.get("glb")
+        return named or next((name for name in self.outputs if name.endswith(".glb")), None)
+
 
 def write_record(folder: Path, record: StageRecord) -> None:
     """Write a folder's record, atomically."""

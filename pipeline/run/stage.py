@@ -43,12 +43,15 @@ class Models(Protocol):
 
 @dataclass(frozen=True)
 class StageContext:
-    """All that a stage may look at. Every random draw comes from ``generator``."""
+    """All that a stage may look at. Every random draw comes from ``generator``.
+
+    ``inputs`` holds the files that the stage ``needs``, {"image/image.png": path}, and no other.
+    """
 
     prompt: str
     config: MakeConfig
     folder: Path
-    inputs: dict[str, Path]
+    inputs: Mapping[str, Path]
     seed: int
     stage: str
     progress: Progress
@@ -61,7 +64,7 @@ class StageContext:
         return named_generator(self.seed, self.stage, step)
 
 
-StageFunction = Callable[[StageContext], dict[str, Any]]
+StageFunction = Callable[[StageContext], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,14 @@ class Stage:
         name: as in ``--from`` and ``--until``, and the name of its settings in ``MakeConfig``.
         folder: sub-folder of the run.
         function: runs it, importing what it needs when it is called.
-        needs: earlier stages whose files it reads.
+        needs: files of earlier stages that it reads, as ``stage/file``; with a * in its name, a file that may be absent
+            or there several times.
         gives: files that it leaves in its folder whatever its settings; a stage without them has failed.
         roles: models that it uses.
         reads: settings of other stages that it looks at, as dotted names.
         card: entries of the models' cards that it looks at, beside identity and licence.
         version: raised when the same settings would make something else.
+        work: settings, as dotted names, to whose product its time is proportional.
     """
 
     name: str
@@ -89,6 +94,12 @@ class Stage:
     reads: tuple[str, ...] = ()
     card: tuple[str, ...] = ()
     version: int = 1
+    work: tuple[str, ...] = ()
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Names of the stages whose files it reads."""
+        return tuple(dict.fromkeys(name.partition("/")[0] for name in self.needs))
 
     def settings(self, config: MakeConfig) -> dict[str, Any]:
         """The settings that change what the stage makes: its own, less book-keeping, and those it ``reads``."""
@@ -112,21 +123,32 @@ class Stage:
 
 
 def in_order(stages: Sequence[Stage], added: Sequence[Stage]) -> tuple[Stage, ...]:
-    """Our stages and others among them: each right after the last of those that it needs.
+    """Our stages and others among them: each right after the last of those whose files it needs.
 
     Raises:
-        BadInput: a stage that needs none of ours, or one that there is not.
+        BadInput: a stage that needs nothing of ours, or a file that no stage is sure to give.
     """
     ordered = list(stages)
     for stage in added:
-        names = [other.name for other in ordered]
-        if not stage.needs or not set(stage.needs) <= set(names):
-            raise BadInput(
-                f"the stage {stage.name!r} should need one or more of {', '.join(names)}, "
-                f"not {', '.join(stage.needs) or 'none'}; mend its package or uninstall it"
-            )
-        ordered.insert(1 + max(names.index(name) for name in stage.needs), stage)
+        check_needs(stage, ordered)
+        ordered.insert(1 + max(i for i, other in enumerate(ordered) if other.name in stage.follows), stage)
     return tuple(ordered)
+
+
+def check_needs(stage: Stage, earlier: Sequence[Stage]) -> None:
+    """BadInput if a stage needs no file, or one that no earlier stage is sure to give."""
+    given = [f"{other.name}/{name}" for other in earlier for name in other.gives]
+    names = {other.name for other in earlier}
+    absent = [
+        need
+        for need in stage.needs
+        if need not in given and not ("*" in need and need.split("/")[0] in names)
+    ]
+    if absent or not stage.needs:
+        raise BadInput(
+            f"the stage {stage.name!r} should need one or more of {', '.join(given)}, "
+            f"not {', '.join(absent) or 'none'}; mend its package or uninstall it"
+        )
 
 
 def selected(stages: Sequence[Stage], from_stage: str | None, until_stage: str | None) -> tuple[int, int]:

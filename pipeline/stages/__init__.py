@@ -1,1 +1,1 @@
-"""The five stages, one file each, and their table."""
+"""The six stages, one file each, and their table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any
+from typing import cast
 
 from ...systems.images.files import read_subject
 from ..assets.placing import into_view
@@ -13,9 +13,10 @@ from ..exporters.preview import preview_sheet, write_turntable
 from ..run.commands import command
 from ..run.prompts import slug
 from ..run.stage import StageContext
+from .facts import ExportFacts
 
 
-def run(ctx: StageContext) -> dict[str, Any]:
+def run(ctx: StageContext) -> ExportFacts:
     """Write <slug>.<format> for each format, the same of each level of detail, preview.png and turntable.gif.
 
     A format that fails is noted, and the others are written all the same. The pictures show the GLB as it is read back
@@ -26,8 +27,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         prompt=ctx.prompt,
         seed=ctx.seed,
         models=ctx.models.identities(("base", "domain", "model", "lift_model")),
-        mesh_file=ctx.inputs["mesh"] / "mesh.safetensors",
-        field_file=ctx.inputs["refine"] / "field.safetensors",
+        mesh_file=ctx.inputs["paint/mesh.safetensors"],
         crease_deg=ctx.config.mesh.crease_deg,
     )
     exported = export_files(source, settings, ctx.folder, stem=slug(ctx.prompt), progress=ctx.progress)
@@ -38,11 +38,11 @@ def run(ctx: StageContext) -> dict[str, Any]:
     advance = ctx.progress.task("drawing pictures", 2)
     files = exported.written.files
     shown = into_view(read_glb(files["glb"])[0] if "glb" in files else exported.asset.mesh)
-    preview_sheet(read_subject(ctx.inputs["image"] / "image.png"), shown, ctx.folder / "preview.png")
+    preview_sheet(read_subject(ctx.inputs["image/image.png"]), shown, ctx.folder / "preview.png")
     advance()
     if settings.turntable_frames:
         write_turntable(shown, ctx.folder / "turntable.gif", frames=settings.turntable_frames)
     advance()
     facts = exported.told(attrgetter("name")) | {"preview": "preview.png"}
     facts |= {name: exported.asset.facts[name] for name in ("height_m", "assumed")}
-    return facts | ({"glb": files["glb"].name} if "glb" in files else {})
+    return cast(ExportFacts, facts | ({"glb": files["glb"].name} if "glb" in files else {}))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...systems.images.files import read_subject
 from ...systems.lift.gridding import as_grid
 from ...systems.lift.table import lift_named
 from ..run.stage import StageContext
+from .facts import LiftFacts
 
 
-def run(ctx: StageContext) -> dict[str, Any]:
+def run(ctx: StageContext) -> LiftFacts:
     """Write field.safetensors: occupancy and colour, front (-Y) towards the picture's camera."""
-    subject = read_subject(ctx.inputs["image"] / "image.png")
+    subject = read_subject(ctx.inputs["image/image.png"])
     settings, models = ctx.config.lift, ctx.models
     advance = ctx.progress.task("lifting the picture", 1)
     source = models.folder("lift_model")

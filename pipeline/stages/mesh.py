@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from PIL import Image
 
@@ -20,12 +20,13 @@ from ...systems.texture.texels import surface_texels
 from ...systems.texture.view_baking import bake_views
 from ...systems.types import Mesh
 from ..run.stage import StageContext
+from .facts import MeshFacts
 
 _STEPS = ("surface", "atlas", "paint", "normals", "occlusion", "checks")
 _SEEN = 8  # steps of 8 bits between the sides of a seam
 
 
-def run(ctx: StageContext) -> dict[str, Any]:
+def run(ctx: StageContext) -> MeshFacts:
     """Write mesh.safetensors and its maps as PNG: texture, and as set normal_map and orm.
 
     The facts say whether the mesh is watertight, how full its atlas is, whether seams show (in steps of 8 bits) and how
@@ -33,7 +34,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """
     settings = ctx.config.mesh
     size = settings.texture_size
-    field = VoxelField.load(ctx.inputs["refine"] / "field.safetensors").requires_grad_(False)
+    field = VoxelField.load(ctx.inputs["refine/field.safetensors"]).requires_grad_(False)
     advance = ctx.progress.task(", ".join(_STEPS), len(_STEPS))
     fine, mesh, threshold = fine_and_reduced(
         field,
@@ -70,7 +71,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     facts["seams_in_mip_3"] = _seams_far_away(mesh, ctx)
     facts["bake_psnr_db"] = bake_psnr(mesh, field)
     advance()
-    return facts
+    return cast(MeshFacts, facts)
 
 
 def _seams_far_away(mesh: Mesh, ctx: StageContext) -> dict[str, int | float]:

@@ -1,41 +1,49 @@
-"""The five stages, in order. To add one, write a file with ``run(ctx)`` in this folder and one entry here.
+"""The six stages, in order: which files each needs and gives, which models, which settings. Keys, what a stage may
+open and ``--dry-run`` follow from this table. To add one, write a file with ``run(ctx)`` in this folder and one entry.
 
 Another package adds one by an entry point of the group ``slipcast.stages`` that gives a ``Stage``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...configs.plugins import entries, loaded
 from ..run.stage import Stage, StageContext, in_order
 
 
-def _image(ctx: StageContext) -> dict[str, Any]:
+def _image(ctx: StageContext) -> Mapping[str, Any]:
     from .image import run
 
     return run(ctx)
 
 
-def _lift(ctx: StageContext) -> dict[str, Any]:
+def _lift(ctx: StageContext) -> Mapping[str, Any]:
     from .lift import run
 
     return run(ctx)
 
 
-def _refine(ctx: StageContext) -> dict[str, Any]:
+def _refine(ctx: StageContext) -> Mapping[str, Any]:
     from .refine import run
 
     return run(ctx)
 
 
-def _mesh(ctx: StageContext) -> dict[str, Any]:
+def _mesh(ctx: StageContext) -> Mapping[str, Any]:
     from .mesh import run
 
     return run(ctx)
 
 
-def _export(ctx: StageContext) -> dict[str, Any]:
+def _paint(ctx: StageContext) -> Mapping[str, Any]:
+    from .paint import run
+
+    return run(ctx)
+
+
+def _export(ctx: StageContext) -> Mapping[str, Any]:
     from .export import run
 
     return run(ctx)
@@ -54,12 +62,13 @@ STAGES: tuple[Stage, ...] = (
         roles=("base", "domain", "model"),
         reads=_GUIDED,
         version=2,
+        work=("image.steps", "image.candidates"),
     ),
     Stage(
         "lift",
         "20-lift",
         _lift,
-        needs=("image",),
+        needs=("image/image.png",),
         gives=("field.safetensors",),
         roles=("lift_model",),
         reads=("device",),
@@ -70,28 +79,50 @@ STAGES: tuple[Stage, ...] = (
         "refine",
         "30-refine",
         _refine,
-        needs=("image", "lift"),
+        needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
         roles=("base", "domain", "model"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
+        work=("refine.steps", "refine.views"),
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.
     # Version 4: three more tries to fill the atlas. Version 6: any face count is reached; gaps in the atlas are as wide
     # as its use allows, and filled for every mip-map. Version 7: nodes on the level itself; rims of six texels.
-    Stage("mesh", "40-mesh", _mesh, needs=("refine",), gives=("mesh.safetensors",), version=7),
-    # The models' licences go into the exported files; levels of detail are painted from the refined field.
-    # Version 2: on the ground, in metres; pictures of the file itself.
+    Stage(
+        "mesh", "40-mesh", _mesh, needs=("refine/field.safetensors",), gives=("mesh.safetensors",), version=7
+    ),
+    # As the picture was drawn, with the image stage's recipe.
+    Stage(
+        "paint",
+        "45-paint",
+        _paint,
+        needs=("image/image.png", "mesh/mesh.safetensors"),
+        gives=("mesh.safetensors",),
+        roles=("base", "domain", "model"),
+        reads=(
+            "image.elevation_deg",
+            "image.recipe",
+            "image.weights",
+            "image.domain_until",
+            "image.negative",
+            "image.wanted",
+            "image.unwanted",
+            *_GUIDED,
+        ),
+    ),
+    # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
+    # Version 2: on the ground, in metres; pictures of the file itself. Version 3: levels from the texture.
     Stage(
         "export",
         "50-export",
         _export,
-        needs=("image", "refine", "mesh"),
+        needs=("image/image.png", "paint/mesh.safetensors"),
         gives=("preview.png",),
         roles=("base", "domain", "model", "lift_model"),
         reads=("mesh.crease_deg",),
         card=("roughness",),
-        version=2,
+        version=3,
     ),
 )
 

@@ -19,12 +19,9 @@ class Target:
     ) -> None:
         if reference.alpha.shape[0] != reference.alpha.shape[1]:
             raise ValueError(f"the reference picture must be square, not {reference.alpha.shape}")
-        # Colours are scaled premultiplied: what lies under transparent pixels must not bleed into the edge.
-        alpha = torch.from_numpy(reference.alpha)[None, None]
-        layers = torch.cat([torch.from_numpy(reference.rgb).permute(2, 0, 1)[None] * alpha, alpha], dim=1)
-        scaled = torch.nn.functional.interpolate(layers, (size, size), mode="bilinear", antialias=True)[0]
-        self.premultiplied = scaled[:3].permute(1, 2, 0).reshape(-1, 3).contiguous().to(device)
-        self.alpha = scaled[3].reshape(-1).contiguous().to(device)
+        scaled = torch.from_numpy(reference.premultiplied(size)).view(-1, 4)
+        self.premultiplied = scaled[:, :3].contiguous().to(device)
+        self.alpha = scaled[:, 3].contiguous().to(device)
         self.camera = camera
 
     def over(self, background: torch.Tensor) -> torch.Tensor:

@@ -6,17 +6,16 @@ UV frame: u to the right, v upwards, (0, 0) at the picture's lower left; texture
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import asdict, dataclass
 from itertools import product
 
 import numpy as np
-import xatlas
 
 from ...configs.errors import SlipcastError
 from ..mesh.cleaning import face_normals, smooth
 from ..mesh.report import face_components, merged, uv_layers
 from ..types import Mesh
+from .xatlas_process import Atlas, XAtlas
 
 # Round charts, none large for its own sake: the atlas is as full as with larger ones, found in half the time.
 _CHARTS = {
@@ -38,9 +37,6 @@ _GRIDS = (0.846, 0.868, 0.89, 0.912, 0.934, 0.956, 0.978, 1.0)  # of the largest
 _LARGEST_GRIDS = (409, 560)  # for textures up to 1024 texels, and for those that need not pad on a finer one
 _FULLEST = 1024
 _GAP_TEXELS = 5
-# xatlas ends its threads by waking them once, and would wait for ever for one that has not yet gone to sleep after its
-# last task (seen once in some thousand atlases): before an atlas is let go they get this long.
-_SETTLE_S = 0.01
 # Between charts, where the atlas stays full ENOUGH: mip-map n keeps charts apart that lie 2**n texels apart.
 _WIDER_GAPS = (24, 16, 12, 10, 7)
 
@@ -68,27 +64,8 @@ def unwrap(mesh: Mesh, *, size: int = 1024) -> Mesh:
     Raises:
         SlipcastError: the charts do not fit into one texture.
     """
-    best, share, chosen = None, 0.0, None
-    even = _without_steps(mesh)
-    for roundness, largest in _TRIES:
-        charts = _charts(mesh, even, roundness, largest)
-        for grid, along_axes in product(_grids(size), (True, False)):
-            packed = _packed(charts, grid, size, along_axes, _GAP_TEXELS)
-            if packed is not None and _area(packed) > share:
-                best, share, chosen = packed, _area(packed), (charts, grid, size, along_axes)
-            if share >= ENOUGH and size > _FULLEST:
-                break
-        if share >= ENOUGH:
-            break
-    if best is None or chosen is None:
-        raise SlipcastError(
-            f"the charts of {len(mesh.faces)} faces do not fit into one texture; lower target_faces"
-        )
-    for gap in _WIDER_GAPS if share >= ENOUGH else ():
-        wider = _packed(*chosen, gap)
-        if wider is not None and _area(wider) >= ENOUGH:
-            return wider
-    return best
+    with XAtlas() as xatlas:
+        return _fullest(mesh, size, xatlas)
 
 
 def atlas_report(mesh: Mesh, size: int = 1024) -> AtlasReport:
@@ -126,56 +103,74 @@ def _without_steps(mesh: Mesh) -> np.ndarray:
     return even
 
 
-def _charts(mesh: Mesh, even: np.ndarray, roundness: float, largest: float) -> Mesh:
+def _fullest(mesh: Mesh, size: int, xatlas: XAtlas) -> Mesh:
+    """The first atlas that is full enough, or the fullest of all."""
+    best, share, chosen = None, 0.0, None
+    even = _without_steps(mesh)
+    for roundness, largest in _TRIES:
+        charts = _charts(xatlas, mesh, even, roundness, largest)
+        for grid, along_axes in product(_grids(size), (True, False)):
+            packed = _packed(xatlas, charts, grid, size, along_axes, _GAP_TEXELS)
+            if packed is not None and _area(packed) > share:
+                best, share, chosen = packed, _area(packed), (charts, grid, size, along_axes)
+            if share >= ENOUGH and size > _FULLEST:
+                break
+        if share >= ENOUGH:
+            break
+    if best is None or chosen is None:
+        raise SlipcastError(
+            f"the charts of {len(mesh.faces)} faces do not fit into one texture; lower target_faces"
+        )
+    for gap in _WIDER_GAPS if share >= ENOUGH else ():
+        wider = _packed(xatlas, *chosen, gap)
+        if wider is not None and _area(wider) >= ENOUGH:
+            return wider
+    return best
+
+
+def _charts(xatlas: XAtlas, mesh: Mesh, even: np.ndarray, roundness: float, largest: float) -> Mesh:
     """The mesh cut into charts as its copy with vertices ``even`` is, each flat and at most ``largest`` of the surface.
 
     Packed anyhow.
     """
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(even, mesh.faces.astype(np.uint32), mesh.normals)
-    options = xatlas.ChartOptions()
-    for name, value in (_CHARTS | {"roundness_weight": roundness}).items():
-        setattr(options, name, value)
+    chart = _CHARTS | {"roundness_weight": roundness}
     if largest < 1:
         twice = np.linalg.norm(face_normals(even, mesh.faces), axis=1).sum()
-        options.max_chart_area = largest * float(twice) / 2
-    packing = xatlas.PackOptions()
-    packing.resolution = _LARGEST_GRIDS[0]
-    atlas.generate(options, packing)
+        chart["max_chart_area"] = largest * float(twice) / 2
+    pack = {"resolution": _LARGEST_GRIDS[0]}
     # Charts that spilled onto a second page lie over those of the first, which does no harm: all are packed anew.
-    cut = _taken(mesh, atlas, keep_proportions=True)
-    time.sleep(_SETTLE_S)
-    return cut
+    atlas = xatlas.generate(even, mesh.faces, mesh.normals, chart=chart, pack=pack)
+    return _taken(mesh, atlas, keep_proportions=True)
 
 
-def _packed(charts: Mesh, grid: int, size: int, along_axes: bool, gap: int) -> Mesh | None:
+def _packed(xatlas: XAtlas, charts: Mesh, grid: int, size: int, along_axes: bool, gap: int) -> Mesh | None:
     """The charts packed without regard to time on a coarse grid; None if they take more than one page."""
-    atlas = xatlas.Atlas()
-    atlas.add_mesh(charts.vertices, charts.faces.astype(np.uint32), charts.normals, charts.uv)
-    options = xatlas.ChartOptions()
-    options.use_input_mesh_uvs = True
-    packing = xatlas.PackOptions()
-    packing.resolution = grid
-    # Charts take all cells that they touch, which leaves another cell's breadth between them.
-    packing.padding = max(1, math.ceil(gap * grid / size) - 1)
-    packing.bruteForce = True
-    packing.bilinear = False  # room for lookups is in the padding
-    packing.rotate_charts_to_axis = along_axes
-    atlas.generate(options, packing)
-    packed = _taken(charts, atlas) if atlas.atlas_count == 1 else None
-    time.sleep(_SETTLE_S)
-    return packed
+    pack = {
+        "resolution": grid,
+        # Charts take all cells that they touch, which leaves another cell's breadth between them.
+        "padding": max(1, math.ceil(gap * grid / size) - 1),
+        "bruteForce": True,
+        "bilinear": False,  # room for lookups is in the padding
+        "rotate_charts_to_axis": along_axes,
+    }
+    atlas = xatlas.generate(
+        charts.vertices,
+        charts.faces,
+        charts.normals,
+        charts.uv,
+        chart={"use_input_mesh_uvs": True},
+        pack=pack,
+    )
+    return _taken(charts, atlas) if atlas.pages == 1 else None
 
 
-def _taken(mesh: Mesh, atlas: xatlas.Atlas, *, keep_proportions: bool = False) -> Mesh:
+def _taken(mesh: Mesh, atlas: Atlas, *, keep_proportions: bool = False) -> Mesh:
     """What xatlas made of the mesh. Its uv fill [0, 1] along both axes, or only the longer one."""
-    source, faces, uv = atlas[0]
-    if keep_proportions:
-        uv = uv * (np.array([atlas.width, atlas.height]) / max(atlas.width, atlas.height))
+    uv = atlas.uv * (atlas.size / atlas.size.max()) if keep_proportions else atlas.uv
     return Mesh(
-        vertices=mesh.vertices[source],
-        faces=faces.astype(np.int32),
-        normals=mesh.normals[source],
+        vertices=mesh.vertices[atlas.source],
+        faces=atlas.faces.astype(np.int32),
+        normals=mesh.normals[atlas.source],
         uv=uv.astype(np.float32).clip(0, 1),
     )
 

@@ -21,7 +21,8 @@ from .texels import Texels
 
 _LOWEST, _HIGHEST = math.sin(math.radians(-30)), math.sin(math.radians(70))
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
-_GRAZING = 0.1  # cosine below which a view says little about a texel and much about its neighbours
+GRAZING = 0.1
+"""Cosine below which a view says little about a texel and much about its neighbours."""
 _CLEARANCE = (
     0.004  # of a ray's start above its texel: an eighth of a cell of a 64-cell grid, above all facets
 )
@@ -56,19 +57,35 @@ def spread_cameras(count: int) -> list[Camera]:
     return [orbit_camera(k * _GOLDEN_ANGLE, math.asin(height)) for k, height in enumerate(heights)]
 
 
+def squarely_seen(
+    tracer: MeshRays, camera: Camera, points: np.ndarray, normals: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which surface points [N, 3] with unit normals [N, 3] nothing hides from a camera, and how squarely it sees them.
+
+    Returns: their rows [K], and the cosine [K] between the normal and the way to the camera; grazed ones are left out.
+    """
+    towards = _towards(camera, points)
+    cosine = np.einsum("nk,nk->n", towards, normals)
+    faced = np.flatnonzero(cosine > GRAZING)
+    starts = points[faced] + np.float32(_CLEARANCE) * normals[faced]
+    faced = faced[~tracer.blocked(starts, towards[faced], _FAR)]
+    return faced, cosine[faced]
+
+
+def _towards(camera: Camera, points: np.ndarray) -> np.ndarray:
+    """Unit vectors [N, 3] float32 from points to a camera."""
+    return unit(camera.position.numpy() - points).astype(np.float32)
+
+
 def _seen(
     field: RadianceField, tracer: MeshRays, cameras: list[Camera], points: np.ndarray, normals: np.ndarray
 ) -> np.ndarray:
     """The weighted mean [N, 3] of what the cameras see at the points, else what is seen along the normal."""
     total, weight = np.zeros((len(points), 3), np.float32), np.zeros((len(points), 1), np.float32)
-    starts = points + np.float32(_CLEARANCE) * normals
     for camera in cameras:
-        towards = unit(camera.position.numpy() - points).astype(np.float32)
-        cosine = np.einsum("nk,nk->n", towards, normals)
-        faced = np.flatnonzero(cosine > _GRAZING)
-        faced = faced[~tracer.blocked(starts[faced], towards[faced], _FAR)]
-        share = cosine[faced, None]
-        total[faced] += share * surface_colors(field, points[faced], towards[faced])
+        faced, cosine = squarely_seen(tracer, camera, points, normals)
+        towards, share = _towards(camera, points[faced]), cosine[:, None]
+        total[faced] += share * surface_colors(field, points[faced], towards)
         weight[faced] += share
     unseen = weight[:, 0] == 0
     total[unseen], weight[unseen] = surface_colors(field, points[unseen], normals[unseen]), 1

@@ -41,13 +41,17 @@ class Workshop:
         self.ran: list[str] = []
         self.hooks: dict[str, Callable[[StageContext], None]] = {}
         self.models = FakeModels()
-        self.stages = tuple(replace(stage, function=self._stage, gives=()) for stage in STAGES)
+        self.stages = tuple(self._fake(stage) for stage in STAGES)
+
+    def _fake(self, stage: Stage) -> Stage:
+        needs = tuple(f"{name}/{name}.txt" for name in stage.follows)
+        return replace(stage, function=self._stage, needs=needs, gives=(f"{stage.name}.txt",))
 
     def _stage(self, ctx: StageContext) -> dict[str, Any]:
         self.ran.append(ctx.stage)
         if ctx.stage in self.hooks:
             self.hooks[ctx.stage](ctx)
-        read = [path.read_text() for name, folder in ctx.inputs.items() for path in [folder / f"{name}.txt"]]
+        read = [path.read_text() for path in ctx.inputs.values()]
         drawn = int(ctx.generator("draw").initial_seed())
         # What is made depends on the settings, the inputs and the generator, as in a real stage.
         text = f"{ctx.stage} {ctx.prompt} {drawn} {getattr(ctx.config, ctx.stage)} {read}"

@@ -44,7 +44,10 @@ def main(mode: str, arguments: list[str]) -> None:
     make_module.make = lambda prompt, config, **options: real(
         prompt,
         config,
-        stages=tuple(replace(stage, function=run, gives=()) for stage in STAGES),
+        stages=tuple(
+            replace(stage, function=run, needs=tuple(f"{name}/asset.glb" for name in stage.follows), gives=())
+            for stage in STAGES
+        ),
         open_models=lambda config: FakeModels(),
         **options,
     )

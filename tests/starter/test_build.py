@@ -28,6 +28,7 @@ TINY = build.Preset(
     },
     widths=(16, 32),
     budget=Budget(steps=2, batch=2, workers=1, warmup_steps=1),
+    feature_steps=2,
 )
 
 

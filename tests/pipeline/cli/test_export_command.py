@@ -249,7 +249,8 @@ def _context(tmp_path: Path, **export: Any) -> StageContext:
     ones = np.ones((32, 32), np.float32)
     SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(run / "10-image" / "image.png")
     settings = ExportConfig(turntable_frames=2, **export)
-    inputs = {stage[3:]: run / stage for stage in ("10-image", "30-refine", "40-mesh")}
+    read = ("10-image/image.png", "30-refine/field.safetensors", "40-mesh/mesh.safetensors")
+    inputs = {name[3:]: run / name for name in read}
     return StageContext(PROMPT, MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
 
 

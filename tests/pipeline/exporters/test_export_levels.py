@@ -196,7 +196,11 @@ def test_the_stage_writes_levels_and_tells_their_files(run: Path, tmp_path: Path
     ones = np.ones((16, 16), np.float32)
     SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(picture / "image.png")
     settings = ExportConfig(formats=["glb", "ply"], lods=FRACTIONS, turntable_frames=0)
-    inputs = {"image": picture, "refine": run / "30-refine", "mesh": run / "40-mesh"}
+    inputs = {
+        "image/image.png": picture / "image.png",
+        "refine/field.safetensors": run / "30-refine" / "field.safetensors",
+        "mesh/mesh.safetensors": run / "40-mesh" / "mesh.safetensors",
+    }
     ctx = StageContext("a ball", MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
     facts = export_stage.run(ctx)
     assert [line["files"] for line in facts["lods"]] == [

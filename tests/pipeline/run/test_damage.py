@@ -125,9 +125,11 @@ def test_a_damaged_record_runs_its_stage_again_and_loses_nothing(workshop: Works
         ({"seed": 0.5}, "its seed is no whole number"),
         ({"stages": []}, "its stages are no objects"),
         ({"stages": {"mesh": 3}}, "its stages are no objects"),
-        ({"stages": {"mesh": {"models": [1]}}}, "its stages are no objects"),
-        ({"stages": {"mesh": {"models": {"base": "x"}}}}, "its stages are no objects"),
+        ({"stages": {"mesh": {"models": [1]}}}, "the models or facts of a stage are no objects"),
+        ({"stages": {"mesh": {"models": {"base": "x"}}}}, "the models or facts of a stage are no objects"),
         ({"stages": {"mesh": {"status": 4}}}, "the status of a stage is no text"),
+        ({"stages": {"mesh": {"seconds": "long"}}}, "the time or memory of a stage is no number"),
+        ({"threads": "two"}, "its threads are no whole number"),
         ({"config": "x"}, "its settings are no object"),
         ({"config": {"dtype": 3}}, "its settings are no object"),
         ({"config": {"device": None}}, "its settings are no object"),
@@ -202,14 +204,14 @@ def test_another_number_of_threads_is_written_down_and_said(workshop: Workshop) 
         workshop.make()
     workshop.hooks.clear()
     run, threads = workshop.out / "a-blue-vase-0", torch.get_num_threads()
-    assert read_manifest(run)["threads"] == threads
+    assert read_manifest(run).threads == threads
     torch.set_num_threads(threads + 1)
     try:
         console = Quiet()
         workshop.make(console=console)
         (said,) = console.notices
         assert f"made with {threads} threads so far and goes on with {threads + 1}" in said
-        assert read_manifest(run)["threads"] == threads + 1
+        assert read_manifest(run).threads == threads + 1
     finally:
         torch.set_num_threads(threads)
     console = Quiet()

@@ -17,9 +17,9 @@ from fakes.pipeline_stages import PROMPT, Workshop, files_of
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.schema import ImageConfig, MakeConfig, MeshConfig, RefineConfig
-from slipcast.pipeline.make import stage_key
 from slipcast.pipeline.run import folder as runs
 from slipcast.pipeline.run.folder import open_run
+from slipcast.pipeline.run.keys import stage_keys
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import Stage, StageContext
 from slipcast.pipeline.stages import table
@@ -126,7 +126,7 @@ def test_a_missing_model_is_told_before_any_work_is_done(workshop: Workshop) -> 
 def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
     """Read from the source: whatever a stage looks at must be in its key, or a change would not run it again."""
     source = (Path(table.__file__).parent / f"{stage.name}.py").read_text(encoding="utf-8")
-    inputs = set(re.findall(r"ctx\.inputs\[\"(\w+)\"\]", source))
+    inputs = set(re.findall(r"ctx\.inputs\[\"([\w/.*-]+)\"\]", source))
     settings = set(re.findall(r"ctx\.config\.(\w+(?:\.\w+)?)", source))
     models = set(re.findall(r"ctx\.models\.(\w+)", source)) - {"identities"}
     if "model" in stage.roles:  # which of them is used is known by its identity
@@ -173,7 +173,7 @@ def test_the_key_does_not_depend_on_the_order_of_dictionaries(workshop: Workshop
     records = workshop.make().records
     a, b = {"id": "x", "revision": "1"}, {"revision": "1", "id": "x"}
     keys = {
-        stage_key(stage, PROMPT, 0, config, dict(order), {"base": identity})
+        stage_keys(stage, PROMPT, 0, config, dict(order), {"base": identity})
         for order in (list(records.items()), list(records.items())[::-1])
         for identity in (a, b)
     }
@@ -184,17 +184,21 @@ def test_every_ingredient_of_the_key_counts(workshop: Workshop) -> None:
     stage, config, records = workshop.stage("refine"), MakeConfig(), workshop.make().records
     other_lift = replace(records["lift"], outputs={"lift.txt": "0"})
     keys = [
-        stage_key(stage, PROMPT, 0, config, records, {}),
-        stage_key(replace(stage, version=99), PROMPT, 0, config, records, {}),
-        stage_key(stage, "another", 0, config, records, {}),
-        stage_key(stage, PROMPT, 1, config, records, {}),
-        stage_key(stage, PROMPT, 0, MakeConfig(refine=RefineConfig(steps=1)), records, {}),
-        stage_key(stage, PROMPT, 0, config, {**records, "lift": other_lift}, {}),
-        stage_key(stage, PROMPT, 0, config, records, {"base": {"id": "x"}}),
+        key
+        for key, _older in [
+            stage_keys(stage, PROMPT, 0, config, records, {}),
+            stage_keys(replace(stage, version=99), PROMPT, 0, config, records, {}),
+            stage_keys(stage, "another", 0, config, records, {}),
+            stage_keys(stage, PROMPT, 1, config, records, {}),
+            stage_keys(stage, PROMPT, 0, MakeConfig(refine=RefineConfig(steps=1)), records, {}),
+            stage_keys(stage, PROMPT, 0, config, {**records, "lift": other_lift}, {}),
+            stage_keys(stage, PROMPT, 0, config, records, {"base": {"id": "x"}}),
+            stage_keys(stage, PROMPT, 0, config, records, {}, {"image.picture": ["0"]}),
+        ]
     ]
     assert len(set(keys)) == len(keys)
     elsewhere = MakeConfig(mesh=MeshConfig(texture_size=64), image=ImageConfig(steps=3))
-    assert stage_key(stage, PROMPT, 0, elsewhere, records, {}) == keys[0]
+    assert stage_keys(stage, PROMPT, 0, elsewhere, records, {})[0] == keys[0]
 
 
 @pytest.mark.parametrize("where", ALL)
@@ -421,7 +425,7 @@ def test_a_failing_stage_is_named_with_its_reason(workshop: Workshop) -> None:
 
 
 def test_a_fact_that_is_no_number_fails_the_stage(workshop: Workshop) -> None:
-    broken = replace(workshop.stage("image"), function=lambda ctx: {"loss": float("nan")})
+    broken = replace(workshop.stage("image"), gives=(), function=lambda ctx: {"loss": float("nan")})
     with pytest.raises(SlipcastError, match="stage image measured loss = nan"):
         workshop.make(stages=(broken,))
     broken = replace(broken, function=lambda ctx: {"losses": [1.0, float("inf")]})

@@ -38,7 +38,11 @@ class Place:
         SubjectImage(blank, blank[..., 0]).save(picture / "image.png")
         config = load_config("starter", ["lift.resolution=32", *settings])
         models = ModelStore(config)
-        facts = run(StageContext("a cup", config, out, {"image": picture}, 0, "lift", Quiet(), models))
+        facts = run(
+            StageContext(
+                "a cup", config, out, {"image/image.png": picture / "image.png"}, 0, "lift", Quiet(), models
+            )
+        )
         field = FrozenGrid.load(out / "field.safetensors")
         solid = round(float((field.occupancy > 0.5).float().mean()), 5)
         assert facts == {"solid_fraction": solid}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,14 @@ def made(out: Path, device: str) -> MakeResult:
     return make("a porcelain bowl", config, out=out, until_stage="refine")
 
 
-def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precision, "resolve_device", lambda wanted: wanted)
+def resolving(patch: pytest.MonkeyPatch) -> None:
+    """Let the double be a device that settings may name."""
+    patch.setattr(precision, "resolve_device", lambda wanted: wanted)
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> MakeResult:
+    """The run of the accelerator, whose field was refined where the networks are."""
     devices = set()
     step = Refinement.step
 
@@ -39,10 +44,18 @@ def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
         devices.update(type(one.parameter.data) for one in self.field.trained().values())
         return step(self, index)
 
-    here = made(tmp_path / "here", "cpu")
-    monkeypatch.setattr(Refinement, "step", noted)
-    there = made(tmp_path / "there", ACCELERATOR)
-    assert devices == {AcceleratorTensor}, "the field was refined where the networks are"
+    with pytest.MonkeyPatch.context() as patch:
+        resolving(patch)
+        patch.setattr(Refinement, "step", noted)
+        run = made(tmp_path_factory.mktemp("there"), ACCELERATOR)
+    assert devices == {AcceleratorTensor}
+    return run
+
+
+def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
+    there: MakeResult, tmp_path: Path
+) -> None:
+    here = made(tmp_path, "cpu")
     assert json.loads((there.run / "manifest.json").read_text())["config"]["device"] == ACCELERATOR
 
     pictures = [np.asarray(Image.open(run.run / "10-image" / "candidates.png"), int) for run in (here, there)]
@@ -55,10 +68,11 @@ def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
 
 
 def test_a_refinement_goes_on_there_from_a_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    there: MakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "resolve_device", lambda wanted: wanted)
-    straight = made(tmp_path / "straight", ACCELERATOR)
+    resolving(monkeypatch)
+    again = Path(shutil.copytree(there.run, tmp_path / there.run.name))
+    shutil.rmtree(again / "30-refine")
     step, done = Refinement.step, list[int]()
 
     def stopped(self: Refinement, index: int) -> dict[str, float]:
@@ -69,8 +83,9 @@ def test_a_refinement_goes_on_there_from_a_checkpoint(
 
     monkeypatch.setattr(Refinement, "step", stopped)
     with pytest.raises(KeyboardInterrupt):
-        made(tmp_path / "again", ACCELERATOR)
-    resumed = made(tmp_path / "again", ACCELERATOR)
+        made(tmp_path, ACCELERATOR)
+    resumed = made(tmp_path, ACCELERATOR)
+    assert resumed.run == again and resumed.made == ("refine",)
     assert len(done) == 4, "two steps, the one that was stopped, and the last one after the checkpoint"
-    one, other = (VoxelField.load(run.run / "30-refine" / "field.safetensors") for run in (straight, resumed))
+    one, other = (VoxelField.load(run / "30-refine" / "field.safetensors") for run in (there.run, again))
     assert one.raw_density.equal(other.raw_density) and one.raw_colour.equal(other.raw_colour)

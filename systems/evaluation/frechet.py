@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from slipcast.configs.atomic import write_safetensors
+from ...configs.atomic import write_safetensors
 
 DIRECTIONS = 48
 
@@ -29,6 +29,25 @@ def frechet_distance(
     mixed = np.sqrt(np.linalg.eigvalsh(root @ covariance_b @ root).clip(0))
     apart = float(((mean_a - mean_b) ** 2).sum())
     return apart + float(np.trace(covariance_a) + np.trace(covariance_b) - 2 * mixed.sum())
+
+
+def frechet_of_features(real: np.ndarray, made: np.ndarray) -> float:
+    """Squared Frechet distance of features [N, D] and [M, D] over all D: FID, where they are Inception's.
+
+    With centred features A and B, over root N - 1 and M - 1, the covariances are A'A and B'B, and the root's trace is
+    the sum of the singular values of A B': N x M numbers instead of D x D, exact where covariances are singular. Not
+    to be trusted below some thousands of pictures all the same: N < D pictures do not say what their covariance is.
+    """
+    (mean_a, a), (mean_b, b) = _centred(real), _centred(made)
+    mixed = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    apart = float(((mean_a - mean_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * mixed)
+    return max(apart, 0.0)  # rounding of equal sets
+
+
+def _centred(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    features = features.astype(np.float64)
+    mean = features.mean(0)
+    return mean, (features - mean) / np.sqrt(len(features) - 1)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..configs.errors import BadInput
+from ...configs.errors import BadInput
 
 NETWORKS = ("lite0", "lite1")
 INPUT_SIZE = 224

@@ -1,0 +1,86 @@
+"""Stage 45-paint: views of the mesh are denoised together, by what drew the picture, and agree in its base colour."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ...configs.errors import BadInput
+from ...systems.field.cameras import view_word
+from ...systems.images.files import read_subject
+from ...systems.refine.views import BACKGROUNDS
+from ...systems.texture.painting import Painter, paint, painting_angles
+from ...systems.types import Mesh
+from ..run.stage import StageContext
+from .facts import PaintedFacts, PaintFacts
+from .guided_views import guided_views
+
+
+def run(ctx: StageContext) -> PaintFacts:
+    """Write mesh.safetensors, with a new base colour, and texture.png.
+
+    The facts say whether the mesh was painted, and if not, why: then it is the mesh stage's own.
+    """
+    mesh = Mesh.load(ctx.inputs["mesh/mesh.safetensors"])
+    facts: PaintFacts
+    if ctx.config.paint.steps == 0:
+        facts = {"painted": False, "why": "paint.steps=0 leaves the paint of the mesh"}
+    else:
+        try:
+            mesh, told = _painted(ctx, mesh)
+            facts = {"painted": True, **told}
+        except BadInput as error:
+            facts = {"painted": False, "why": str(error)}
+            ctx.progress.notice(f"the mesh keeps its paint: {error}")
+    _save(mesh, ctx.folder)
+    return facts
+
+
+def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
+    config, base = ctx.config.paint, ctx.models.base
+    if getattr(base.pipeline, "tokenizer", None) is None:
+        raise BadInput(
+            f"the base {base.name!r} draws classes and cannot be told which side it sees; paint.steps=0 leaves this out"
+        )
+    if not hasattr(base.pipeline.vae, "encode"):
+        raise BadInput(
+            f"the autoencoder of the base {base.name!r} has no encoder, which painting needs; "
+            "paint.steps=0 leaves this out"
+        )
+    size = base.picture_size if config.size is None else config.size
+    step = 8 * base.pixels_per_latent  # three halvings inside the network
+    if size % min(step, base.picture_size):
+        raise BadInput(f"paint.size must be a multiple of {min(step, base.picture_size)}, not {size}")
+    angles = painting_angles(config.views, math.radians(ctx.config.image.elevation_deg))
+    drawn = torch.randint(len(BACKGROUNDS), (len(angles),), generator=ctx.generator("backgrounds"))
+    backgrounds = [BACKGROUNDS[pick] for pick in drawn.tolist()]
+    picture = ctx.config.image
+    # The picture's own recipe, but weaker: where shape and layout are there, strong guidance only burns colours.
+    asked = replace(picture, weights={name: config.guidance * w for name, w in picture.weights.items()})
+    words = [view_word(*pair) for pair in angles]
+    advance = ctx.progress.task("painting", config.steps)
+    painted, told = paint(
+        mesh,
+        Painter(guided_views(ctx, asked)(words, backgrounds), base.encode, base.decode),
+        angles,
+        np.array(backgrounds),
+        picture=read_subject(ctx.inputs["image/image.png"]),
+        size=size,
+        config=config,
+        generator=ctx.generator("noise"),
+        progress=lambda done, total: advance(),
+    )
+    return painted, PaintedFacts(
+        seen=told["seen"], held_by_picture=told["held_by_picture"], changed=told["changed"]
+    )
+
+
+def _save(mesh: Mesh, folder: Path) -> None:
+    mesh.save(folder / "mesh.safetensors")
+    if mesh.texture is not None:
+        Image.fromarray(mesh.texture).save(folder / "texture.png")
