@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,7 @@ def without_torch() -> None:
     """Let ``make`` run stages that cost nothing, without the import of torch."""
     make_module._filled_in = lambda config, store: config
     make_module._settled = lambda config, run: replace(config, dtype="float32", device="cpu")
+    make_module.reported = lambda path, notice: nullcontext()
     make_module._note_threads = lambda run, console: None
     make_module._tell_missing = lambda formats, console: None
     table.all_stages = lambda: tuple(replace(stage, function=_stage) for stage in STAGES)
