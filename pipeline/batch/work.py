@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ...configs.errors import BadInput, SlipcastError
 from ...configs.schema import MakeConfig
 from ..run.models import ModelStore
 from ..run.progress import Reporter
+from ..run.stage import Stage
 from .placing import plain_path
 from .reuse import sharing
 
@@ -28,6 +29,7 @@ class Task:
     out: Path
     picture: Path | None = None
     until: str | None = None
+    from_stage: str | None = None
     low_memory: bool = False
 
 
@@ -82,7 +84,7 @@ _NETWORKS = (
     "lora_scale",
     "device",
     "dtype",
-)  # the settings that decide what that is
+)  # the settings that decide what it is
 
 
 def model_group(config: MakeConfig) -> str:
@@ -113,14 +115,18 @@ def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]
     from ..stages.table import all_stages
 
     shelf.low_memory = task.low_memory
+    stages: Sequence[Stage] = all_stages()
+    if task.from_stage is None:  # which asks for stages anew, and not for those of other runs
+        stages = sharing(stages, plain_path(task.out, task.prompt, task.seed, task.picture))
     result = make(
         task.prompt,
         task.config,
         seed=task.seed,
         resume=task.folder,
+        from_stage=task.from_stage,
         until_stage=task.until,
         console=console,
-        stages=sharing(all_stages(), plain_path(task.out, task.prompt, task.seed, task.picture)),
+        stages=stages,
         open_models=shelf.open,
     )
     if result.failed:

@@ -23,6 +23,7 @@ from .evaluate import evaluate
 from .export import export
 from .image import image
 from .report import report
+from .staged import run
 from .streams import make_streams_safe
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 
 app.command()(image)
+app.command()(run)
 app.command()(export)
 app.command()(report)
 
