@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import fingerprint, sha256_of_file
+from ...configs.atomic import fingerprint
 from ...configs.errors import BadInput
 from ...configs.loading import Layer, built, parse_override, preset_layers
-from ...configs.names import shown
+from ...configs.names import settings_of, shown
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from ..run.prompts import check_prompt, slug
 from ..run.stage import selected
 from ..stages.table import all_stages
 from .job_files import Entry, read_entries
+from .placing import run_key
 
 NAMES = ("prompt", "id", "picture", "seed", "config", "until", "tries", "keep", "overrides")
 """What an entry may say beside settings; every other name is a setting, dotted or a group."""
@@ -32,12 +33,14 @@ class Job:
 
     Attributes:
         id: its name in the job file, in events and in sentences.
-        picture: file that takes the place of the image stage's picture.
+        prompt: what to make; may be empty for a picture.
+        picture: of what to make, instead of one that is drawn.
         until: last stage; None for all of them.
         tries: seeds whose pictures are drawn, from ``seed`` on; 1 for a plain job.
         keep: how many of the tries, the best ones, are made whole.
         where: file and line.
         key: fingerprint of all that decides what is made.
+        settings_key: eight digits that tell apart the settings of runs of one prompt and seed.
         parent: key of the job whose candidate this is.
     """
 
@@ -47,6 +50,7 @@ class Job:
     config: MakeConfig
     where: str
     key: str = ""
+    settings_key: str = ""
     picture: Path | None = None
     until: str | None = None
     tries: int = 1
@@ -109,6 +113,18 @@ def read_jobs(
     return jobs, problems
 
 
+def with_picture(config: MakeConfig, picture: Path) -> MakeConfig:
+    """The settings of a run that is made of a picture.
+
+    Raises:
+        BadInput: this version of slipcast makes no assets of pictures.
+    """
+    if "image.picture" not in settings_of(MakeConfig):
+        raise BadInput("this version of slipcast makes assets of prompts alone; give a prompt and no picture")
+    image: Any = config.image
+    return replace(config, image=replace(image, picture=[str(picture)]))
+
+
 class _Settings:
     """Settings of entries, each different set of them read and checked once."""
 
@@ -145,7 +161,7 @@ def _job(entry: Entry, settings: _Settings) -> Job:
     prompt = _text(given, "prompt")
     if prompt is None and picture is None:
         raise BadInput("there is no prompt; say what to make, or give a picture")
-    prompt = check_prompt(prompt if prompt is not None else _words(picture))
+    prompt = "" if prompt is None else check_prompt(prompt)
     seed = _number(given, "seed", 0, 0, _LARGEST_SEED)
     until = _text(given, "until")
     selected(all_stages(), None, until)
@@ -155,25 +171,19 @@ def _job(entry: Entry, settings: _Settings) -> Job:
         raise BadInput(
             "tries draws several pictures and makes assets of the best; leave picture and until: image out"
         )
-    told = {
-        "prompt": prompt,
-        "seed": seed,
-        "config": config_key,
-        "picture": picture and sha256_of_file(picture),
-        "until": until,
-        "tries": [tries, keep],
-    }
-    key = fingerprint(told)
+    settings_key = run_key(config_key, picture)
+    key = fingerprint([prompt, seed, settings_key, config_key, until, tries, keep])
     name = _text(given, "id")
     if name is not None and not (name.isprintable() and 0 < len(name.strip()) <= 200):
         raise BadInput(f"the id {shown(name)} is empty, too long or holds what cannot be printed")
     return Job(
-        id=(name or f"{slug(prompt)}-{seed}-{key[:6]}").strip(),
+        id=(name or f"{slug(prompt or 'picture')}-{seed}-{key[:6]}").strip(),
         prompt=prompt,
         seed=seed,
-        config=config,
+        config=config if picture is None else with_picture(config, picture),
         where=entry.where,
         key=key,
+        settings_key=settings_key,
         picture=picture,
         until=until,
         tries=tries,
@@ -220,10 +230,3 @@ def _picture(given: str | None, folder: Path) -> Path | None:
     if not path.is_file():
         raise BadInput(f"there is no picture {path}")
     return path
-
-
-def _words(picture: Path | None) -> str:
-    """A prompt made of a picture's name: ``red-vase_2.png`` -> ``red vase 2``."""
-    assert picture is not None
-    words = " ".join(picture.stem.replace("-", " ").replace("_", " ").split())
-    return words if any(letter.isalpha() for letter in words) else f"picture {words}"

@@ -4,7 +4,7 @@
 
 A job is known by its key; adding it again changes nothing. States: queued, running, done, failed (its input cannot be
 used), set aside (it failed as often as it may), cancelled. A job with children is never run itself: it is done when all
-of them are. One driver at a time writes (``driving``); others read, and may cancel or queue again (``batch.requests``).
+of them are. One driver at a time writes (``driving``); others read, and may cancel or queue again (``batch.asking``).
 Every change is one transaction: a killed driver leaves a ledger that the next one reads.
 """
 
@@ -33,8 +33,8 @@ CREATE TABLE jobs (
     low_memory INTEGER DEFAULT 0, listed INTEGER DEFAULT 1, result TEXT, error TEXT, seconds REAL, peak_mb REAL,
     score REAL, changed REAL
 );
-CREATE INDEX jobs_in_turn ON jobs (listed, state, place);
-CREATE INDEX jobs_of_models ON jobs (listed, state, models, place);
+CREATE INDEX jobs_in_turn ON jobs (listed, state, low_memory, place);
+CREATE INDEX jobs_of_models ON jobs (listed, state, low_memory, models, place);
 CREATE INDEX jobs_of ON jobs (parent);
 CREATE TABLE attempts (
     key TEXT, number INTEGER, host TEXT, pid INTEGER, born REAL, started REAL, ended REAL, outcome TEXT, error TEXT,
@@ -98,15 +98,20 @@ class Ledger:
 
     # What is in it -------------------------------------------------------------------------------------------------
 
-    def rows(self, *, states: Sequence[str] = STATES, parent: str | None = None) -> list[Row]:
-        """Jobs of the file in its order, without children; or the children of one."""
+    def rows(self, *, states: Sequence[str] = STATES) -> list[Row]:
+        """Jobs of the file in its order, without children."""
         marks = ", ".join("?" * len(states))
-        below = "parent IS NULL" if parent is None else "parent = ?"
         return self._rows(
-            f"WHERE listed = 1 AND state IN ({marks}) AND {below} ORDER BY place",
-            *states,
-            *(() if parent is None else (parent,)),
+            f"WHERE listed = 1 AND state IN ({marks}) AND parent IS NULL ORDER BY place", *states
         )
+
+    def children(self, parent: str) -> list[Row]:
+        """The children of a job."""
+        return self._rows("WHERE parent = ? ORDER BY seed", parent)
+
+    def all_rows(self) -> list[Row]:
+        """Every job that was ever added, children and those that the file no longer holds too."""
+        return self._rows("ORDER BY place")
 
     def row(self, key: str) -> Row | None:
         """One job, by its key."""
@@ -215,6 +220,15 @@ class Ledger:
                     gone,
                 )
         return len(gone)
+
+    def again(self, keys: Iterable[str]) -> None:
+        """Queue jobs once more, with all their attempts before them."""
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE jobs SET state = 'queued', attempts = 0, not_before = 0, low_memory = 0, error = NULL, "
+                "changed = ? WHERE key = ?",
+                [(time.time(), key) for key in keys],
+            )
 
     def start(self, key: str, worker: Worker) -> int:
         """A worker begins with a job; the number of the attempt."""

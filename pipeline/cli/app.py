@@ -16,12 +16,14 @@ import typer
 
 from ...configs.stopping import check_stop
 from ..run.signals import stop_on_signals
+from .batch import batch
 from .blender import blender
 from .console import Commands, PartlyFailed, exit_codes
 from .evaluate import evaluate
 from .export import export
 from .image import image
 from .report import report
+from .staged import run
 from .streams import make_streams_safe
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ app = typer.Typer(
 )
 starter = typer.Typer(no_args_is_help=True, help="The offline models that ship with slipcast.")
 app.add_typer(starter, name="starter")
+app.add_typer(batch, name="batch")
 app.add_typer(blender, name="blender")
 app.add_typer(evaluate, name="eval")
 
@@ -167,6 +170,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 
 app.command()(image)
+app.command()(run)
 app.command()(export)
 app.command()(report)
 

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.batch.jobs import Job, read_jobs
+from slipcast.configs.names import settings_of
+from slipcast.configs.schema import MakeConfig
+from slipcast.pipeline.batch import jobs as jobs_module
+from slipcast.pipeline.batch.jobs import Job, read_jobs, with_picture
+from slipcast.pipeline.batch.placing import plain_path
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -127,14 +131,27 @@ def test_files_that_are_none(tmp_path: Path, name: str, text: str, said: str) ->
         read_jobs(_write(tmp_path, name, text), keep_going=True)
 
 
-def test_a_folder_of_pictures(tmp_path: Path) -> None:
+def test_a_folder_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("red-vase_2.png", "001.JPG", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.setattr(
+        jobs_module, "with_picture", lambda config, picture: config
+    )  # whether it knows them or not
     jobs = read_jobs(tmp_path)[0]
-    assert [(job.id, job.prompt) for job in jobs] == [("001", "picture 001"), ("red-vase_2", "red vase 2")]
+    assert [(job.id, job.prompt) for job in jobs] == [("001", ""), ("red-vase_2", "")]
+    assert [job.picture for job in jobs] == [tmp_path / "001.JPG", tmp_path / "red-vase_2.png"]
+    assert plain_path(tmp_path, "", 3, jobs[1].picture).name == "red-vase_2-3"
     before = jobs[0].key
     (tmp_path / "001.JPG").write_bytes(b"another picture")
     assert read_jobs(tmp_path)[0][0].key != before
+
+
+def test_pictures_need_a_make_that_takes_them(tmp_path: Path) -> None:
+    if "image.picture" in settings_of(MakeConfig):
+        assert with_picture(MakeConfig(), tmp_path / "a.png") != MakeConfig()
+    else:
+        with pytest.raises(BadInput, match="makes assets of prompts alone"):
+            with_picture(MakeConfig(), tmp_path / "a.png")
 
 
 def test_candidates_have_keys_of_their_own(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""What works on jobs, as the driver sees it: places for workers, tasks that go in, events that come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .ledger import Worker
+from .work import Task
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a worker says, or what became of it.
+
+    Kinds and their values: ``stage`` (stage, outcome "running" or how it went, seconds), ``step`` (stage, what, done,
+    total), ``notice`` (text), ``loaded`` (models), ``done`` (what ``work.make_job`` returns), ``failed`` (how: a
+    ``work.kind_of``; error; peak_mb), ``died`` (signal: the number of the signal that ended it, or None).
+    """
+
+    place: int
+    kind: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Workers that are replaced when they die. ``places`` is how many of them work at once."""
+
+    places: int
+
+    def give(self, place: int, task: Task) -> Worker:
+        """Let the worker at a place begin with a task; it is started first if there is none."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """What happened, as soon as anything did; nothing, after that time."""
+        ...
+
+    def memory_mb(self, place: int) -> float:
+        """Memory of the worker at a place and of what it started; 0 without one."""
+        ...
+
+    def end(self, place: int, *, gently: bool = False) -> None:
+        """End the worker at a place. It says nothing more; ``gently`` lets it write down where it was."""
+        ...
+
+    def close(self, *, gently: bool = False) -> None:
+        """End all workers."""
+        ...

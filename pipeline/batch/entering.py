@@ -1,0 +1,119 @@
+"""From the jobs of a file to the lines of a ledger: new ones, those that are gone, candidates, lost results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .jobs import Job
+from .ledger import Ledger, Row
+from .placing import Places
+from .work import model_group
+
+OVER = ("done", "failed", "set aside", "cancelled")
+
+
+def enter(ledger: Ledger, jobs: Sequence[Job], out: Path) -> dict[str, Job]:
+    """Make the ledger hold these jobs; {key: job} of all that may run, candidates of both kinds among them.
+
+    Finished jobs whose results somebody removed are queued again. Jobs that the file no longer holds are left out.
+    """
+    known = {row.key: row for row in ledger.all_rows()}
+    places = Places(out)
+    ours = {job.key: job for job in jobs}
+    for job in jobs:
+        row = known.get(job.key)
+        if row is not None and row.folder:
+            places.keep(out / row.folder, job.settings_key)
+    lines: list[dict[str, Any]] = []
+    for place, job in enumerate(jobs):
+        row = known.get(job.key)
+        folder = row.folder if row is not None else _folder(job, places)
+        lines.append(_line(job, place, folder))
+        for child in _children(job):
+            ours[child.key] = child
+            if child.until == "image" or child.key in known:  # those made whole are chosen when all are drawn
+                lines.append(_line(child, place, _folder(child, places, known)))
+    ledger.add(lines)
+    ledger.leave_out({job.key for job in jobs})
+    lost = [row for row in known.values() if row.key in ours and _is_lost(row, out)]
+    ledger.again([row.key for row in lost])
+    for parent in {row.parent for row in lost if row.parent} | {job.key for job in jobs if job.tries > 1}:
+        settle(ledger, ours[parent], out)
+    return ours
+
+
+def _is_lost(row: Row, out: Path) -> bool:
+    return row.state == "done" and row.result is not None and not (out / row.result).exists()
+
+
+def _line(job: Job, place: int, folder: str | None) -> dict[str, Any]:
+    return {
+        "key": job.key,
+        "id": job.id,
+        "parent": job.parent,
+        "place": place,
+        "prompt": job.prompt,
+        "seed": job.seed,
+        "until": job.until,
+        "models": model_group(job.config),
+        "folder": folder,
+    }
+
+
+def _folder(job: Job, places: Places, known: Mapping[str, Row] | None = None) -> str | None:
+    """The name of a job's run folder; None for one that has children, and is not run itself."""
+    if job.tries > 1:
+        return None
+    if known is not None and job.key in known:
+        return known[job.key].folder
+    return places.folder(job.prompt, job.seed, job.config, job.settings_key, job.picture).name
+
+
+def _pictures(job: Job) -> list[Job]:
+    return [job.candidate(number, whole=False) for number in range(job.tries)]
+
+
+def _children(job: Job) -> list[Job]:
+    if job.tries == 1:
+        return []
+    return [*_pictures(job), *(job.candidate(number, whole=True) for number in range(job.tries))]
+
+
+def settle(ledger: Ledger, job: Job, out: Path) -> str:
+    """What has become of a job with candidates: when all are drawn, the best go on; when those are over, it is.
+
+    Returns: the job's state.
+    """
+    rows = {row.key: row for row in ledger.children(job.key)}
+    drawn = [rows[child.key] for child in _pictures(job) if child.key in rows]
+    whole = [child for number in range(job.tries) if (child := job.candidate(number, whole=True)).key in rows]
+    before = ledger.row(job.key)
+    if before is not None and before.state == "cancelled":
+        return before.state
+    state, entries = "running", {}
+    if all(row.state == "queued" for row in rows.values()):
+        state = "queued"
+    elif all(row.state in OVER for row in drawn) and not whole:
+        best = _best_first(drawn)[: job.keep]
+        place = 0 if before is None else before.place
+        for row in best:
+            child = job.candidate(row.seed - job.seed, whole=True)
+            ledger.add([_line(child, place, row.folder)])
+        if not best:
+            state, entries = "set aside", {"error": "none of its pictures could be drawn"}
+    elif whole and all(rows[child.key].state in OVER for child in whole):
+        done = _best_first(rows[child.key] for child in whole)
+        state = "done" if len(done) == len(whole) else "set aside"
+        error = None if state == "done" else f"{len(whole) - len(done)} of its {len(whole)} assets failed"
+        entries = {"error": error, "result": done[0].result if done else None}
+        entries["seconds"] = sum(row.seconds or 0.0 for row in rows.values())
+    ledger.set_state(job.key, state, **entries)
+    return state
+
+
+def _best_first(rows: Iterable[Row]) -> list[Row]:
+    """Those that are done, by their score; one without is the last, and of two alike the smaller seed is first."""
+    done = (row for row in rows if row.state == "done")
+    return sorted(done, key=lambda row: (-(row.score if row.score is not None else float("-inf")), row.seed))

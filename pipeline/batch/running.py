@@ -1,0 +1,155 @@
+"""A batch from its job file to its results: what ``slipcast batch`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...configs.errors import BadInput
+from ...configs.stopping import ask_to_stop, check_stop
+from ..run.progress import Quiet, Reporter
+from . import work
+from .asking import told
+from .draining import draining
+from .driver import Driver, Limits
+from .engine import Engine
+from .entering import OVER, enter
+from .events import Spoken, event_lines
+from .jobs import Job, read_jobs
+from .ledger import Ledger, ledger_folder, open_ledger
+from .processes import Processes, end_orphan
+from .resources import FIRST_GUESS_MB, Plan, free_memory_mb, plan_workers, usable_cores, visible_gpus
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch left behind: ``jobs`` as ``asking.told`` tells them, ``left_out`` sentences on lines not used."""
+
+    folder: Path
+    counts: dict[str, int]
+    jobs: list[dict[str, Any]]
+    left_out: list[str]
+
+    @property
+    def failed(self) -> int:
+        """Jobs that are over and have no result."""
+        return self.counts["failed"] + self.counts["set aside"]
+
+
+def run_batch(
+    path: Path,
+    *,
+    config: str = "starter",
+    overrides: Sequence[str] = (),
+    out: Path = Path("runs"),
+    workers: int | None = None,
+    keep_going: bool = False,
+    limits: Limits | None = None,
+    events: str | None = None,
+    console: Reporter | None = None,
+    engine: Callable[[Plan], Engine] | None = None,
+) -> BatchResult:
+    """Make what a job file asks for and is not made yet.
+
+    Args:
+        config: preset of the jobs that name none; ``overrides``: ``key=value`` on top of all.
+        workers: processes; None for as many as fit (``resources.plan_workers``).
+        keep_going: leave lines out that cannot be used.
+        events: file for JSON lines, ``-`` for stdout.
+        engine: what works; processes of this machine by default.
+    Raises:
+        BadInput: the job file, or a model that it names, cannot be used; nothing was run.
+        SlipcastError: another process drives this batch; the ledger cannot be written.
+        Stopped: after Ctrl-C; the same call goes on.
+    """
+    console = console or Quiet()
+    jobs, left_out = read_jobs(path, config=config, overrides=overrides, keep_going=keep_going)
+    for sentence in left_out:
+        console.notice(f"{sentence}; left out")
+    _check_models(jobs)
+    with (
+        event_lines(events) as write,
+        open_ledger(ledger_folder(path, out), make=True) as ledger,
+        ledger.driving(),
+    ):
+        _check_whose(ledger, path)
+        _end_orphans(ledger)
+        by_key = enter(ledger, jobs, out)
+        plan = plan_workers(
+            workers,
+            cores=usable_cores(),
+            free_mb=free_memory_mb(),
+            worker_mb=ledger.peak_mb() or FIRST_GUESS_MB,
+            gpus=visible_gpus(),
+        )
+        for sentence in plan.notices:
+            console.notice(sentence)
+        spoken = Spoken(console, len(jobs), _over(ledger))
+        over = _over(ledger)
+
+        def tell(kind: str, job: str | None, **values: Any) -> None:
+            nonlocal over
+            write(kind, job, **values)
+            spoken(kind, job, **values)
+            if kind in ("done", "failed", "parent", "cancelled") and (now := _over(ledger)) > over:
+                spoken("over", None, jobs=now - over)
+                over = now
+
+        with draining() as drain:
+            made = (engine or _processes)(plan)
+            Driver(ledger, made, by_key, out, limits=limits or Limits(), tell=tell).run(drain)
+            if drain.asked is not None and ledger.next_time() is not None:
+                ask_to_stop(drain.asked)
+                check_stop()
+        return BatchResult(
+            ledger.folder, ledger.counts(), [told(row, out) for row in ledger.rows()], left_out
+        )
+
+
+def _processes(plan: Plan) -> Engine:
+    return Processes(work.make_job, plan.environments)
+
+
+def _over(ledger: Ledger) -> int:
+    counts = ledger.counts()
+    return sum(counts[state] for state in OVER)
+
+
+def _end_orphans(ledger: Ledger) -> None:
+    """What a killed driver left: its workers end, and what they were at is to be done again."""
+    for row, worker in ledger.running():
+        end_orphan(worker)
+        ledger.end(row.key, "queued", outcome="interrupted")
+
+
+def _check_whose(ledger: Ledger, path: Path) -> None:
+    """A ledger is one job file's: two of one name in two folders would undo each other's jobs."""
+    mine, before = str(path.absolute()), ledger.about("jobs")
+    if before not in (None, mine) and Path(before or "").exists():
+        raise BadInput(f"{ledger.folder} is the ledger of {before}; use another --out for {path}")
+    ledger.note("jobs", mine)
+
+
+def _check_models(jobs: Sequence[Job]) -> None:
+    """A model that is not here is told before anything is made, and not once for every job."""
+    from ...systems.models.known import SHIPPED
+
+    seen: set[tuple[str, str]] = set()
+    for job in jobs:
+        for role in ("base", "domain", "model", "lift_model"):
+            wanted = getattr(job.config, role)
+            if wanted is None or (role, wanted) in seen or wanted in SHIPPED.get(role, ()):
+                continue
+            seen.add((role, wanted))
+            try:
+                _folder(job, role)
+            except BadInput as error:
+                raise BadInput(f"{job.where}: {error}") from error
+
+
+def _folder(job: Job, role: str) -> Path:
+    from ..run.models import ModelStore  # which imports torch for what does not ship with the package
+
+    return ModelStore(job.config).folder(role)

@@ -1,0 +1,60 @@
+"""``slipcast run``: the runs of a YAML file, sweeps among them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import exit_codes
+
+
+def run(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="YAML of prompts, settings, inputs and sweeps.", show_default=False
+        ),
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    from_stage: Annotated[
+        str | None, typer.Option("--from", help="Run this stage and the later ones anew.")
+    ] = None,
+    until_stage: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs, their folders and what is there; make nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Make the runs that a file describes, one after the other; docs/batch.md shows one. Prints a path a run."""
+    with exit_codes(debug=debug, as_json=as_json):
+        from ..batch.staged import foresee, read_staged, run_staged
+        from ..run.progress import for_terminal
+        from ..run.stage import selected
+        from ..stages.table import all_stages
+
+        selected(all_stages(), from_stage, until_stage)
+        runs = read_staged(file, overrides=overrides or [], out=out)
+        if dry_run:
+            told = [foresee(one, from_stage=from_stage, until_stage=until_stage) for one in runs]
+            print(json.dumps({"runs": told}) if as_json else "\n".join(_line(one) for one in told))
+            return
+        with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
+            made = run_staged(
+                file, runs, out=out, from_stage=from_stage, until_stage=until_stage, console=console
+            )
+        print(json.dumps({"runs": made}) if as_json else "\n".join(one["result"] for one in made))
+
+
+def _line(told: dict) -> str:
+    stages = " ".join(f"{name}:{state}" for name, state in told["stages"].items())
+    varied = " ".join(f"{name}={value}" for name, value in told["varied"].items())
+    return f"{told['run']}  {varied}\n    {stages}"
