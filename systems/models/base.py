@@ -138,22 +138,21 @@ class Base:
         return words.decode(ids[room:]).strip()
 
     def unknown_words(self, prompt: str) -> dict[str, list[str]]:
-        """Words of the prompt that a word tokenizer does not know, each with its nearest known words.
+        """Words of the prompt that the tokenizer does not know, each with its nearest known words.
 
         Empty for sub-word tokenizers (Stable Diffusion's), which spell everything, and for classes.
         """
         tokenizer = getattr(self.pipeline, "tokenizer", None)
-        known = {} if tokenizer is None else tokenizer.get_vocab()
-        if tokenizer is None or tokenizer.unk_token_id is None or len(known) > 20_000:
+        if tokenizer is None or tokenizer.unk_token_id is None:
             return {}
         words = dict.fromkeys(re.findall(r"[\w-]+", prompt.lower()))
-        return {
-            word: difflib.get_close_matches(
-                word, [k for k in known if k.isalpha() or "-" in k], n=3, cutoff=0.5
-            )
+        unknown = [
+            word
             for word in words
-            if word not in known
-        }
+            if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False).input_ids
+        ]
+        near = [word for word in tokenizer.get_vocab() if word.isalpha() or "-" in word] if unknown else []
+        return {word: difflib.get_close_matches(word, near, n=3, cutoff=0.5) for word in unknown}
 
 
 def load_base(
