@@ -118,6 +118,12 @@ class RefineConfig(RecipeConfig):
     distillation_weight: float = setting(
         1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
     )
+    guidance_at_0: float = setting(
+        1.0,
+        "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",
+        at_least=0,
+        at_most=1,
+    )
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
     t_max_end: float = setting(
@@ -217,7 +223,10 @@ class PaintConfig:
         None, "Side of a view, in pixels; null is the base's own.", at_least=16, at_most=2048
     )
     start: float = setting(
-        0.5, "Noise fraction that the views begin at; the larger, the less of the old paint stays.", at_least=0, at_most=1
+        0.5,
+        "Noise fraction that the views begin at; the larger, the less of the old paint stays.",
+        at_least=0,
+        at_most=1,
     )
     guidance: float = setting(
         1.0, "Factor on the weights that the picture was drawn with (image.weights).", at_least=0

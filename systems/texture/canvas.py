@@ -77,9 +77,9 @@ class Canvas:
         back = self._seen[view * pixels : (view + 1) * pixels]
         share = self.trust * self.weight[view] / np.maximum(self.weight.sum(0), np.float32(1e-9))
         own = (back @ share)[:, None]
-        return (own * picture.reshape(-1, 3) - back @ (share[:, None] * self.looked_up(view, picture))).reshape(
-            picture.shape
-        )
+        return (
+            own * picture.reshape(-1, 3) - back @ (share[:, None] * self.looked_up(view, picture))
+        ).reshape(picture.shape)
 
     def seen(self, colours: np.ndarray, backgrounds: np.ndarray) -> np.ndarray:
         """Views of the texels' colours [N, 3] before plain backgrounds [V, 3]: [V, S, S, 3]."""

@@ -25,10 +25,9 @@ from torch import Tensor
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.schema import PaintConfig
 from ...guidance.agreement import ScheduledNoise, denoise_together
-from ..field.cameras import Camera, orbit_camera
+from ..field.cameras import orbit_camera
 from ..types import Mesh, SubjectImage
 from .canvas import SURE_PIXELS, Canvas, canvas_of
-from .lookup import sample_texture
 from .texels import Texels, surface_texels
 
 _HIGH_RAD = math.radians(50.0)  # of the views from above; refinement looks from there too
@@ -98,7 +97,9 @@ def paint(
             f"none of the {len(cameras)} views sees the mesh's surface squarely enough to paint it; "
             "look at the mesh, or give paint.views more"
         )
-    wall = _Wall(canvas, texels, mesh, backgrounds.astype(np.float32), painter, *_held(canvas, picture, config))
+    wall = _Wall(
+        canvas, texels, mesh, backgrounds.astype(np.float32), painter, *_held(canvas, picture, config)
+    )
     clean = wall.encoded(wall.seen(wall.before))
     noise = torch.randn(clean.shape, generator=generator)
     denoise_together(

@@ -13,7 +13,9 @@ from ..types import Mesh
 from .lookup import mip_level, sample_texture
 from .texels import surface_texels
 
-_REACH = 0.06  # how far the surfaces may be apart, in the object's frame; farther off, the nearest vertex decides
+_REACH = (
+    0.06  # how far the surfaces may be apart, in the object's frame; farther off, the nearest vertex decides
+)
 
 
 def bake_from(source: Mesh, mesh: Mesh, *, size: int, chunk: int = 262_144) -> Mesh:

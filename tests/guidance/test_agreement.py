@@ -55,7 +55,9 @@ def test_pictures_that_agree_are_those_of_ddim() -> None:
     x = schedule.add_noise(clean, noise, torch.tensor([times[0]] * 2))
     for now, then in zip(times, [*times[1:], None], strict=True):
         eps = Denoiser()(x, torch.tensor([now] * 2))
-        before, after = (schedule.alphas_cumprod[t] if t is not None else torch.tensor(1.0) for t in (now, then))
+        before, after = (
+            schedule.alphas_cumprod[t] if t is not None else torch.tensor(1.0) for t in (now, then)
+        )
         x0 = (x - (1 - before).sqrt() * eps) / before.sqrt()
         x = after.sqrt() * x0 + (1 - after).sqrt() * eps
     torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-5)
@@ -65,7 +67,12 @@ def test_what_is_under_the_noise_comes_out_at_any_start() -> None:
     denoiser = Knows(normal(3, 2, 4, 4))
     for start in (0.0, 0.3, 1.0):
         made = denoise_together(
-            denoiser, normal(3, 2, 4, 4, seed=5), normal(3, 2, 4, 4, seed=6), lambda x0: x0, start=start, steps=3
+            denoiser,
+            normal(3, 2, 4, 4, seed=5),
+            normal(3, 2, 4, 4, seed=6),
+            lambda x0: x0,
+            start=start,
+            steps=3,
         )
         torch.testing.assert_close(made, denoiser.truth, rtol=1e-3, atol=1e-3)
 
@@ -74,7 +81,12 @@ def test_the_result_is_what_was_agreed_on() -> None:
     """Every picture knows another truth; what comes out is their mean, in each."""
     truth = normal(4, 2, 3, 3)
     made = denoise_together(
-        Knows(truth), truth, normal(4, 2, 3, 3, seed=1), lambda x0: x0.mean(0, keepdim=True).expand_as(x0), start=0.5, steps=6
+        Knows(truth),
+        truth,
+        normal(4, 2, 3, 3, seed=1),
+        lambda x0: x0.mean(0, keepdim=True).expand_as(x0),
+        start=0.5,
+        steps=6,
     )
     torch.testing.assert_close(made, truth.mean(0, keepdim=True).expand_as(truth), rtol=1e-3, atol=1e-3)
 
@@ -89,7 +101,14 @@ def test_agreement_may_be_rarer_than_steps_but_comes_last() -> None:
 
     clean, told = normal(1, 1, 2, 2), list[tuple[int, int]]()
     denoise_together(
-        denoiser, clean, clean, agree, start=0.5, steps=7, agree_every=3, callback=lambda *done: told.append(done)
+        denoiser,
+        clean,
+        clean,
+        agree,
+        start=0.5,
+        steps=7,
+        agree_every=3,
+        callback=lambda *done: told.append(done),
     )
     assert calls == [1, 4, 7] and told == [(k, 7) for k in range(1, 8)]
     with pytest.raises(ValueError, match="agree_every is at least 1, not 0"):

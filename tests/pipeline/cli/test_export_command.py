@@ -249,7 +249,7 @@ def _context(tmp_path: Path, **export: Any) -> StageContext:
     ones = np.ones((32, 32), np.float32)
     SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(run / "10-image" / "image.png")
     settings = ExportConfig(turntable_frames=2, **export)
-    inputs = {stage[3:]: run / stage for stage in ("10-image", "30-refine", "40-mesh")}
+    inputs = {"image": run / "10-image", "paint": run / "40-mesh"}
     return StageContext(PROMPT, MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
 
 

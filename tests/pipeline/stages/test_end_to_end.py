@@ -10,6 +10,7 @@ from slipcast.configs.loading import load_config
 from slipcast.pipeline.exporters.glb import read_glb
 from slipcast.pipeline.make import make
 from slipcast.systems.mesh.report import report
+from slipcast.systems.types import Mesh
 
 PROMPT = "a blue and white porcelain vase"
 
@@ -20,10 +21,10 @@ def finished(tmp_path_factory):
     return make(PROMPT, load_config("smoke"), out=out, seed=1)
 
 
-def test_all_five_stages_leave_their_files(finished):
-    assert finished.made == ("image", "lift", "refine", "mesh", "export")
+def test_all_six_stages_leave_their_files(finished):
+    assert finished.made == ("image", "lift", "refine", "mesh", "paint", "export")
     for name in ("10-image/image.png", "20-lift/field.safetensors", "30-refine/field.safetensors",
-                 "40-mesh/texture.png", "50-export/preview.png", "50-export/turntable.gif"):  # fmt: skip
+                 "40-mesh/texture.png", "45-paint/texture.png", "50-export/preview.png", "50-export/turntable.gif"):  # fmt: skip
         assert (finished.run / name).stat().st_size > 100
     manifest = json.loads((finished.run / "manifest.json").read_text())
     assert {stage["status"] for stage in manifest["stages"].values()} == {"finished"}
@@ -56,9 +57,31 @@ def test_the_same_command_again_makes_nothing(finished):
     assert again.glb == finished.glb
 
 
+def test_the_paint_stage_changes_the_base_colour_and_nothing_else(finished):
+    told = json.loads((finished.run / "manifest.json").read_text())["stages"]["paint"]["facts"]
+    assert told["painted"] and told["seen"] > 0.2 and told["changed"] > 0.5
+    meshed, painted = (
+        Mesh.load(finished.run / name / "mesh.safetensors") for name in ("40-mesh", "45-paint")
+    )
+    shown, _ = read_glb(finished.glb)
+    for name in ("vertices", "faces", "uv", "normal_map", "orm"):
+        np.testing.assert_array_equal(getattr(meshed, name), getattr(painted, name))
+    assert (meshed.texture != painted.texture).any()
+    np.testing.assert_array_equal(shown.texture, painted.texture)
+
+
+def test_no_steps_leave_the_paint_of_the_mesh(finished):
+    config = load_config("smoke", ["paint.steps=0"])
+    bare = make(PROMPT, config, out=finished.run.parent, seed=1)
+    assert bare.made == ("paint", "export") and not bare.records["paint"].facts["painted"]
+    names = ("40-mesh/mesh.safetensors", "45-paint/mesh.safetensors")
+    one, other = ((finished.run / name).read_bytes() for name in names)
+    assert one == other
+
+
 def test_a_changed_setting_runs_from_its_stage_on(finished):
     config = load_config("smoke", ["mesh.target_faces=1200"])
-    assert make(PROMPT, config, out=finished.run.parent, seed=1).made == ("mesh", "export")
+    assert make(PROMPT, config, out=finished.run.parent, seed=1).made == ("mesh", "paint", "export")
 
 
 def test_maps_that_are_not_wanted_are_not_made(finished):

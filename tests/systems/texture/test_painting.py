@@ -81,7 +81,9 @@ def picture(colour: float = 0.8) -> SubjectImage:
     return SubjectImage(np.full((48, 48, 3), colour, np.float32), disc)
 
 
-def painted(mesh: Mesh, views: np.ndarray, config: PaintConfig = CONFIG, seed: int = 0, **more: Any) -> tuple[Mesh, dict[str, Any]]:
+def painted(
+    mesh: Mesh, views: np.ndarray, config: PaintConfig = CONFIG, seed: int = 0, **more: Any
+) -> tuple[Mesh, dict[str, Any]]:
     options = {"encode": encode, "decode": decode} | more
     return paint(
         mesh,
@@ -131,7 +133,9 @@ def test_the_squarest_look_counts_most(mesh: Mesh, texels: Texels) -> None:
     """Every view has a number as its colour: with a large power, texels show that of the view most in front of them."""
     cameras = [orbit_camera(*a) for a in angles()]
     sharp = canvas_of(mesh, texels, cameras, SIZE, power=64.0)
-    numbers = np.arange(VIEWS, dtype=np.float32)[:, None, None, None] + np.zeros((1, SIZE, SIZE, 3), np.float32)
+    numbers = np.arange(VIEWS, dtype=np.float32)[:, None, None, None] + np.zeros(
+        (1, SIZE, SIZE, 3), np.float32
+    )
     shown = sharp.laid(numbers)[:, 0]
     first, second = np.sort(sharp.cosine, 0)[[-1, -2]]
     clear = (first - second > 0.2) & (sharp.sure.min(0, where=sharp.cosine > 0, initial=1) > 0.9)
@@ -181,7 +185,9 @@ def test_views_agree_on_every_texel_after_every_step(mesh: Mesh, canvas: Canvas)
         looked = np.stack([canvas.looked_up(k, told[k]) for k in range(VIEWS)])
         both = (canvas.cosine > 0.5) & (canvas.sure == 1)
         shared = both.sum(0) > 1
-        apart = (np.where(both[..., None], looked, -9).max(0) - np.where(both[..., None], looked, 9).min(0))[shared]
+        apart = (np.where(both[..., None], looked, -9).max(0) - np.where(both[..., None], looked, 9).min(0))[
+            shared
+        ]
         assert shared.sum() > 300
         assert np.sqrt((apart**2).mean()) < 0.12, "of the noise of 0.1, only what lookups blur is left"
     insisted = np.abs(flat[:, None] - flat[None]).mean()
@@ -198,7 +204,9 @@ def test_what_lookups_blur_is_given_back(canvas: Canvas, mesh: Mesh) -> None:
     np.testing.assert_allclose(told[owned], fine[owned], atol=1e-3)
 
 
-def test_the_front_keeps_the_picture_where_it_is_seen_squarely(mesh: Mesh, canvas: Canvas, texels: Texels) -> None:
+def test_the_front_keeps_the_picture_where_it_is_seen_squarely(
+    mesh: Mesh, canvas: Canvas, texels: Texels
+) -> None:
     dark = np.full((VIEWS, SIZE, SIZE, 3), 0.1, np.float32)
     made, facts = painted(mesh, dark, replace(CONFIG, anchor=1.0))
     got = colours(made, texels)
@@ -249,7 +257,9 @@ def test_a_seed_gives_its_paint(mesh: Mesh) -> None:
 def test_a_smaller_canvas_paints_a_larger_texture(mesh: Mesh, known: np.ndarray, texels: Texels) -> None:
     large = mesh.with_(texture=np.full((4 * EDGE, 4 * EDGE, 3), 90, np.uint8))
     small = 32
-    canvas = canvas_of(mesh, surface_texels(mesh, 4 * small), [orbit_camera(*a) for a in angles()], small, power=4.0)
+    canvas = canvas_of(
+        mesh, surface_texels(mesh, 4 * small), [orbit_camera(*a) for a in angles()], small, power=4.0
+    )
     views = np.full((VIEWS, small, small, 3), 0.2, np.float32)
     made, _ = paint(
         large, Painter(Knows(views), encode, decode), angles(), GREY, picture=picture(), size=small, config=CONFIG,
