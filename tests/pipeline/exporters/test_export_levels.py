@@ -1,4 +1,4 @@
-"""Levels of detail: closed, painted from the full mesh's texture, where the full mesh stands, never over files that are there."""
+"""Levels of detail: closed, painted from the full mesh, where the full mesh stands, never over files that are there."""
 
 from __future__ import annotations
 

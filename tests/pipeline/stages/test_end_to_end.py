@@ -24,7 +24,8 @@ def finished(tmp_path_factory):
 def test_all_six_stages_leave_their_files(finished):
     assert finished.made == ("image", "lift", "refine", "mesh", "paint", "export")
     for name in ("10-image/image.png", "20-lift/field.safetensors", "30-refine/field.safetensors",
-                 "40-mesh/texture.png", "45-paint/texture.png", "50-export/preview.png", "50-export/turntable.gif"):  # fmt: skip
+                 "40-mesh/texture.png", "45-paint/texture.png", "50-export/preview.png",
+                 "50-export/turntable.gif"):  # fmt: skip
         assert (finished.run / name).stat().st_size > 100
     manifest = json.loads((finished.run / "manifest.json").read_text())
     assert {stage["status"] for stage in manifest["stages"].values()} == {"finished"}
