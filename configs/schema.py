@@ -118,6 +118,12 @@ class RefineConfig(RecipeConfig):
     distillation_weight: float = setting(
         1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
     )
+    guidance_at_0: float = setting(
+        1.0,
+        "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",
+        at_least=0,
+        at_most=1,
+    )
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
     t_max_end: float = setting(

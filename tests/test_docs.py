@@ -122,7 +122,7 @@ def test_the_recipe_is_known_by_its_name() -> None:
 
 def test_the_stage_runs_after_what_it_needs_and_only_when_it_has_to(tmp_path: Path) -> None:
     stages = all_stages()
-    assert [stage.name for stage in stages] == ["image", "count", "lift", "refine", "mesh", "export"]
+    assert [stage.name for stage in stages] == ["image", "count", "lift", "refine", "mesh", "paint", "export"]
     workshop = Workshop(tmp_path / "runs")
 
     def draw(ctx: StageContext) -> None:

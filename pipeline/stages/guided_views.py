@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ...configs.schema import RecipeConfig
 from ...guidance.evaluation import GuidedNoise
+from ...guidance.recipes import quieter
 from ...systems.guided.branches import Ingredients, framed
 from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
 from ...systems.guided.remembered import RemembersTexts
@@ -16,9 +17,12 @@ from ..run.stage import StageContext
 
 
 def guided_views(
-    ctx: StageContext, group: RecipeConfig
+    ctx: StageContext, group: RecipeConfig, *, quiet: tuple[float, float] | None = None
 ) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
-    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own."""
+    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
+
+    quiet: the share of the weights at t = 0 and the fraction t from which they are whole: ``guidance.recipes.quieter``.
+    """
     wanted = ctx.config.model
     takes_model = wanted is not None and "model" in recipe_named(group.recipe).reads
     model = ctx.models.custom(wanted, ctx.progress.notice) if takes_model else None
@@ -35,12 +39,13 @@ def guided_views(
     def denoiser_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         seen = zip(views, map(background_word, backgrounds), strict=True)
         framings = tuple(framed("", view, f"{background} background") for view, background in seen)
-        return guided_noise_for(
+        guided = guided_noise_for(
             group.recipe,
             replace(made, framings=framings),
             group.weights,
             until(group),
             domain_strength=ctx.config.domain_strength,
         )
+        return guided if quiet is None else GuidedNoise(quieter(guided.guidance, *quiet))
 
     return denoiser_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ...configs.schema import RefineConfig
 from ...systems.field.cameras import orbit_camera
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
@@ -27,7 +28,7 @@ def run(ctx: StageContext) -> RefineFacts:
 
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
-        denoiser_for=guided_views(ctx, config),
+        denoiser_for=guided_views(ctx, config, quiet=_quiet(config)),
         encode=base.encode,
         reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
@@ -40,3 +41,8 @@ def run(ctx: StageContext) -> RefineFacts:
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return {"losses": {name: round(value, 6) for name, value in last.items()}}
+
+
+def _quiet(config: RefineConfig) -> tuple[float, float] | None:
+    """Nothing where the weights are whole at all noise, or no noise is drawn at all."""
+    return (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None

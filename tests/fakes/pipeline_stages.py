@@ -1,4 +1,4 @@
-"""Five stages that write a line each, and a log of which of them ran."""
+"""Six stages that write a line each, and a log of which of them ran."""
 
 from __future__ import annotations
 

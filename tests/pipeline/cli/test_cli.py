@@ -113,7 +113,7 @@ def test_ctrl_c_is_130_and_the_same_command_goes_on(workshop: Workshop) -> None:
     assert "the same command goes on" in _sentence(result)
     workshop.hooks.clear()
     assert _run("make", "a vase").exit_code == 0
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
 
 
 def test_the_version_is_the_packages() -> None:

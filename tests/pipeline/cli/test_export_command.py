@@ -249,8 +249,8 @@ def _context(tmp_path: Path, **export: Any) -> StageContext:
     ones = np.ones((32, 32), np.float32)
     SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(run / "10-image" / "image.png")
     settings = ExportConfig(turntable_frames=2, **export)
-    read = ("10-image/image.png", "30-refine/field.safetensors", "40-mesh/mesh.safetensors")
-    inputs = {name[3:]: run / name for name in read}
+    read = ("10-image/image.png", "40-mesh/mesh.safetensors")
+    inputs = {"image/image.png": run / read[0], "paint/mesh.safetensors": run / read[1]}
     return StageContext(PROMPT, MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
 
 

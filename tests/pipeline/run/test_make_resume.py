@@ -25,7 +25,7 @@ from slipcast.pipeline.run.stage import Stage, StageContext
 from slipcast.pipeline.stages import table
 from slipcast.pipeline.stages.table import STAGES
 
-ALL = ["image", "lift", "refine", "mesh", "export"]
+ALL = ["image", "lift", "refine", "mesh", "paint", "export"]
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +66,9 @@ def test_a_finished_stage_never_runs_again(workshop: Workshop) -> None:
 def test_a_changed_setting_runs_again_from_there_on(workshop: Workshop) -> None:
     workshop.make()
     workshop.make(MakeConfig(mesh=MeshConfig(texture_size=64)))
-    assert workshop.ran == ["mesh", "export"]
+    assert workshop.ran == ["mesh", "paint", "export"]
     workshop.make(MakeConfig(mesh=MeshConfig(texture_size=64), refine=RefineConfig(steps=1)))
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
 
 
 def test_a_stage_that_makes_the_same_files_again_stops_the_wave(workshop: Workshop) -> None:
@@ -277,13 +277,13 @@ def test_until_stops_there_and_the_rest_goes_on_later(workshop: Workshop) -> Non
     assert workshop.ran == ["image", "lift"]
     assert result.glb is None and result.primary == result.run / "20-lift"
     workshop.make()
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
 
 
 def test_from_runs_anew_from_there_on(workshop: Workshop) -> None:
     workshop.make()
     workshop.make(from_stage="mesh")
-    assert workshop.ran == ["mesh", "export"]
+    assert workshop.ran == ["mesh", "paint", "export"]
     workshop.make(from_stage="refine", until_stage="refine")
     assert workshop.ran == ["refine"]
 
@@ -295,9 +295,9 @@ def test_a_stopped_from_goes_on_without_repeating_itself(workshop: Workshop) -> 
         workshop.make(from_stage="lift")
     workshop.hooks.clear()
     workshop.make(from_stage="lift")
-    assert workshop.ran == ["mesh", "export"]
+    assert workshop.ran == ["mesh", "paint", "export"]
     workshop.make(from_stage="lift")
-    assert workshop.ran == ["lift", "refine", "mesh", "export"]
+    assert workshop.ran == ["lift", "refine", "mesh", "paint", "export"]
 
 
 def test_from_takes_edited_files_and_keeps_them(workshop: Workshop) -> None:
@@ -305,7 +305,7 @@ def test_from_takes_edited_files_and_keeps_them(workshop: Workshop) -> None:
     picture = run / "10-image" / "image.txt"
     picture.write_text("painted over by hand")
     result = workshop.make(from_stage="lift")
-    assert workshop.ran == ["lift", "refine", "mesh", "export"]
+    assert workshop.ran == ["lift", "refine", "mesh", "paint", "export"]
     assert "painted over by hand" in (run / "20-lift" / "lift.txt").read_text()
     assert result.records["image"].edited
     workshop.make()
@@ -375,7 +375,7 @@ def test_a_full_disk_in_a_stage_is_a_sentence_with_the_path(workshop: Workshop) 
         workshop.make()
     workshop.hooks.clear()
     workshop.make()
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EROFS])

@@ -99,7 +99,7 @@ def made(out: Path, *settings: str, until: str | None = None) -> MakeResult:
 
 def test_a_vase_of_a_hundred_faces_is_closed(vase: Path) -> None:
     run = made(vase, "mesh.target_faces=100")
-    assert run.made == ("mesh", "export") and run.glb is not None
+    assert run.made == ("mesh", "paint", "export") and run.glb is not None
     mesh, _ = read_glb(run.glb)
     told = report(mesh)
     assert told.watertight and told.outward and told.components == 1

@@ -12,8 +12,8 @@ from slipcast.pipeline.drawing.plan import plan_pictures
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
+from slipcast.pipeline.stages.guided_views import guided_views
 from slipcast.pipeline.stages.image import picture_of
-from slipcast.pipeline.stages.refine import guided_views
 from slipcast.systems.guided.recipes import PICTURE_RECIPES
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.known import WEIGHTS
@@ -54,7 +54,8 @@ def test_the_picture_of_make_is_planned_by_any_recipe(store, name) -> None:
 
 @pytest.mark.parametrize("name", PICTURE_RECIPES)
 def test_refinement_asks_any_recipe_and_tells_each_view_its_own_words(store, name) -> None:
-    noise_for = guided_views(context(store, "refine", name))
+    ctx = context(store, "refine", name)
+    noise_for = guided_views(ctx, ctx.config.refine)
     x_t = torch.randn(1, *store.base.latent_shape, generator=torch.Generator().manual_seed(0)).repeat(
         2, 1, 1, 1
     )
@@ -70,8 +71,8 @@ def test_refinement_asks_any_recipe_and_tells_each_view_its_own_words(store, nam
 
 
 def test_strength_0_in_refinement_is_the_prior_alone_to_the_bit(store) -> None:
-    none = guided_views(context(store, "refine", "in_domain", "domain_strength=0"))
-    prior = guided_views(context(store, "refine", "cfg"))
+    contexts = context(store, "refine", "in_domain", "domain_strength=0"), context(store, "refine", "cfg")
+    none, prior = (guided_views(ctx, ctx.config.refine) for ctx in contexts)
     x_t, t = torch.randn(1, *store.base.latent_shape), torch.tensor([400])
     seen = (["front view"], [BACKGROUNDS[0]])
     assert torch.equal(none(*seen)(x_t, t), prior(*seen)(x_t, t))
