@@ -29,22 +29,34 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def load_config(name_or_path: str = "starter", overrides: Sequence[str] = ()) -> MakeConfig:
+def load_config(
+    name_or_path: str = "starter",
+    overrides: Sequence[str] = (),
+    layers: Sequence[tuple[str, Mapping[Any, Any]]] = (),
+) -> MakeConfig:
     """Read a preset (by name) or a YAML file (by path), then apply overrides such as ``refine.steps=100``.
 
+    Args:
+        layers: (where they are from, settings) that lie between the two.
     Raises:
         BadInput: no such preset, unreadable YAML, an unknown setting, a wrong type, or a value outside its limits.
     """
-    return _finished(_chain(_find(name_or_path)), overrides)
+    return _finished([*_chain(_find(name_or_path)), *layers], overrides)
 
 
-def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> MakeConfig:
+def restore_config(
+    settings: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    source: str,
+    layers: Sequence[tuple[str, Mapping[Any, Any]]] = (),
+) -> MakeConfig:
     """Settings as a run wrote them down (``asdict`` of a ``MakeConfig``), with overrides on top.
 
     Raises:
         BadInput: as for ``load_config``; ``source`` says where the settings are from.
     """
-    return _finished([(source, settings)], overrides)
+    return _finished([(source, settings), *layers], overrides)
 
 
 def _finished(layers: Sequence[tuple[str, Mapping[Any, Any]]], overrides: Sequence[str]) -> MakeConfig:

@@ -7,16 +7,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...guidance.evaluation import GuidedNoise
-from ...systems.field.cameras import orbit_camera
+from ...guidance.predictors import ConditionalDenoiser
+from ...guidance.sampling import scheduler_named
+from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.field.voxels import FrozenGrid
-from ...systems.guided.branches import Ingredients, framed
+from ...systems.guided.balance import balanced
+from ...systems.guided.branches import Extra, Ingredients, framed
 from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
 from ...systems.guided.remembered import RemembersTexts
 from ...systems.guided.settled import until
 from ...systems.images.files import read_subject
 from ...systems.refine.checkpoint import CHECKPOINT_FILE
 from ...systems.refine.loop import refine_field
-from ...systems.refine.views import Colour, background_word
+from ...systems.refine.views import BACKGROUNDS, Colour, background_word
+from ..run.prompt_syntax import notes_on
+from ..run.prompts import prompts_of
 from ..run.stage import StageContext
 from .facts import RefineFacts
 
@@ -52,8 +57,13 @@ def run(ctx: StageContext) -> RefineFacts:
 def guided_views(ctx: StageContext) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
     """From the view words and backgrounds of one step to the recipe's denoiser, which tells each view its own."""
     config, wanted = ctx.config.refine, ctx.config.model
+
+    def custom(path: str | None) -> ConditionalDenoiser | None:
+        return None if path is None else ctx.models.custom(path, ctx.progress.notice)
+
     takes_model = wanted is not None and "model" in recipe_named(config.recipe).reads
-    model = ctx.models.custom(wanted, ctx.progress.notice) if takes_model else None
+    model = custom(wanted) if takes_model else None
+    _note(ctx)
     made = Ingredients(
         base=RemembersTexts(ctx.models.base),
         prompt=ctx.prompt,
@@ -62,7 +72,11 @@ def guided_views(ctx: StageContext) -> Callable[[Sequence[str], Sequence[Colour]
         negatives=tuple(config.negative),
         wanted=config.wanted,
         unwanted=config.unwanted,
+        extras={
+            name: Extra(one.prompt, one.weight, custom(one.model)) for name, one in config.conditions.items()
+        },
     )
+    weights = _balanced(ctx, made) | config.weights
 
     def denoiser_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         seen = zip(views, map(background_word, backgrounds), strict=True)
@@ -70,9 +84,32 @@ def guided_views(ctx: StageContext) -> Callable[[Sequence[str], Sequence[Colour]
         return guided_noise_for(
             config.recipe,
             replace(made, framings=framings),
-            config.weights,
+            weights,
             until(config),
             domain_strength=ctx.config.domain_strength,
         )
 
     return denoiser_for
+
+
+def _balanced(ctx: StageContext, made: Ingredients) -> dict[str, float]:
+    """The weights of domain and text that share what ``refine.balance`` says; nothing where it says nothing."""
+    total, base = ctx.config.refine.balance, ctx.models.base
+    if total is None:
+        return {}
+    scheduler = scheduler_named("ddim", base.pipeline.scheduler)
+    return balanced(made, total, scheduler, base.latent_shape, device=base.device)
+
+
+def _note(ctx: StageContext) -> None:
+    """Say what is not read of the prompts, and what it is to have none."""
+    seen = f"{view_word(0.0, 0.0)}, {background_word(BACKGROUNDS[1])} background"
+    drawn = not ctx.config.image.picture  # then the picture's stage has told of the prompt
+    for prompt in dict.fromkeys(([] if drawn else [ctx.prompt]) + prompts_of(ctx.config.refine)):
+        for sentence in notes_on(prompt, ctx.models.base, seen):
+            ctx.progress.notice(sentence)
+    if not ctx.prompt:
+        ctx.progress.notice(
+            "there is no prompt, so refinement hears the empty text: what it paints is up to the domain, the picture "
+            "and the lifted colours; a prompt beside --picture says what the object is"
+        )

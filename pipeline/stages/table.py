@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...configs.plugins import entries, loaded
-from ..run.stage import Stage, StageContext, in_order
+from ..run.stage import ROLES, Stage, StageContext, in_order
 
 
 def _image(ctx: StageContext) -> Mapping[str, Any]:
@@ -53,7 +53,7 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
-        roles=("base", "domain", "model"),
+        roles=("base", "domain", "model", "image.control", "image.conditions", "image.matting"),
         reads=_GUIDED,
         version=2,
         work=("image.steps", "image.candidates"),
@@ -62,7 +62,7 @@ STAGES: tuple[Stage, ...] = (
         "lift",
         "20-lift",
         _lift,
-        needs=("image/image.png",),
+        needs=("image/image.png", "image/image-*.png"),
         gives=("field.safetensors",),
         roles=("lift_model",),
         reads=("device",),
@@ -75,7 +75,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        roles=("base", "domain", "model"),
+        roles=("base", "domain", "model", "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),
@@ -94,8 +94,8 @@ STAGES: tuple[Stage, ...] = (
         _export,
         needs=("image/image.png", "refine/field.safetensors", "mesh/mesh.safetensors"),
         gives=("preview.png",),
-        roles=("base", "domain", "model", "lift_model"),
-        reads=("mesh.crease_deg",),
+        roles=ROLES,
+        reads=("mesh.crease_deg", "image.picture"),
         card=("roughness",),
         version=2,
     ),

@@ -22,6 +22,7 @@ from ...guidance.control_residuals import home_of
 from ...guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
 from ...guidance.offloading import CPUOffload, offloaded
 from ...guidance.schedules import from_diffusers
+from ..images.files import Size, sides
 from .aliases import resolve
 from .codec import Codec
 from .identity import model_identity, network_identity, same_part
@@ -76,23 +77,39 @@ class Base:
         return self.codec.pixels_per_latent
 
     @property
+    def only_square(self) -> bool:
+        """Whether it draws squares alone, as DiT does, which takes the root of its tokens' number for their rows."""
+        return not hasattr(self.pipeline, "unet")
+
+    @property
+    def cell(self) -> int:
+        """What a picture's sides must be multiples of, in pixels: one latent, or DiT's patch of latents.
+
+        UNets halve three times, and diffusers' bring odd halves back to their size, so any number of latents will do.
+        """
+        patch = self.predictor.network.config.patch_size if self.only_square else 1
+        return patch * self.pixels_per_latent
+
+    @property
     def picture_size(self) -> int:
         """Pixels along each side of a picture at the model's own size."""
         return self.latent_shape[1] * self.pixels_per_latent
 
     @torch.no_grad()
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Conditioning:
+    def condition(self, prompts: Sequence[str], *, size: Size | None = None) -> Conditioning:
         """What the network is told for each prompt; the empty prompt is the unconditional one.
 
         Args:
             prompts: texts, or for DiT the names or numbers of classes.
-            size: pixels along each side, which SDXL reads too; the model's own if None.
+            size: pixels of a square or (height, width), which SDXL reads too; the model's own if None.
         Raises: BadInput for a class that DiT does not know.
         """
         if self.offload is not None:
             encoders = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
             self.offload.take(*[one for one in encoders if one is not None])
-        return READERS[type(self.pipeline).__name__](self.pipeline, list(prompts), size or self.picture_size)
+        return READERS[type(self.pipeline).__name__](
+            self.pipeline, list(prompts), sides(size or self.picture_size)
+        )
 
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Text features [B, T, C], float32; the empty prompt is the unconditional one."""
@@ -113,11 +130,11 @@ class Base:
         return Codec(self.pipeline.vae, self.name, self.offload)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; see ``Codec.encode``."""
+        """Latents of pictures [B, 3, H, W] in [0, 1], differentiable; see ``Codec.encode``."""
         return self.codec.encode(pictures)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] in [0, 1] of latents; see ``Codec.decode``."""
+        """Pictures [B, 3, H, W] in [0, 1] of latents; see ``Codec.decode``."""
         return self.codec.decode(latents)
 
     @cached_property

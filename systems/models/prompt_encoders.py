@@ -11,7 +11,7 @@ from ...configs.names import unknown_name
 from ...guidance.conditioning import Conditioning
 
 
-def _read_clip(pipe: Any, prompts: list[str], size: int) -> Conditioning:
+def _read_clip(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
     """Stable Diffusion 1 and 2: the last hidden states of one text encoder."""
     words = pipe.tokenizer(
         prompts, padding="max_length", max_length=pipe.tokenizer.model_max_length, truncation=True,
@@ -20,19 +20,19 @@ def _read_clip(pipe: Any, prompts: list[str], size: int) -> Conditioning:
     return Conditioning(text=pipe.text_encoder(words.input_ids.to(pipe.text_encoder.device))[0].float())
 
 
-def _read_sdxl(pipe: Any, prompts: list[str], size: int) -> Conditioning:
-    """SDXL: two encoders side by side, pooled text, the size without a crop; the empty prompt is all zeros."""
+def _read_sdxl(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
+    """SDXL: two encoders side by side, pooled text, (height, width) without a crop; the empty prompt is all zeros."""
     text, _, pooled, _ = pipe.encode_prompt(
         prompts, device=pipe.text_encoder.device, do_classifier_free_guidance=False
     )
     if pipe.config.force_zeros_for_empty_prompt:
         kept = torch.tensor([float(bool(prompt)) for prompt in prompts]).to(text)
         text, pooled = text * kept[:, None, None], pooled * kept[:, None]
-    sizes = torch.tensor([[size, size, 0, 0, size, size]], dtype=torch.float32)
+    sizes = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32)
     return Conditioning(text=text.float(), pooled=pooled.float(), time_ids=sizes)
 
 
-def _read_classes(pipe: Any, prompts: list[str], size: int) -> Conditioning:
+def _read_classes(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
     """DiT: class numbers, or their names; the empty prompt is the null class."""
     known = pipe.labels or {}
     null = pipe.transformer.config.num_embeds_ada_norm

@@ -40,7 +40,7 @@ def main(mode: str, arguments: list[str]) -> None:
         return {"glb": "asset.glb"}
 
     real = make_module.make
-    make_module._settled = lambda config, run: replace(config, dtype="float32", device="cpu")
+    make_module.as_began = lambda config, manifest: replace(config, dtype="float32", device="cpu")
     make_module.make = lambda prompt, config, **options: real(
         prompt,
         config,
