@@ -113,7 +113,7 @@ def make(
                     prompt, config, run.partial(stage), read, seed, stage.name, console, models
                 )
                 _note_threads(run, console)
-                record = run_stage(run, stage, keys[0], context, identities, console)
+                record = run_stage(run, stage, keys, context, identities, console)
                 made.append(stage.name)
                 _mark_outdated(run, stages[index + 1 :])
             else:

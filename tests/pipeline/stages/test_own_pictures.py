@@ -15,6 +15,7 @@ from slipcast.configs.loading import load_config
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.exporters.glb import read_glb
 from slipcast.pipeline.make import make
+from slipcast.pipeline.run.manifest import read_manifest
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
@@ -162,6 +163,19 @@ def test_a_photo_becomes_an_asset_without_a_prompt_and_goes_on(
     assert not any(stage["made"] for stage in json.loads(resumed.stdout)["stages"].values())
 
 
-def test_neither_prompt_nor_picture_is_a_sentence() -> None:
-    result = CliRunner().invoke(app, ["make", "--config", "smoke"])
-    assert result.exit_code == 2 and "make expects a prompt" in result.stderr
+def test_a_run_without_a_domain_says_so_once_and_has_keys_and_a_manifest(tmp_path: Path) -> None:
+    """Through picture and refinement; its files carry the licences of what was used and of nothing else."""
+    asked = ["domain=none", "image.steps=2", "refine.steps=1", "image.size=136x120"]
+    console = Quiet()
+    config = load_config("smoke", asked)
+    made = make("a porcelain vase", config, out=tmp_path, until_stage="refine", console=console)
+    assert made.made == ("image", "lift", "refine")
+    (said,) = [sentence for sentence in console.notices if "no domain beside" in sentence]
+    assert said.startswith("there is no domain beside the base 'starter', so the recipe is cfg")
+    manifest = read_manifest(made.run)
+    assert list(manifest.models()) == ["base", "lift_model"]
+    assert manifest.settled is not None and manifest.config is not None
+    assert (manifest.settled["domain"], manifest.settled["refine"]["recipe"]) == ("none", "cfg")
+    assert (manifest.config["domain"], manifest.config["refine"]["recipe"]) == ("none", "in_domain")
+    assert read_subject(made.run / "10-image" / "image.png").alpha.shape == (136, 136)  # squared for the lift
+    assert make("a porcelain vase", config, out=tmp_path, until_stage="refine").made == ()
