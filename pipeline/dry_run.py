@@ -18,7 +18,7 @@ from .run.execution import still_forced
 from .run.folder import check_same_run
 from .run.inventory import Needed, inventory
 from .run.keys import Keys, named_files, stage_keys
-from .run.manifest import MANIFEST, Manifest, StageLine, read_manifest
+from .run.manifest import MANIFEST, Manifest, read_manifest
 from .run.measure import machine
 from .run.models import ModelStore, open_models
 from .run.record import RECORD, StageRecord, changed_outputs, read_record
@@ -127,7 +127,7 @@ def dry_run(
     needed = inventory(store, roles)
     known = {one.role: one.identity for one in needed if one.identity is not None}
     missing = {one.role.partition(" ")[0] for one in needed if one.identity is None}
-    if not missing & {"base", "domain"}:
+    if "domain" not in missing:
         config = filled_in(config, store, notes.append)
     config = as_began(config, manifest)
     files = {stage.name: named_files(stage, config) for stage in stages[first : last + 1]}
@@ -135,30 +135,25 @@ def dry_run(
     plans: list[StagePlan] = []
     records: dict[str, StageRecord] = {}
     for index, stage in enumerate(stages[: last + 1]):
-        record, damage = _record(run, stage)
-        if index < first:
-            why, runs_now = "taken as it lies (--from)", False
-            if record is None:
-                raise BadInput(f"--from needs stage {stage.name} finished in {run}; run without --from first")
-        else:
-            waits = [one.name for one in plans if one.runs and one.name in stage.follows]
-            keys = None
-            if not waits and not missing & set(stage.roles):
-                keys = stage_keys(
-                    stage, prompt, seed, config, records, stage.identities(known), files[stage.name]
-                )
-            forced = still_forced(manifest, from_stage, stage)
-            absent = sorted(missing & set(stage.roles))
-            line = None if manifest is None else manifest.stages.get(stage.name)
-            why = _why(stage, record, damage, line, keys, waits, absent, forced, run)
-            runs_now = why is not None
-            if why is not None and keys is not None and record is not None and not forced:
-                why = _changes(stage, manifest, config, record, known) or why
-        if record is not None:
-            records[stage.name] = record
-        cost = estimate(stage, config, threads, runs) if runs_now else None
+        case = _look(run, stage, manifest)
+        why = None if index >= first else "taken as it lies (--from)"
+        if why and case.record is None:
+            raise BadInput(f"--from needs stage {stage.name} finished in {run}; run without --from first")
+        if why is None:
+            identities = stage.identities(known)
+            case.waits = [one.name for one in plans if one.runs and one.name in stage.follows]
+            case.absent = sorted(missing & set(stage.roles))
+            case.forced = still_forced(manifest, from_stage, stage)
+            if not case.waits and not case.absent:
+                case.keys = stage_keys(stage, prompt, seed, config, records, identities, files[stage.name])
+                case.changes = _changes(stage, manifest, config, case.record, identities)
+        reason = None if why else case.reason()
+        if case.record is not None:
+            records[stage.name] = case.record
+        cost = estimate(stage, config, threads, runs) if reason else None
         used = tuple(one.role for one in needed if one.role.partition(" ")[0] in stage.roles)
-        plans.append(StagePlan(stage.name, stage.folder, runs_now, why or "finished already", used, cost))
+        said = why or reason or "finished already"
+        plans.append(StagePlan(stage.name, stage.folder, reason is not None, said, used, cost))
     return DryRun(run, config.device, config.dtype, plans, needed, notes)
 
 
@@ -168,74 +163,80 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _record(run: Path, stage: Stage) -> tuple[StageRecord | None, str | None]:
-    """(what was finished, why it does not count); also where a process died between two steps of finishing."""
-    for folder in (run / f"{stage.folder}.partial", run / stage.folder, run / f"{stage.folder}.old"):
+@dataclass
+class _Case:
+    """What decides whether a stage would run.
+
+    Attributes:
+        record: of what is finished; ``damage`` says what is wrong with it.
+        stopped: status of an attempt that was left half done.
+        waits: stages that run before it and whose files it reads.
+        absent: roles of models that are not at hand, without which there are no keys.
+        changes: what is other than when it was made.
+    """
+
+    record: StageRecord | None
+    damage: str | None
+    stopped: str | None
+    waits: Sequence[str] = ()
+    absent: Sequence[str] = ()
+    keys: Keys | None = None
+    forced: bool = False
+    changes: str = ""
+
+    def reason(self) -> str | None:
+        """Why the stage would run; None if it is kept."""
+        if self.forced:
+            return "asked for anew (--from)"
+        if self.damage is not None:
+            return self.damage
+        if self.record is None:
+            return f"{self.stopped}; goes on if nothing changed" if self.stopped else "not made yet"
+        if self.waits:
+            return f"follows {' and '.join(self.waits)}; kept if that comes out as it was"
+        if self.keys is None:
+            return f"whether it is finished cannot be said without {' and '.join(self.absent)}"
+        if self.record.key not in self.keys:
+            return self.changes or "was made of something else"
+        return "some formats are missing" if self.record.failed else None
+
+
+def _look(run: Path, stage: Stage, manifest: Manifest | None) -> _Case:
+    """What lies in a run's folder, also where a process died between two steps of finishing the stage."""
+    line = None if manifest is None else manifest.stages.get(stage.name)
+    partial = run / f"{stage.folder}.partial"
+    for folder in (partial, run / stage.folder, run / f"{stage.folder}.old"):
         if (folder / RECORD).is_file():
             try:
                 record = read_record(folder)
                 changed = changed_outputs(folder, record)
             except SlipcastError as error:
-                return None, str(error)
-            return record, f"files of it are gone or changed: {', '.join(changed)}" if changed else None
-    return None, None
-
-
-def _why(
-    stage: Stage,
-    record: StageRecord | None,
-    damage: str | None,
-    line: StageLine | None,
-    keys: Keys | None,
-    waits: Sequence[str],
-    absent: Sequence[str],
-    forced: bool,
-    run: Path,
-) -> str | None:
-    """Why a stage would run; None if it is kept."""
-    if forced:
-        return "asked for anew (--from)"
-    if damage is not None:
-        return damage
-    if record is None:
-        half = (run / f"{stage.folder}.partial").is_dir() and line is not None
-        return f"{line.status}: goes on if nothing changed" if half and line is not None else "not made yet"
-    if waits:
-        return f"follows {' and '.join(waits)}; kept if that comes out as it was"
-    if keys is None:
-        return f"whether it is finished cannot be said without {' and '.join(absent)}"
-    if record.key not in keys:
-        return "was made of something else"
-    return "some formats are missing" if record.failed else None
+                return _Case(None, str(error), None)
+            damage = f"files of it are gone or changed: {', '.join(changed)}" if changed else None
+            return _Case(record, damage, None)
+    return _Case(None, None, line.status if line is not None and partial.is_dir() else None)
 
 
 def _changes(
     stage: Stage,
     manifest: Manifest | None,
     config: MakeConfig,
-    record: StageRecord,
-    known: Mapping[str, Mapping[str, Any]],
-) -> str | None:
+    record: StageRecord | None,
+    identities: Mapping[str, Mapping[str, Any]],
+) -> str:
     """What is other than when the stage was made, as far as the manifest and the record tell."""
-    said = [
-        f"another {role}"
-        for role, told in stage.identities(known).items()
-        if record.models and record.models.get(role) != told
-    ]
-    before = None if manifest is None else manifest.settled
-    for name in _settings(stage, config) if before is not None else ():
+    models = {} if record is None else record.models
+    said = [f"another {role}" for role, told in identities.items() if models and models.get(role) != told]
+    before = (None if manifest is None else manifest.settled) or {}
+    for name in stage.settings(config):
+        name = name if name in stage.reads else f"{stage.name}.{name}"
         was: Any = before
         for part in name.split("."):
             was = was.get(part, _UNTOLD) if isinstance(was, dict) else _UNTOLD
         now = attrgetter(name)(config)
         if was is not _UNTOLD and was != now:
             said.append(f"{name} is {shown(now)}, was {shown(was)}")
-    return ", ".join(said) or None
+    return ", ".join(said)
 
 
 _UNTOLD = object()
-
-
-def _settings(stage: Stage, config: MakeConfig) -> list[str]:
-    own = [name if name in stage.reads else f"{stage.name}.{name}" for name in stage.settings(config)]
-    return own

@@ -42,6 +42,7 @@ from ..run.prompt_syntax import notes_on
 from ..run.prompts import check_prompt, prompts_of, with_checked_prompts
 from .explain import explain
 
+_LARGE = 6  # times the model's own number of pixels, from where a picture's own shape is remarked on
 _LARGEST = 8  # times the model's own size; far below it already, pictures fall apart into repetitions
 
 
@@ -99,6 +100,11 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     config = _filled_in(config, uses)
     base = store.base
     size = size_of(config, base)
+    if config.edit and config.size is None and size[0] * size[1] > _LARGE * base.picture_size**2:
+        console.notice(
+            f"{config.edit} is edited at its own {size[1]} x {size[0]} pixels, far beyond the {base.picture_size} of "
+            f"{base.name!r}: that needs time and memory, and repeats things; --size draws it smaller"
+        )
     edit = _edit(config, base, size)
     framing = framed("", config.view or "", config.background or "")
     for prompt in dict.fromkeys([config.prompt, *prompts_of(config)]):

@@ -1,4 +1,4 @@
-"""Stage 10-image with pictures of the user's own: cut out, put into a square, and passed on."""
+"""Stage 10-image with pictures of the user's own: cut out, framed as drawn ones are, and passed on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from ...configs.atomic import write_json
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.paths import given_path
 from ...systems.images.files import read_image, read_subject
-from ...systems.images.foreground import cut_out, has_plain_ground, squared, touched_sides, with_alpha
+from ...systems.images.foreground import (
+    cut_out,
+    has_plain_ground,
+    in_common_framing,
+    touched_sides,
+    with_alpha,
+)
 from ...systems.images.matting import Matting, load_matting
 from ...systems.types import SubjectImage
 from ..run.stage import StageContext
@@ -38,7 +44,8 @@ def take_pictures(ctx: StageContext) -> ImageFacts:
                 f"the subject of {name} runs out of the picture at its {' and '.join(cut)} side, where the object will "
                 "be cut off; a picture that shows all of it makes a whole one"
             )
-        squared(subject).save(ctx.folder / ("image.png" if number == 1 else f"image-{number}.png"))
+        subject = in_common_framing(subject)
+        subject.save(ctx.folder / ("image.png" if number == 1 else f"image-{number}.png"))
         subjects.append(subject)
         advance()
     facts: ImageFacts = {"prompt": ctx.prompt, "coverage": round(float(subjects[0].alpha.mean()), 4)}

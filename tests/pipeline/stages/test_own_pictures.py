@@ -86,8 +86,11 @@ def test_several_pictures_are_squared_and_the_first_goes_to_a_lift_of_one(tmp_pa
     run = make("a blue disc", config, out=tmp_path / "runs", until_stage="lift", console=console).run
     assert run.name == "front-0"
     front, left = (read_subject(run / "10-image" / name) for name in ("image.png", "image-2.png"))
-    assert front.alpha.shape == (120, 120) and left.alpha.shape == (130, 130)
-    assert not (front.alpha[:, :15].any() or front.alpha[:, -15:].any())  # 90 columns, in the middle
+    for subject in (front, left):
+        rows, columns = np.nonzero(subject.alpha > 0.5)
+        side = len(subject.alpha)
+        assert subject.alpha.shape == (side, side) and abs(np.ptp(columns) / side - 0.7) < 0.03
+        assert all(abs(one.min() + one.max() - side) <= 2 for one in (rows, columns))  # in the middle
     assert console.notices == ["the lift starter looks at the first of the 2 pictures alone"]
 
 
@@ -141,6 +144,8 @@ def test_the_content_of_the_picture_counts_and_not_its_place(tmp_path: Path) -> 
     assert again(tmp_path) == ("image", "lift")
     assert again(tmp_path) == () and again(tmp_path / "elsewhere") == ()
     drawn(tmp_path / "cup.png", middle=(0.45, 0.5))
+    assert again(tmp_path) == ("image",)  # somewhere else in the photo, it is framed as it was
+    drawn(tmp_path / "cup.png", noise=5)
     assert again(tmp_path) == ("image", "lift")
 
 
