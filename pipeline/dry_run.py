@@ -131,7 +131,7 @@ def dry_run(
         config = filled_in(config, store, notes.append)
     config = as_began(config, manifest)
     files = {stage.name: named_files(stage, config) for stage in stages[first : last + 1]}
-    runs, threads = earlier_runs(out, machine()), _threads()
+    runs, threads = earlier_runs(run.parent, machine()), _threads()
     plans: list[StagePlan] = []
     records: dict[str, StageRecord] = {}
     for index, stage in enumerate(stages[: last + 1]):

@@ -74,14 +74,13 @@ def named_files(stage: Stage, config: MakeConfig) -> dict[str, list[str]]:
     own: Any = getattr(config, stage.name, None)
     found: dict[str, list[str]] = {}
     for item in () if own is None else fields(own):
-        value: Any = getattr(own, item.name)
-        if item.metadata.get("files", False) and value:
-            texts = [value] if isinstance(value, str) else value
+        named: list[str] | str | None = getattr(own, item.name) if item.metadata.get("files", False) else None
+        if named:
+            texts = [named] if isinstance(named, str) else named
             found[f"{stage.name}.{item.name}"] = [_told(one) for one in texts]
-        if item.name == "conditions":
-            for name, one in value.items():
-                if one.control:
-                    found[f"{stage.name}.conditions.{name}"] = [_told(text) for text in one.control]
+    for name, one in getattr(own, "conditions", {}).items():
+        if one.control:
+            found[f"{stage.name}.conditions.{name}"] = [_told(text) for text in one.control]
     return found
 
 

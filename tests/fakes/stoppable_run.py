@@ -48,8 +48,7 @@ def main(mode: str, arguments: list[str]) -> None:
             replace(stage, function=run, needs=tuple(f"{name}/asset.glb" for name in stage.follows), gives=())
             for stage in STAGES
         ),
-        open_models=lambda config: FakeModels(),
-        **options,
+        **options | {"open_models": lambda config: FakeModels()},
     )
     sys.argv = ["slipcast", *arguments]
     print("ready", file=sys.stderr, flush=True)

@@ -49,7 +49,8 @@ def workshop(tmp_path: Path) -> Workshop:
 
 def told(workshop: Workshop, config: MakeConfig | None = None, **options: Any) -> DryRun:
     options = {"out": workshop.out, "stages": workshop.stages} | options
-    return dry_run(PROMPT, config or MakeConfig(), open_models=lambda config: workshop.models, **options)
+    options["open_models"] = lambda config: workshop.models
+    return dry_run(PROMPT, config or MakeConfig(), **options)
 
 
 def would_run(plan: DryRun) -> list[str]:
