@@ -22,9 +22,11 @@ def image(
     prompt: Annotated[
         str | None, typer.Argument(help="What to draw, in quotes; for DiT a class.", show_default=False)
     ] = None,
-    recipe: Annotated[str | None, _option("cfg, in_domain (default), composable, perp_neg, ...")] = None,
+    recipe: Annotated[
+        str | None, _option("in_domain (default; cfg without a domain), composable, perp_neg, ...")
+    ] = None,
     base: Annotated[str | None, _option("The frozen prior: alias, hub id or folder.")] = None,
-    domain: Annotated[str | None, _option("The domain: 'starter' or a folder.")] = None,
+    domain: Annotated[str | None, _option("The domain: 'starter', a folder, or none.")] = None,
     model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
     weight: Annotated[
         list[str] | None, _option("Weight of a term, such as domain=3.5; may be repeated.")
@@ -61,7 +63,11 @@ def image(
     domain_strength: Annotated[
         float | None, _option("Factor on the domain's weight; 0 is the base alone.")
     ] = None,
-    size: Annotated[int | None, _option("Pixels along each side.")] = None,
+    size: Annotated[
+        str | None,
+        _option("512 for a square, 512x768 for width and height; an edited picture keeps its own."),
+    ] = None,
+    lora_scale: Annotated[float | None, _option("Strength of a LoRA.")] = None,
     spec: Annotated[Path | None, _option("YAML file with the same settings, and complex conditions.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
     explain: Annotated[bool, _option("Say what would be computed, and draw nothing.", "--explain")] = False,
@@ -83,7 +89,8 @@ def image(
             "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
-            "count": count, "size": size, "domain_strength": domain_strength, "as_make": as_make or None,
+            "count": count, "size": size, "lora_scale": lora_scale,
+            "domain_strength": domain_strength, "as_make": as_make or None,
             "weights": parse_weights(weight or [], "--weight"),
             "until": parse_weights(until or [], "--until"),
             "wanted": parse_weights(wanted or [], "--and"),

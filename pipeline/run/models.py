@@ -46,7 +46,11 @@ class ModelStore:
         from ...systems.models.aliases import resolve
         from ...systems.models.known import SHIPPED, WEIGHTS
 
-        wanted = getattr(self.config, role)
+        wanted = self.named(role)
+        if wanted is None:
+            raise BadInput(
+                f"there is no {role} here; give --{role} NAME or a folder, or choose a recipe without one"
+            )
         if role == "lift_model" and self.lift != "starter":
             return self._lift_source()
         shipped = SHIPPED.get(role, {}).get(wanted)
@@ -71,12 +75,16 @@ class ModelStore:
         from ...systems.models.identity import model_identity
         from ...systems.models.known import entry_of
 
-        told = {}
+        told: dict[str, dict[str, Any]] = {}
         for role in roles:
-            name = getattr(self.config, role)
+            if "." in role:
+                told |= self._beside(role)
+                continue
+            name = self.named(role)
             if name is None:
                 continue
             folder, known = self.folder(role), entry_of(role, name)
+            self._places[role] = folder
             content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": name,
@@ -86,6 +94,57 @@ class ModelStore:
             if role == "domain":
                 told[role] |= self.look()
         return told
+
+    def _beside(self, role: str) -> dict[str, dict[str, Any]]:
+        """{role and name: identity} of the networks that a setting names: ControlNets, conditions' models, matting."""
+        from ...systems.models.aliases import resolve
+        from ...systems.models.controlnet import parted
+        from ...systems.models.identity import model_identity
+        from ...systems.models.known import ALIASES, WEIGHTS
+
+        group, _, setting = role.partition(".")
+        value, base = getattr(getattr(self.config, group), setting), self.config.base
+        named: dict[str, str] = {}
+        if setting == "matting" and value:
+            named[role] = str(given_path(value, role))
+        controls = {role: value} if setting == "control" else {}
+        if setting == "conditions":
+            named |= {f"{role} {name}": one.model for name, one in value.items() if one.model}
+            controls = {f"{role} {name}": one.control for name, one in value.items()}
+        for owner, texts in controls.items():
+            for kind, _, network in (parted(text, base) for text in texts):
+                named[f"{owner} {kind if network.startswith(str(WEIGHTS)) else network}"] = network
+        told = {}
+        for name, wanted in named.items():
+            self._places[name] = place = resolve(wanted, allow_pickle=self.allow_pickle)
+            licence = ALIASES[wanted].licence if wanted in ALIASES else "unknown"
+            shipped = wanted.startswith(str(WEIGHTS))
+            told[name] = {
+                "id": f"{base} {place.name}" if shipped else wanted,
+                "revision": model_identity(place),
+                "licence": "Apache-2.0" if shipped else licence,
+            }
+        return told
+
+    def place(self, name: str) -> Path:
+        """Where a model lies that ``identities`` told of."""
+        return self._places[name]
+
+    @cached_property
+    def _places(self) -> dict[str, Path]:
+        return {}
+
+    def named(self, role: str) -> str | None:
+        """How the settings call the model of a role; None where they name none."""
+        from ...systems.models.known import domain_for
+
+        if "." in role:
+            return None
+        return (
+            domain_for(self.config.base, self.config.domain)
+            if role == "domain"
+            else getattr(self.config, role)
+        )
 
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
@@ -98,8 +157,11 @@ class ModelStore:
     def _domain_uses(self) -> Uses:
         from ...systems.models.known import Uses, entry_of, uses_of_card
 
+        name = self.named("domain")
+        if name is None:
+            return Uses()
         own = uses_of_card(self.card(), self.folder("domain") / "domain.json")
-        known = entry_of("domain", self.config.domain)
+        known = entry_of("domain", name)
         return own.over(Uses() if known is None else known.uses)
 
     def card(self) -> dict[str, Any]:
@@ -188,6 +250,17 @@ class ModelStore:
         return path
 
 
-def open_models(config: MakeConfig) -> ModelStore:
-    """The models of a config; nothing is loaded yet."""
-    return ModelStore(config)
+def open_models(config: MakeConfig, *, allow_pickle: bool = False, low_memory: bool = False) -> ModelStore:
+    """The models of a config; nothing is loaded yet.
+
+    Args:
+        allow_pickle: read weights from pickles where there are no others; no setting, so that no run asks for it.
+        low_memory: keep one network on the device at a time.
+    Raises: BadInput for a device that this machine has not, if networks are to take turns on it.
+    """
+    if not low_memory:
+        return ModelStore(config, allow_pickle)
+    from ...guidance.offloading import CPUOffload
+    from ...systems.models.precision import resolve_device
+
+    return ModelStore(config, allow_pickle, CPUOffload(resolve_device(config.device)))

@@ -59,7 +59,11 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
     backgrounds = [BACKGROUNDS[0]] * len(angles)  # grey: of a colour, autoencoders leave a rim on thin parts
     picture = ctx.config.image
     # The picture's own recipe, but weaker: where shape and layout are there, strong guidance only burns colours.
-    asked = replace(picture, weights={name: config.guidance * w for name, w in picture.weights.items()})
+    asked = replace(
+        picture,
+        weights={name: config.guidance * w for name, w in picture.weights.items()},
+        balance=None if picture.balance is None else config.guidance * picture.balance,
+    )
     words = [view_word(*pair) for pair in angles]
     advance = ctx.progress.task("painting", config.steps)
     painted, told = paint(

@@ -32,7 +32,7 @@ def _in_domain(made: Ingredients, w: Weights) -> Guidance:
 
 
 def _composable(made: Ingredients, w: Weights) -> Guidance:
-    wanted = [(made.text, w["text"]), *made.further(made.wanted, "and")]
+    wanted = [(made.text, w["text"]), *made.further(made.wanted, "and"), *made.extra()]
     return RECIPES["composable"](made.null, wanted, made.further(made.unwanted, "not"))
 
 
@@ -90,10 +90,11 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         "negative + w_text (text - negative)", {"text": 7.5}, _negative_prompt, frozenset({"negatives"})
     ),
     "composable": PictureRecipe(
-        "null + w_text (text - null) + sum_i w_i (and_i - null) - sum_j w_j (not_j - null)",
+        "null + w_text (text - null) + sum_i w_i (and_i - null) + sum_i w_i (condition_i - null) "
+        "- sum_j w_j (not_j - null)",
         {"text": 7.5},
         _composable,
-        frozenset({"wanted", "unwanted"}),
+        frozenset({"wanted", "unwanted", "extras"}),
     ),
     "in_domain": PictureRecipe(
         "null + w_domain (domain - null) + w_text (text - null) + sum_i w_i (condition_i - null); "
@@ -196,6 +197,21 @@ def needs_domain(recipe: str, model: object | None) -> bool:
     """Whether a recipe asks the domain, given the custom model or None."""
     chosen = recipe_named(recipe)
     return chosen.domain or ("model" in chosen.reads and model is None)
+
+
+def without_domain(recipe: str, conditions: object) -> str:
+    """What stands in for the default recipe where there is no domain: cfg, or composable if there are conditions."""
+    if recipe != "in_domain":
+        return recipe
+    return "composable" if conditions else "cfg"
+
+
+def without_domain_notice(base: str, recipe: str) -> str:
+    """The sentence about it."""
+    return (
+        f"there is no domain beside the base {base!r}, so the recipe is {recipe}, which asks the base alone; "
+        "--domain brings one"
+    )
 
 
 def picture_guidance(

@@ -16,7 +16,7 @@ class RemembersTexts:
 
     def __init__(self, base: ConditionalDenoiser) -> None:
         self._base = base
-        self._known: dict[tuple[str, int | None], Condition] = {}
+        self._known: dict[tuple[str, int | tuple[int, int] | None], Condition] = {}
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class RemembersTexts:
         """The base's."""
         return self._base.predictor
 
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | tuple[int, int] | None = None) -> Condition:
         """What the network is told for each prompt."""
         for prompt in prompts:
             if (prompt, size) not in self._known:

@@ -37,7 +37,7 @@ class Adapted:
     scale: float
     encoders: tuple[Any, ...] = ()
 
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | tuple[int, int] | None = None) -> Condition:
         """As the base, read by the LoRA's own text encoders."""
         with switched_on(self.encoders, self.adapter, self.scale):
             return self.base.condition(prompts, size=size)
@@ -62,7 +62,7 @@ class TextFree:
         """The domain's."""
         return self.domain.predictor
 
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | tuple[int, int] | None = None) -> Condition:
         """The domain's own."""
         return self.domain.condition
 

@@ -21,6 +21,7 @@ from ...guidance.conditioning import Conditioning
 from ...guidance.control_residuals import home_of
 from ...guidance.networks import NetworkPredictor
 from ...guidance.offloading import CPUOffload, offloaded
+from ..images.files import Size, sides
 from .aliases import resolve
 from .codec import Codec
 from .families.family import Family
@@ -76,21 +77,35 @@ class Base:
         return self.codec.pixels_per_latent
 
     @property
+    def only_square(self) -> bool:
+        """Whether it draws squares alone, as its family does."""
+        return self.family.only_square
+
+    @property
+    def cell(self) -> int:
+        """What a picture's sides must be multiples of, in pixels: one latent, or DiT's patch of latents.
+
+        UNets halve three times, and diffusers' bring odd halves back to their size, so any number of latents will do.
+        """
+        patch = self.predictor.network.config.patch_size if self.only_square else 1
+        return patch * self.pixels_per_latent
+
+    @property
     def picture_size(self) -> int:
         """Pixels along each side of a picture at the model's own size."""
         return self.latent_shape[1] * self.pixels_per_latent
 
     @torch.no_grad()
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Conditioning:
+    def condition(self, prompts: Sequence[str], *, size: Size | None = None) -> Conditioning:
         """What the network is told for each prompt; the empty prompt is the unconditional one.
 
         Args:
             prompts: texts, or for DiT the names or numbers of classes.
-            size: pixels along each side, which SDXL reads too; the model's own if None.
+            size: pixels of a square or (height, width), which SDXL reads too; the model's own if None.
         Raises: BadInput for a class that DiT does not know.
         """
         self._seat_encoders()
-        return self.family.condition(self.pipeline, list(prompts), size or self.picture_size)
+        return self.family.condition(self.pipeline, list(prompts), sides(size or self.picture_size))
 
     def _seat_encoders(self) -> None:
         if self.offload is not None and self.family.encoders:
@@ -108,7 +123,7 @@ class Base:
     def unconditional(self) -> Conditioning:
         """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing."""
         self._seat_encoders()
-        return self.family.unconditional(self.pipeline, self.picture_size)
+        return self.family.unconditional(self.pipeline, sides(self.picture_size))
 
     @property
     def codec(self) -> Codec:
@@ -116,11 +131,11 @@ class Base:
         return self.family.codec(self.pipeline, self.name, self.offload)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; see ``Codec.encode``."""
+        """Latents of pictures [B, 3, H, W] in [0, 1], differentiable; see ``Codec.encode``."""
         return self.codec.encode(pictures)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] in [0, 1] of latents; see ``Codec.decode``."""
+        """Pictures [B, 3, H, W] in [0, 1] of latents; see ``Codec.decode``."""
         return self.codec.decode(latents)
 
     @cached_property

@@ -18,6 +18,8 @@ WEIGHTS = Path(__file__).resolve().parents[2] / "starter" / "weights"
 """Where the shipped models are."""
 
 PICTURE, REFINE = "picture", "refine"
+NO_DOMAIN = "none"
+"""How a user says that there is to be no domain."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,13 @@ ALIASES = {
 def entry_of(role: str, name: str) -> Shipped | Source | None:
     """What is known of a model by its name; nothing of folders and hub ids."""
     return SHIPPED.get(role, {}).get(name) or (ALIASES.get(name) if role == "base" else None)
+
+
+def domain_for(base: str, domain: str | None) -> str | None:
+    """The domain that is meant beside a base: the one named, for null the base's own; None where there is none."""
+    if domain is None:
+        return base if base in SHIPPED["domain"] else None
+    return None if domain == NO_DOMAIN else domain
 
 
 def uses_of_card(card: Mapping[str, Any], where: Path) -> Uses:

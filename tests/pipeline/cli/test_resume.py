@@ -166,5 +166,5 @@ def test_neither_prompt_nor_run_is_bad_input(workshop: Workshop) -> None:
     result = _run("make")
     assert (
         result.exit_code == 2
-        and 'make expects a prompt, such as "a blue vase", or --resume RUN' in result.stderr
+        and 'make expects a prompt, such as "a blue vase", a --picture, or --resume RUN' in result.stderr
     )

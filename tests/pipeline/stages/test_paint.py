@@ -26,12 +26,12 @@ def store() -> ModelStore:
 
 
 def context(folder: Path, models: Any, *settings: str, mesh: Mesh | None = None) -> StageContext:
-    inputs = {name: folder / name for name in ("image", "mesh")}
-    for path in (*inputs.values(), folder / "paint"):
-        path.mkdir(parents=True)
-    (mesh or pot(size=64)).save(inputs["mesh"] / "mesh.safetensors")
+    for name in ("image", "mesh", "paint"):
+        (folder / name).mkdir(parents=True)
+    inputs = {name: folder / name for name in ("image/image.png", "mesh/mesh.safetensors")}
+    (mesh or pot(size=64)).save(inputs["mesh/mesh.safetensors"])
     ones = np.ones((32, 32), np.float32)
-    SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(inputs["image"] / "image.png")
+    SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(inputs["image/image.png"])
     config = load_config("smoke", [*settings])
     if isinstance(models, ModelStore):
         config = settled(config, models.uses())
@@ -69,7 +69,7 @@ def test_what_cannot_paint_is_told_and_the_mesh_is_kept(
         f"the mesh keeps its paint: {facts['why']}"
     ]
     kept = ctx.folder / "mesh.safetensors"
-    assert kept.read_bytes() == (ctx.inputs["mesh"] / "mesh.safetensors").read_bytes()
+    assert kept.read_bytes() == ctx.inputs["mesh/mesh.safetensors"].read_bytes()
 
 
 def test_no_steps_load_no_model(tmp_path: Path) -> None:
