@@ -10,6 +10,7 @@ from typing import Any
 from .errors import BadInput
 from .paths import given_path
 from .schema import setting
+from .strengths import with_home
 from .typed import build
 from .yaml_files import read_yaml
 
@@ -55,7 +56,11 @@ class PictureConfig:
     )
     control: list[str] = setting([], "Spatial controls, such as canny:edges.png or depth:map.png.")
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
-    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
+    loras: list[str] = setting(
+        [],
+        "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).")
     strength: float = setting(
         0.6,
@@ -102,6 +107,7 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
 
 def _check_paths(config: PictureConfig) -> None:
     """Every path is checked, and ``~`` is filled in."""
+    config.loras = [with_home(text, "--lora") for text in config.loras]
     for owner in (config, *config.conditions.values()):
         for name in _PATHS:
             value = getattr(owner, name, None)

@@ -259,7 +259,11 @@ class MakeConfig:
     model: str | None = setting(
         None, "A custom model of the base, for recipes that take one: LoRA, checkpoint or domain."
     )
-    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
+    loras: list[str] = setting(
+        [],
+        "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
+    )
     dtype: str = setting(
         "auto",
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",

@@ -6,8 +6,7 @@ here, at the edge.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from .conditioning import Condition, Conditioning, as_conditioning
 from .control_residuals import home_of, residuals
+from .low_rank import switched_on
 from .null_text import is_null_text
 from .predictors import NoisePredictor
 from .schedules import NoiseSchedule, parameterisation_named
@@ -218,29 +218,21 @@ class DiTPredictor(_Predictor):
 
 
 class AdaptedPredictor:
-    """The same network with a LoRA switched on: a branch of its own at the cost of the adapter alone.
+    """The same network with low-rank adapters switched on: a branch of its own at the cost of the adapters alone.
 
-    The adapter was loaded by diffusers (``network.load_lora_adapter(..., adapter_name=...)``) and is off
-    except during this predictor's forwards, so that the plain predictor of the network stays the base.
+    They were put in by ``low_rank.put_in`` and are off except during this predictor's forwards, so that the plain
+    predictor of the network stays the base.
+
+    Args:
+        strengths: of each adapter by its name, in the order in which they are added up.
     """
 
-    def __init__(self, plain: NetworkPredictor, adapter: str, *, scale: float = 1.0, name: str) -> None:
-        self.plain, self.adapter, self.scale, self.name = plain, adapter, scale, name
+    def __init__(self, plain: NetworkPredictor, strengths: Mapping[str, float], *, name: str) -> None:
+        self.plain, self.strengths, self.name = plain, dict(strengths), name
         self.schedule, self.latent_space = plain.schedule, plain.latent_space
         self.network, self.prediction_type = plain.network, plain.prediction_type
-        plain.network.disable_adapters()
-
-    @contextlib.contextmanager
-    def _switched_on(self) -> Iterator[None]:
-        network = self.plain.network
-        network.set_adapters([self.adapter], [self.scale])
-        network.enable_adapters()
-        try:
-            yield
-        finally:
-            network.disable_adapters()
 
     def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
         """See ``NoisePredictor``."""
-        with self._switched_on():
+        with switched_on([self.network], self.strengths):
             return self.plain.predict(x_t, t, conditions)

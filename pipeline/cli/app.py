@@ -81,6 +81,14 @@ def make(
             metavar="RUN", help="Go on with the run in this folder; it knows its prompt and settings."
         ),
     ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:STRENGTH]",
+            help="A LoRA in the base, for picture and refinement; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     from_stage: Annotated[
         str | None,
         typer.Option("--from", help="Run this stage and the later ones anew; keep the earlier as they are."),
@@ -92,7 +100,12 @@ def make(
     """Make a textured 3D asset: image, lift, refine, mesh, export. The last line printed is the path of the GLB."""
     with exit_codes(debug=debug, as_json=as_json):
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
-        asked = _resumed(resume, words, config, out, seed) if resume else _asked(words, config, seed)
+        lists = [f"{name}={json.dumps(value)}" for name, value in {"loras": lora}.items() if value]
+        asked = (
+            _resumed(resume, words + lists, config, out, seed)
+            if resume
+            else _asked(words, lists, config, seed)
+        )
 
         from ..make import make as run_make
         from ..run.progress import for_terminal
@@ -118,7 +131,7 @@ def make(
             raise PartlyFailed(f"{missing} could not be written; the same command tries again", told)
 
 
-def _asked(words: list[str], config: str | None, seed: int | None) -> Asked:
+def _asked(words: list[str], lists: list[str], config: str | None, seed: int | None) -> Asked:
     from ...configs.errors import BadInput
     from ...configs.loading import load_config
     from ..run.manifest import Asked
@@ -127,7 +140,7 @@ def _asked(words: list[str], config: str | None, seed: int | None) -> Asked:
     if not words:
         raise BadInput('make expects a prompt, such as "a blue vase", or --resume RUN')
     prompt = check_prompt(words[0])
-    return Asked(prompt, 0 if seed is None else seed, load_config(config or "starter", words[1:]))
+    return Asked(prompt, 0 if seed is None else seed, load_config(config or "starter", words[1:] + lists))
 
 
 def _resumed(

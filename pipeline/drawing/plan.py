@@ -89,7 +89,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         raise BadInput("view and background are words that --as-make adds; give it as well")
     uses = store.uses()
     config = _filled_in(config, uses)
-    base = store.base
+    base = store.base_with_loras(console.notice)
     size = _size(config.size, base)
     edit = _edit(config, base, size)
     framing = framed("", config.view or "", config.background or "")
@@ -134,9 +134,8 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
-    return Plan(
-        config, base, made, guidance, scheduler, size, _identities(made), files, computed, weights, told, edit
-    )
+    models = _identities(made) | store.lora_hashes
+    return Plan(config, base, made, guidance, scheduler, size, models, files, computed, weights, told, edit)
 
 
 def models_for(
@@ -154,7 +153,7 @@ def models_for(
     Raises: BadInput for a device that this machine has not.
     """
     device = resolve_device(device)
-    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale")}
+    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale", "loras")}
     settings = MakeConfig(**names, device=device, dtype=dtype)
     return ModelStore(settings, allow_pickle, CPUOffload(device) if low_memory else None)
 

@@ -74,7 +74,10 @@ class ModelStore:
         told = {}
         for role in roles:
             name = getattr(self.config, role)
-            if name is None:
+            if name is None or name == []:
+                continue
+            if role == "loras":
+                told[role] = self._told_of_loras()
                 continue
             folder, known = self.folder(role), entry_of(role, name)
             content = self.card() if role == "domain" else {}
@@ -131,6 +134,53 @@ class ModelStore:
             offload=self.offload,
         )
 
+    def base_with_loras(self, notice: Callable[[str], None]) -> Base:
+        """The base as its branches are to hear it: with the LoRAs of the settings in it, put there once."""
+        from ...systems.guided.lora import with_loras
+
+        if not self._adapted:
+            self._adapted.append(with_loras(self.base, [(where, s) for _, where, s in self._loras], notice))
+        return self._adapted[0]
+
+    @cached_property
+    def _adapted(self) -> list[Base]:
+        return []
+
+    @cached_property
+    def _loras(self) -> list[tuple[str, Path, float]]:
+        """(as it was written, where it lies, strength) of every LoRA. BadInput for one that is not there."""
+        from ...configs.strengths import path_and_strength
+        from ...systems.guided.lora import lora_files
+        from ...systems.models.aliases import resolve
+
+        found = []
+        for text in self.config.loras:
+            name, strength = path_and_strength(text, "--lora")
+            where = resolve(name)
+            if not lora_files(where):
+                raise BadInput(
+                    f"--lora {name} is no LoRA: it holds no .safetensors; give a file or PEFT's folder"
+                )
+            found.append((name, where, strength))
+        return found
+
+    @property
+    def lora_hashes(self) -> dict[str, str]:
+        """{"lora FILE:strength": hash of its files}"""
+        from ...systems.guided.lora import lora_identity
+
+        return {f"lora {name}:{strength!r}": lora_identity(where) for name, where, strength in self._loras}
+
+    def _told_of_loras(self) -> dict[str, Any]:
+        """All of them as one model: strengths are a part of what they are."""
+        from ...systems.guided.lora import lora_identity, lora_licence
+
+        return {
+            "id": " + ".join(f"{name}:{strength!r}" for name, _, strength in self._loras),
+            "revision": " + ".join(f"{lora_identity(where)}:{s!r}" for _, where, s in self._loras),
+            "licence": " + ".join(dict.fromkeys(lora_licence(where) for _, where, _ in self._loras)),
+        }
+
     @cached_property
     def domain(self) -> Domain:
         """The null-text domain of that base."""
@@ -145,7 +195,7 @@ class ModelStore:
         if path not in self._custom:
             self._custom[path] = load_custom(
                 path,
-                self.base,
+                self.base_with_loras(notice),
                 scale=self.config.lora_scale,
                 allow_pickle=self.allow_pickle,
                 notice=notice,

@@ -76,6 +76,7 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
         domain=config.domain,
         model=config.model if "model" in recipe_named(image.recipe).reads else None,
         lora_scale=config.lora_scale,
+        loras=config.loras,
         until=until(image),
         domain_strength=config.domain_strength,
         seed=seed,

@@ -55,7 +55,7 @@ def guided_views(ctx: StageContext) -> Callable[[Sequence[str], Sequence[Colour]
     takes_model = wanted is not None and "model" in recipe_named(config.recipe).reads
     model = ctx.models.custom(wanted, ctx.progress.notice) if takes_model else None
     made = Ingredients(
-        base=RemembersTexts(ctx.models.base),
+        base=RemembersTexts(ctx.models.base_with_loras(ctx.progress.notice)),
         prompt=ctx.prompt,
         domain=ctx.models.domain if needs_domain(config.recipe, model) else None,
         model=model,

@@ -14,8 +14,10 @@ _BY_TEXT_WIDTH = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: _
 _SIGNS = {
     "Flux": r"single_blocks_|double_blocks[._]|single_transformer_blocks",
     "Stable Diffusion 3": r"joint_blocks|transformer_blocks\.\d+\.attn\.add_[kq]_proj",
-    "a diffusion transformer": r"^(base_model\.model\.)?(transformer|diffusion_model|lora_transformer)[._]",
-    _XL: r"^(lora_te2_|text_encoder_2\.)|label_emb|add_embedding|attentions[._]\d+[._]transformer_blocks[._][2-9]",
+    "a diffusion transformer": r"^(base_model\.model\.)?(transformer|lora_transformer)[._]"
+    r"|^diffusion_model\.(transformer_)?(blocks|layers)\.",
+    _XL: r"^(lora_te2_|text_encoder_2\.|text_encoders\.clip_g\.)|label_emb|add_embedding"
+    r"|(attentions|blocks|block)[._]\d+([._]\d+)?[._]transformer_blocks[._][1-9]",
 }
 _READS_TEXT = re.compile(r"attn2[._](processor\.)?to_[kv](_lora)?\.(lora\.|lora_)?(down|A)\b")
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
 from ...guidance.control_residuals import home_of
+from ...guidance.low_rank import switched_on
 from ...guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
 from ...guidance.offloading import CPUOffload, offloaded
 from ...guidance.schedules import from_diffusers
@@ -43,6 +44,7 @@ class Base:
         identity: of all files that it was read from, for run manifests.
         folder: where it was read from.
         offload: where its networks take turns on a small device; None keeps all there.
+        loras: strengths, by name, of the LoRAs that its text encoders are read with (``guided.lora``).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Base:
     identity: str
     folder: Path
     offload: CPUOffload | None = None
+    loras: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -89,10 +92,18 @@ class Base:
             size: pixels along each side, which SDXL reads too; the model's own if None.
         Raises: BadInput for a class that DiT does not know.
         """
+        return self._told(prompts, size, self.loras)
+
+    @torch.no_grad()
+    def _told(self, prompts: Sequence[str], size: int | None, loras: Mapping[str, float]) -> Conditioning:
+        named = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
+        encoders = [one for one in named if one is not None]
         if self.offload is not None:
-            encoders = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
-            self.offload.take(*[one for one in encoders if one is not None])
-        return READERS[type(self.pipeline).__name__](self.pipeline, list(prompts), size or self.picture_size)
+            self.offload.take(*encoders)
+        with switched_on(encoders, loras):
+            return READERS[type(self.pipeline).__name__](
+                self.pipeline, list(prompts), size or self.picture_size
+            )
 
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Text features [B, T, C], float32; the empty prompt is the unconditional one."""
@@ -103,8 +114,11 @@ class Base:
 
     @property
     def unconditional(self) -> Conditioning:
-        """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing."""
-        told = self.condition([""])
+        """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing.
+
+        Read without LoRAs: they are the base's, and such a network was trained beside the plain one.
+        """
+        told = self._told([""], None, {})
         return Conditioning(pooled=told.pooled, time_ids=told.time_ids)
 
     @property
