@@ -26,7 +26,7 @@ from slipcast.systems.field.voxels import FrozenGrid, VoxelField
 from slipcast.systems.guided.lora import read_lora
 from slipcast.systems.images.files import read_mask, read_picture, read_subject
 from slipcast.systems.models.base import load_base
-from slipcast.systems.models.reading import kind_of
+from slipcast.systems.models.families.table import family_of
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint
 from slipcast.systems.types import Mesh
 from tests.fakes import tiny_pipelines as tiny
@@ -156,7 +156,7 @@ def _models(folder: Path) -> list[Reader]:
     return [
         Reader("domain.json", domain / "domain.json", [card], mutated.mutated_json, look, 2),
         Reader(
-            "model_index.json", index, [index.read_bytes()], mutated.mutated_json, lambda: kind_of(base), 2
+            "model_index.json", index, [index.read_bytes()], mutated.mutated_json, lambda: family_of(base), 2
         ),
         *(part(name) for name in ("model_index.json", *configs) if (base / name).exists()),
     ]

@@ -22,6 +22,7 @@ from .names import unknown_name
 T = TypeVar("T")
 
 KINDS = {
+    "families": "family",
     "lifts": "lift",
     "fields": "field",
     "exporters": "format",

@@ -11,7 +11,7 @@ from .offloading import CPUOffload
 from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor
 from .recipes import RECIPES, around, interval
 from .sampling import SCHEDULERS, sample, scheduler_named, seeded_noise
-from .schedules import NoiseSchedule, from_diffusers
+from .schedules import NoiseSchedule, Schedule, from_diffusers
 from .transforms import PerpendicularTo
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "NoisePredictor",
     "NoiseSchedule",
     "PerpendicularTo",
+    "Schedule",
     "Term",
     "UNetPredictor",
     "Weight",

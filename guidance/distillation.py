@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .schedules import NoiseSchedule
+from .schedules import Schedule
 
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigma": lambda alpha_bar: (1 - alpha_bar).sqrt(),
@@ -32,7 +32,7 @@ class DistillableNoise(Protocol):
     """What distillation asks of a denoiser; ``GuidedNoise`` is one."""
 
     @property
-    def schedule(self) -> NoiseSchedule: ...
+    def schedule(self) -> Schedule: ...
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor: ...
 
@@ -121,7 +121,7 @@ def _between(first: float, last: float, share: float) -> float:
 
 
 def draw_timesteps(
-    count: int, t_range: tuple[float, float], schedule: NoiseSchedule, generator: torch.Generator
+    count: int, t_range: tuple[float, float], schedule: Schedule, generator: torch.Generator
 ) -> Tensor:
     """``count`` timesteps [count], uniform in a range of t / T, on the generator's device."""
     last = len(schedule) - 1

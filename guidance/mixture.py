@@ -19,7 +19,7 @@ from torch import Tensor
 from .algebra import Branch
 from .conditioning import Condition
 from .predictors import GaussianPredictor
-from .schedules import NoiseSchedule
+from .schedules import Schedule
 
 
 @dataclass
@@ -32,7 +32,7 @@ class MixturePredictor:
 
     means: Tensor
     variance: float
-    schedule: NoiseSchedule
+    schedule: Schedule
     latent_space: str = "mixture"
     name: str = "mixture"
 
@@ -97,7 +97,7 @@ class DomainToy:
 
 
 def domain_toy(
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     *,
     conditional_sd: float = SD,
     null_sd: float = SD,

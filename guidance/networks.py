@@ -17,7 +17,7 @@ from .control_residuals import home_of, residuals
 from .low_rank import switched_on
 from .null_text import is_null_text
 from .predictors import NoisePredictor
-from .schedules import NoiseSchedule, parameterisation_named
+from .schedules import Schedule, parameterisation_named
 from .training import Example
 
 
@@ -35,7 +35,7 @@ class _Predictor:
     """What UNet and DiT have in common: which conditions fit into one forward, and the way to eps."""
 
     def __init__(
-        self, network: Any, *, schedule: NoiseSchedule, prediction_type: str, latent_space: str, name: str
+        self, network: Any, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
     ) -> None:
         self._parameterisation = parameterisation_named(prediction_type)
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
@@ -121,7 +121,7 @@ class UNetPredictor(_Predictor):
     """
 
     def __init__(
-        self, unet: Any, *, schedule: NoiseSchedule, prediction_type: str, latent_space: str, name: str
+        self, unet: Any, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
     ) -> None:
         super().__init__(
             unet,
@@ -187,7 +187,7 @@ class DiTPredictor(_Predictor):
         self,
         transformer: Any,
         *,
-        schedule: NoiseSchedule,
+        schedule: Schedule,
         latent_space: str,
         name: str,
         learned_variance: bool = False,

@@ -13,7 +13,7 @@ from typing import Protocol
 from torch import Tensor
 
 from .conditioning import Condition
-from .schedules import NoiseSchedule
+from .schedules import Schedule
 
 
 class NoisePredictor(Protocol):
@@ -27,7 +27,7 @@ class NoisePredictor(Protocol):
     def name(self) -> str: ...
 
     @property
-    def schedule(self) -> NoiseSchedule: ...
+    def schedule(self) -> Schedule: ...
 
     @property
     def latent_space(self) -> str: ...
@@ -76,7 +76,7 @@ class GaussianPredictor:
 
     mean: float | Tensor
     variance: float
-    schedule: NoiseSchedule
+    schedule: Schedule
     latent_space: str = "gaussian"
     name: str = "gaussian"
 
@@ -97,7 +97,7 @@ class MatchedPredictor:
     """
 
     inner: NoisePredictor
-    schedule: NoiseSchedule
+    schedule: Schedule
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..configs.errors import BadInput
 from ..configs.names import unknown_name
-from .schedules import NoiseSchedule, from_diffusers
+from .schedules import Schedule, from_diffusers
 
 NoiseFunction = Callable[[Tensor, Tensor], Tensor]
 """(x_t [B, C, h, w], t [B]) -> eps [B, C, h, w]"""
@@ -132,7 +132,7 @@ def sample(
     return x.to(latents.dtype)
 
 
-def _speaking_eps(scheduler: Any, schedule: NoiseSchedule | None) -> Any:
+def _speaking_eps(scheduler: Any, schedule: Schedule | None) -> Any:
     """A copy of the scheduler that reads the model's output as eps, on the schedule of the noise function."""
     if "prediction_type" not in scheduler.config:
         name = type(scheduler).__name__

@@ -15,7 +15,7 @@ Everything downstream of a predictor speaks eps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,8 +24,80 @@ from ..configs.errors import BadInput
 from ..configs.names import unknown_name
 
 
-class NoiseSchedule:
-    """alpha_bar of every training timestep, and the conversions that depend on it only.
+class Schedule(Protocol):
+    """x_t = a x0 + s eps at every training timestep, whatever a and s are, and the conversions that follow from them.
+
+    Of a schedule's own are the first five; ``NoiseSchedule`` is variance preserving, and a straight path has a = 1 - r,
+    s = r (rectified flow). ``t`` is [B], in [0, T).
+    """
+
+    def __len__(self) -> int:
+        """T, the number of training timesteps."""
+        ...
+
+    def matches(self, other: Schedule) -> bool:
+        """Whether both make the same x_t at every timestep."""
+        ...
+
+    def alpha_bar(self, t: Tensor) -> Tensor:
+        """a^2 / (a^2 + s^2) at t, same shape as t: how much of x_t is signal."""
+        ...
+
+    def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """a and s at t, shaped [B, 1, ...] to multiply ``like`` [B, ...], in its dtype."""
+        ...
+
+    def nearest_timestep(self, alpha_bar: Tensor) -> Tensor:
+        """The timestep [B] whose ``alpha_bar`` is nearest to those given [B]."""
+        ...
+
+    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """x_t = a x0 + s eps."""
+        a, s = self.signal_and_noise(t, x0)
+        return a * x0 + s * noise
+
+    def x0_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """x0 = (x_t - s eps) / a."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t - s * eps) / a
+
+    def eps_from_x0(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+        """eps = (x_t - a x0) / s."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t - a * x0) / s
+
+    def v_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """v = (eps - s x_t) / a, which is a eps - s x0; of variance-preserving schedules."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (eps - s * x_t) / a
+
+    def eps_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+        """eps = a v + s x_t; of variance-preserving schedules."""
+        a, s = self.signal_and_noise(t, x_t)
+        return a * v + s * x_t
+
+    def flow_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """u = eps - x0 = ((a + s) eps - x_t) / a."""
+        a, s = self.signal_and_noise(t, x_t)
+        return ((a + s) * eps - x_t) / a
+
+    def eps_from_flow(self, x_t: Tensor, u: Tensor, t: Tensor) -> Tensor:
+        """eps = (x_t + a u) / (a + s)."""
+        a, s = self.signal_and_noise(t, x_t)
+        return (x_t + a * u) / (a + s)
+
+    def flow_coordinates(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The point of the straight path x = (1 - r) x0 + r eps with the same signal-to-noise ratio.
+
+        Returns:
+            x = x_t / (a + s) and r T [B], the timestep a flow network with T training steps is told.
+        """
+        a, s = self.signal_and_noise(t, x_t)
+        return x_t / (a + s), (s / (a + s)).flatten() * len(self)
+
+
+class NoiseSchedule(Schedule):
+    """alpha_bar of every training timestep: variance preserving, a^2 + s^2 = 1.
 
     ``t`` is [B], integer timesteps in [0, T). Fractional timesteps (some samplers use them) are read between
     the two neighbours, linear in s / a as diffusers' samplers do it. Results keep the dtype of the tensors
@@ -54,8 +126,10 @@ class NoiseSchedule:
         first, last = self.alphas_cumprod[0].item(), self.alphas_cumprod[-1].item()
         return f"{len(self)} timesteps, alpha_bar {first:.4g} to {last:.4g}"
 
-    def matches(self, other: NoiseSchedule) -> bool:
+    def matches(self, other: Schedule) -> bool:
         """Whether both add the same noise at every timestep."""
+        if not isinstance(other, NoiseSchedule):
+            return False
         mine, theirs = self.alphas_cumprod.cpu(), other.alphas_cumprod.cpu()
         return len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-7)
 
@@ -80,50 +154,6 @@ class NoiseSchedule:
         table = self.alphas_cumprod.to(alpha_bar.device)
         return (table[None] - alpha_bar[:, None]).abs().argmin(1)
 
-    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """x_t = a x0 + s eps."""
-        a, s = self.signal_and_noise(t, x0)
-        return a * x0 + s * noise
-
-    def x0_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """x0 = (x_t - s eps) / a."""
-        a, s = self.signal_and_noise(t, x_t)
-        return (x_t - s * eps) / a
-
-    def eps_from_x0(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """eps = (x_t - a x0) / s."""
-        a, s = self.signal_and_noise(t, x_t)
-        return (x_t - a * x0) / s
-
-    def v_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """v = (eps - s x_t) / a, which is a eps - s x0."""
-        a, s = self.signal_and_noise(t, x_t)
-        return (eps - s * x_t) / a
-
-    def eps_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
-        """eps = a v + s x_t."""
-        a, s = self.signal_and_noise(t, x_t)
-        return a * v + s * x_t
-
-    def flow_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-        """u = eps - x0 = ((a + s) eps - x_t) / a."""
-        a, s = self.signal_and_noise(t, x_t)
-        return ((a + s) * eps - x_t) / a
-
-    def eps_from_flow(self, x_t: Tensor, u: Tensor, t: Tensor) -> Tensor:
-        """eps = (x_t + a u) / (a + s)."""
-        a, s = self.signal_and_noise(t, x_t)
-        return (x_t + a * u) / (a + s)
-
-    def flow_coordinates(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """The point of the straight path x = (1 - r) x0 + r eps with the same signal-to-noise ratio.
-
-        Returns:
-            x = x_t / (a + s) and r T [B], the timestep a flow network with T training steps is told.
-        """
-        a, s = self.signal_and_noise(t, x_t)
-        return x_t / (a + s), (s / (a + s)).flatten() * len(self)
-
 
 class Parameterisation(NamedTuple):
     """What a network is shown of (x_t, t), how its answer becomes eps, and what it should have answered.
@@ -134,9 +164,9 @@ class Parameterisation(NamedTuple):
         shown: (schedule, x_t, t) -> the latents and timesteps that the network itself is given.
     """
 
-    to_eps: Callable[[NoiseSchedule, Tensor, Tensor, Tensor], Tensor]
-    from_eps: Callable[[NoiseSchedule, Tensor, Tensor, Tensor], Tensor]
-    shown: Callable[[NoiseSchedule, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda schedule, x_t, t: (
+    to_eps: Callable[[Schedule, Tensor, Tensor, Tensor], Tensor]
+    from_eps: Callable[[Schedule, Tensor, Tensor, Tensor], Tensor]
+    shown: Callable[[Schedule, Tensor, Tensor], tuple[Tensor, Tensor]] = lambda schedule, x_t, t: (
         x_t,
         t,
     )
@@ -144,10 +174,10 @@ class Parameterisation(NamedTuple):
 
 PARAMETERISATIONS = {
     "epsilon": Parameterisation(lambda schedule, x_t, eps, t: eps, lambda schedule, x_t, eps, t: eps),
-    "v_prediction": Parameterisation(NoiseSchedule.eps_from_v, NoiseSchedule.v_from_eps),
-    "sample": Parameterisation(NoiseSchedule.eps_from_x0, NoiseSchedule.x0_from_eps),
+    "v_prediction": Parameterisation(Schedule.eps_from_v, Schedule.v_from_eps),
+    "sample": Parameterisation(Schedule.eps_from_x0, Schedule.x0_from_eps),
     "flow_prediction": Parameterisation(
-        NoiseSchedule.eps_from_flow, NoiseSchedule.flow_from_eps, NoiseSchedule.flow_coordinates
+        Schedule.eps_from_flow, Schedule.flow_from_eps, Schedule.flow_coordinates
     ),
 }
 """By diffusers' names for what a network predicts; sampling and training both read this table."""

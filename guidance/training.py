@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .schedules import NoiseSchedule, parameterisation_named
+from .schedules import Schedule, parameterisation_named
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,7 @@ class Example:
         return (answer.float() - self.target.to(answer.device)).square().mean()
 
 
-def example_of(
-    latents: Tensor, eps: Tensor, t: Tensor, schedule: NoiseSchedule, prediction_type: str
-) -> Example:
+def example_of(latents: Tensor, eps: Tensor, t: Tensor, schedule: Schedule, prediction_type: str) -> Example:
     """The example that clean latents [B, C, h, w], noise of their shape and timesteps t [B] make.
 
     Raises: BadInput for an unknown prediction type.
@@ -47,7 +45,7 @@ def example_of(
 
 def draw_example(
     latents: Tensor,
-    schedule: NoiseSchedule,
+    schedule: Schedule,
     prediction_type: str,
     generator: torch.Generator,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from fakes import tiny_pipelines as tiny
 from fakes.pipeline_stages import Workshop
 
+from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import LiftConfig, RefineConfig
 from slipcast.pipeline.exporters.table import check_formats, format_named, paths_of
 from slipcast.pipeline.run.stage import StageContext, in_order
@@ -20,12 +24,20 @@ from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.guided.recipes import recipe_named
 from slipcast.systems.lift.gridding import as_grid
 from slipcast.systems.lift.table import lift_named
+from slipcast.systems.models.base import load_base
 from slipcast.systems.refine.loop import refine_field
 from slipcast.systems.types import SubjectImage
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/extending.md"
 BLOCKS = re.findall(r"```python (\w+) (\w+)\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-OBJECTS = {"ball": "LIFT", "sphere": "Sphere", "xyz": "XYZ", "twice": "TWICE", "count": "COUNT"}
+OBJECTS = {
+    "ShorterTextPipeline": "FAMILY",
+    "ball": "LIFT",
+    "sphere": "Sphere",
+    "xyz": "XYZ",
+    "twice": "TWICE",
+    "count": "COUNT",
+}
 PICTURE = SubjectImage(np.full((16, 16, 3), 0.5, np.float32), np.zeros((16, 16), np.float32))
 
 
@@ -48,6 +60,21 @@ def test_there_is_an_example_of_every_kind() -> None:
     from slipcast.configs.plugins import KINDS
 
     assert {kind for kind, _, _ in BLOCKS} == set(KINDS)
+
+
+def test_the_family_reads_prompts_without_a_layer(tmp_path: Path) -> None:
+    pipe = tiny.stable_diffusion(tmp_path)
+    pipe.save_pretrained(tmp_path / "base")
+    index = tmp_path / "base/model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "ShorterTextPipeline"}))
+    text = load_base(tmp_path / "base").condition(["a vase"]).text
+    words = pipe.tokenizer(["a vase"], padding="max_length", return_tensors="pt").input_ids
+    pipe.text_encoder.encoder.layers = pipe.text_encoder.encoder.layers[:-1]
+    told = pipe.text_encoder(words)[0]
+    torch.testing.assert_close(text, told, atol=1e-6, rtol=0)
+    with pytest.raises(BadInput, match=r"it reads StableDiffusionPipeline, .*, ShorterTextPipeline"):
+        index.write_text(json.dumps({"_class_name": "FluxPipeline"}))
+        load_base(tmp_path / "base")
 
 
 def test_the_lift_makes_a_ball(tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def _size(wanted: int | None, base: Base) -> int:
 
 
 def _warn(base: Base, prompt: str, framing: str, console: Progress) -> None:
-    if prompt.isdecimal() and hasattr(base.pipeline, "tokenizer"):
+    if prompt.isdecimal() and base.family.reads == "text":
         check_prompt(prompt)  # says that it is no text
     for sentence in unread_syntax(prompt):
         console.notice(sentence)

@@ -21,11 +21,10 @@ from ...configs.errors import SlipcastError
 from ...guidance.conditioning import Conditioning
 from ...guidance.networks import UNetPredictor, beside
 from ...guidance.null_text import load_null_text, make_null_text, null_text_features, save_null_text
-from ...guidance.schedules import NoiseSchedule
+from ...guidance.schedules import Schedule
 from ...guidance.training import Example, draw_example
 from ..models.base import Base
 from ..models.codec import Codec
-from ..models.latent_spaces import latent_space_of
 from ..training.loop import Budget, began_elsewhere, outcome, train
 from .model import CARD
 
@@ -61,7 +60,7 @@ class DomainTask:
     start: Path
     pictures: PictureSource
     codec: Codec
-    schedule: NoiseSchedule
+    schedule: Schedule
     prediction_type: str
     condition: Conditioning
     noise_shift: float
@@ -76,12 +75,12 @@ class DomainTask:
 
         unet: Any = modules["unet"]
         unet.set_attn_processor(AttnProcessor())
-        self.codec.vae.to(device)
+        self.codec = self.codec.alone(device)
         self._predictor = UNetPredictor(
             unet.train(),
             schedule=self.schedule,
             prediction_type=self.prediction_type,
-            latent_space=latent_space_of(self.codec.vae),
+            latent_space=self.codec.latent_space,
             name="domain",
         )
 
@@ -139,7 +138,7 @@ def train_domain(
     start, features_note = work / "start", work / "features.json"
     if began_elsewhere(work, base.identity) or not features_note.exists():
         told, losses = optimise_text_features(base, pictures, recipe, seed=budget.seed)
-        unet = base.pipeline.unet
+        unet = base.predictor.network
         example = _example(base, pictures, 64, recipe, torch.Generator().manual_seed(budget.seed))
         null_text = make_null_text(unet, null_text_features(unet, told, example.x, example.t))
         save_null_text(null_text.float().requires_grad_(True), start)
@@ -147,7 +146,7 @@ def train_domain(
     task = DomainTask(
         start,
         pictures,
-        replace(base.codec, offload=None),
+        base.codec.alone(),
         base.predictor.schedule,
         base.predictor.prediction_type,
         base.unconditional,

@@ -20,16 +20,15 @@ from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
 from ...guidance.control_residuals import home_of
 from ...guidance.low_rank import switched_on
-from ...guidance.networks import DiTPredictor, NetworkPredictor, UNetPredictor
+from ...guidance.networks import NetworkPredictor
 from ...guidance.offloading import CPUOffload, offloaded
-from ...guidance.schedules import from_diffusers
 from .aliases import resolve
 from .codec import Codec
+from .families.family import Family
+from .families.table import family_of
 from .identity import model_identity, network_identity, same_part
-from .latent_spaces import latent_space_of
 from .precision import DTYPES, quiet_libraries, ready, resolve_dtype
-from .prompt_encoders import READERS
-from .reading import kind_of, read_pipeline
+from .reading import read_pipeline
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Base:
 
     Attributes:
         name: how the user calls it.
+        family: what is known of its kind.
         pipeline: the diffusers pipeline that holds its parts.
         predictor: its frozen network as an eps predictor, taking its turn on a small device; its latent space is
             named after the autoencoder's weights.
@@ -48,6 +48,7 @@ class Base:
     """
 
     name: str
+    family: Family
     pipeline: Any
     predictor: NetworkPredictor
     identity: str
@@ -70,8 +71,7 @@ class Base:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one latent at the model's own size."""
-        config = self.predictor.network.config
-        return config.in_channels, config.sample_size, config.sample_size
+        return self.family.latent_shape(self.predictor.network)
 
     @property
     def pixels_per_latent(self) -> int:
@@ -92,18 +92,14 @@ class Base:
             size: pixels along each side, which SDXL reads too; the model's own if None.
         Raises: BadInput for a class that DiT does not know.
         """
-        return self._told(prompts, size, self.loras)
+        with switched_on(self._seated_encoders(), self.loras):
+            return self.family.condition(self.pipeline, list(prompts), size or self.picture_size)
 
-    @torch.no_grad()
-    def _told(self, prompts: Sequence[str], size: int | None, loras: Mapping[str, float]) -> Conditioning:
-        named = [getattr(self.pipeline, name, None) for name in ("text_encoder", "text_encoder_2")]
-        encoders = [one for one in named if one is not None]
-        if self.offload is not None:
+    def _seated_encoders(self) -> list[Any]:
+        encoders = [getattr(self.pipeline, name) for name in self.family.encoders]
+        if self.offload is not None and encoders:
             self.offload.take(*encoders)
-        with switched_on(encoders, loras):
-            return READERS[type(self.pipeline).__name__](
-                self.pipeline, list(prompts), size or self.picture_size
-            )
+        return encoders
 
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Text features [B, T, C], float32; the empty prompt is the unconditional one."""
@@ -113,18 +109,19 @@ class Base:
         return text
 
     @property
+    @torch.no_grad()
     def unconditional(self) -> Conditioning:
         """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing.
 
         Read without LoRAs: they are the base's, and such a network was trained beside the plain one.
         """
-        told = self._told([""], None, {})
-        return Conditioning(pooled=told.pooled, time_ids=told.time_ids)
+        self._seated_encoders()
+        return self.family.unconditional(self.pipeline, self.picture_size)
 
     @property
     def codec(self) -> Codec:
         """Its autoencoder."""
-        return Codec(self.pipeline.vae, self.name, self.offload)
+        return self.family.codec(self.pipeline, self.name, self.offload)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; see ``Codec.encode``."""
@@ -187,44 +184,39 @@ def load_base(
     Raises: BadInput when there is no such model, it is of an unknown kind, or its files are broken.
     """
     where = resolve(str(folder), allow_pickle=allow_pickle)
-    kind = kind_of(where)
+    family = family_of(where)
     name = name or str(folder)
-    shared = {} if like is None else shared_parts(where, like)
-    pipeline = read_pipeline(where, kind, shared, allow_pickle=allow_pickle)
-    network = getattr(pipeline, "unet", None) or pipeline.transformer
-    codec = Codec(pipeline.vae, name)
-    options = {
-        "schedule": from_diffusers(pipeline.scheduler),
-        "latent_space": latent_space_of(codec.vae),
-        "name": name,
-    }
-    if kind == "DiTPipeline":
-        predictor = DiTPredictor(network, **options)
-    else:
-        if network.config.in_channels != codec.vae.config.latent_channels:
-            raise BadInput(
-                f"{where} is a network of {network.config.in_channels} input channels (for inpainting or depth); "
-                "give the plain model, inpainting works with any"
-            )
-        predictor = UNetPredictor(
-            network, prediction_type=pipeline.scheduler.config.prediction_type, **options
+    shared = {} if like is None else shared_parts(where, family, like)
+    pipeline = read_pipeline(where, family, shared, allow_pickle=allow_pickle)
+    network, codec = getattr(pipeline, family.network), family.codec(pipeline, name, None)
+    if (channels := family.latent_shape(network)[0]) != codec.latent_channels:
+        raise BadInput(
+            f"{where} is a network of {channels} input channels (for inpainting or depth); "
+            "give the plain model, inpainting works with any"
         )
+    predictor = family.predictor(
+        network,
+        schedule=family.schedule(pipeline.scheduler),
+        prediction_type=family.prediction_type(pipeline.scheduler),
+        latent_space=codec.latent_space,
+        name=name,
+    )
     with quiet_libraries():
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.to(device if offload is None else offload.rest)
         computed_in = DTYPES[resolve_dtype(dtype, device)]
         ready(network, device, computed_in, rest=None if offload is None else offload.rest)
-    return Base(name, pipeline, offloaded(predictor, offload), model_identity(where), where, offload)
+    return Base(name, family, pipeline, offloaded(predictor, offload), model_identity(where), where, offload)
 
 
-def shared_parts(folder: Path, like: Base) -> dict[str, Any]:
+def shared_parts(folder: Path, family: Family, like: Base) -> dict[str, Any]:
     """The parts of a loaded base, other than its network, that a model's folder holds once more."""
     return {
         name: part
         for name, part in like.pipeline.components.items()
         if isinstance(part, torch.nn.Module)
-        and name not in ("unet", "transformer")
+        and name != family.network
         and (folder / name).is_dir()
         and same_part(folder / name, like.folder / name)
     }

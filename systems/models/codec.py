@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ...configs.errors import BadInput, SlipcastError
 from ...guidance.offloading import CPUOffload
+from .latent_spaces import latent_space_of
+
+
+class Codec(Protocol):
+    """Pictures to the latents that a network works in, and back: scaled and, where the model says so, shifted."""
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """How many pixels of a picture, along each side, one latent stands for."""
+        ...
+
+    @property
+    def latent_channels(self) -> int:
+        """Numbers in one latent."""
+        ...
+
+    @property
+    def latent_space(self) -> str:
+        """A name that is equal for equal encoders."""
+        ...
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Latents [B, C, S / f, S / f] of pictures [B, 3, S, S] in [0, 1], differentiable, float32."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Pictures [B, 3, S, S] in [0, 1] of latents."""
+        ...
+
+    def alone(self, device: str | None = None) -> Codec:
+        """The same, that stays on a device (where it is, if None) and takes no turns: fit for another process."""
+        ...
 
 
 @dataclass(frozen=True)
-class Codec:
-    """A diffusers autoencoder with the shift and scale of its config; can be sent to another process.
+class VAECodec:
+    """A diffusers autoencoder with the shift and scale of its config.
 
     The network's latents are z' = (z - mean) / spread, with z what the autoencoder itself speaks of: spread is
     1 / scaling_factor, or latents_std / scaling_factor channel by channel, and mean is shift_factor or latents_mean.
@@ -39,6 +72,22 @@ class Codec:
     def pixels_per_latent(self) -> int:
         """How many pixels of a picture, along each side, one latent stands for."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_channels(self) -> int:
+        """Numbers in one latent."""
+        return self.vae.config.latent_channels
+
+    @cached_property
+    def latent_space(self) -> str:
+        """See ``latent_space_of``."""
+        return latent_space_of(self.vae)
+
+    def alone(self, device: str | None = None) -> VAECodec:
+        """The same, that stays on a device (where it is, if None) and takes no turns: fit for another process."""
+        if device is not None:
+            self.vae.to(device)
+        return replace(self, offload=None)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Latents [B, C, S / f, S / f] of pictures [B, 3, S, S] in [0, 1], differentiable, float32; the mode, where the

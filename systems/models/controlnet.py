@@ -25,7 +25,7 @@ def load_controls(
         wanted: kind is canny, depth or normal; network an alias, hub id or folder, chosen by kind if left out.
     Raises: BadInput for an unknown kind, a missing picture or network, or a network of another base.
     """
-    if wanted and not hasattr(base.pipeline, "unet"):
+    if wanted and not base.family.takes_controls:
         raise BadInput(
             f"{base.name!r} draws classes, and there are no ControlNets for such models; leave --control out"
         )

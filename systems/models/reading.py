@@ -16,63 +16,20 @@ import torch
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput, SlipcastError, in_one_line
 from ...configs.names import shown_key
+from .families.family import Family
 from .learned_codec import LearnedCodec
 from .patch_codec import PatchCodec
 from .precision import quiet_libraries
-from .prompt_encoders import READERS
 from .weight_files import MODEL_INDEX, files_read, variant_of
 
 _REMEDY = "copy, fetch or build it again"
-_SD = {
-    "vae": (),
-    "text_encoder": (),
-    "tokenizer": (),
-    "unet": ("UNet2DConditionModel",),
-    "scheduler": (),
-}
-_PARTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "StableDiffusionPipeline": _SD,
-    "StableDiffusionXLPipeline": _SD | {"text_encoder_2": (), "tokenizer_2": ()},
-    "DiTPipeline": {
-        "transformer": ("DiTTransformer2DModel", "Transformer2DModel"),
-        "vae": (),
-        "scheduler": (),
-    },
-}
-"""What each kind of pipeline is made of, and of which classes its network may be."""
-
-# Other ways to draw with the same parts; what they add (a ControlNet, a safety checker) is not read.
-_SAME_PARTS = {
-    f"{family}{use}Pipeline": f"{family}Pipeline"
-    for family in ("StableDiffusion", "StableDiffusionXL")
-    for use in ("Img2Img", "Inpaint", "InpaintLegacy", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
-}
 _OUR_CODECS: dict[str, type[torch.nn.Module]] = {one.__name__: one for one in (LearnedCodec, PatchCodec)}
 # The first is what earlier versions of slipcast wrote.
 _OUR_MODULES = frozenset({"slipcast.systems.patch_codec", LearnedCodec.__module__, PatchCodec.__module__})
 
 
-def kind_of(folder: Path) -> str:
-    """The pipeline that a folder holds: a key of ``READERS``. BadInput when it holds none of these."""
-    index = folder / MODEL_INDEX
-    if not index.is_file():
-        raise BadInput(
-            f"{folder} is not a diffusers model: it has no {MODEL_INDEX}; give a folder that save_pretrained wrote"
-        )
-    named = read_json_object(index, "the model's index").get("_class_name")
-    if named is None:
-        raise BadInput(f"{index} is unreadable: it names no _class_name; {_REMEDY}")
-    kind = _SAME_PARTS.get(str(named), str(named))
-    if kind not in READERS:
-        raise BadInput(
-            f"{folder} is a {shown_key(kind)}, which slipcast cannot guide (docs/guidance.md says why); "
-            f"it reads {', '.join(READERS)}"
-        )
-    return kind
-
-
-def read_pipeline(folder: Path, kind: str, shared: dict[str, Any], *, allow_pickle: bool) -> Any:
-    """A diffusers pipeline of one of the kinds of ``READERS``, float32.
+def read_pipeline(folder: Path, family: Family, shared: dict[str, Any], *, allow_pickle: bool) -> Any:
+    """The diffusers pipeline that a folder holds, float32.
 
     Args:
         shared: parts that need not be read, by name.
@@ -80,24 +37,15 @@ def read_pipeline(folder: Path, kind: str, shared: dict[str, Any], *, allow_pick
     Raises:
         BadInput: a part is missing, unreadable or incomplete.
     """
-    import diffusers
-
     index = read_json_object(folder / MODEL_INDEX, "the model's index")
     read = {
         name: shared[name]
         if name in shared
         else _read_part(folder / name, index.get(name), classes, allow_pickle)
-        for name, classes in _PARTS[kind].items()
+        for name, classes in family.parts.items()
     }
-    pipeline_class = getattr(diffusers, kind)
-    if kind == "StableDiffusionPipeline":
-        read |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    if kind == "DiTPipeline":
-        read["id2label"] = index.get("id2label")
-    if kind == "StableDiffusionXLPipeline":
-        read["force_zeros_for_empty_prompt"] = index.get("force_zeros_for_empty_prompt", True)
     with quiet_libraries(), explained(folder, "the model"):
-        pipeline = pipeline_class(**read)
+        pipeline = family.assemble(read, index)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

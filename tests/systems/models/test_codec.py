@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,16 +10,16 @@ import torch
 from fakes import tiny_pipelines as tiny
 
 from slipcast.configs.errors import BadInput, SlipcastError
-from slipcast.systems.models.codec import Codec
+from slipcast.systems.models.codec import VAECodec
 
 MEAN, STD = [0.1, -0.2, 0.3, 0.0], [1.0, 2.0, 0.5, 1.5]
 
 
-def codec(**config: Any) -> Codec:
+def codec(**config: Any) -> VAECodec:
     torch.manual_seed(0)
     vae = tiny.vae()
     vae.register_to_config(**config)
-    return Codec(vae, "toy")
+    return VAECodec(vae, "toy")
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,23 @@ def test_nan_is_no_picture_and_no_latent(bad) -> None:
 def test_a_config_without_numbers_is_told_at_once(config) -> None:
     with pytest.raises(BadInput, match=f"{next(iter(config))} in the config .* 'toy' expects a number"):
         codec(**config)
+
+
+def test_a_shift_factor_is_used_as_diffusers_own_pipeline_does() -> None:
+    """As ``StableDiffusion3Img2ImgPipeline`` encodes and ``StableDiffusion3Pipeline`` decodes."""
+    from diffusers import StableDiffusion3Img2ImgPipeline
+    from diffusers.image_processor import VaeImageProcessor
+
+    made = codec(shift_factor=0.0609, scaling_factor=1.5305)
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        made.vae.quant_conv.weight[4:], made.vae.quant_conv.bias[4:] = 0, -30  # nothing random is left
+        clean = SimpleNamespace(scale_noise=lambda latents, t, noise: latents)
+        host: Any = SimpleNamespace(vae=made.vae, scheduler=clean)
+        theirs = StableDiffusion3Img2ImgPipeline.prepare_latents(
+            host, pictures * 2 - 1, None, 2, 1, torch.float32, "cpu", torch.Generator().manual_seed(0)
+        )
+        torch.testing.assert_close(made.encode(pictures), theirs, atol=1e-5, rtol=1e-5)
+        unscaled = theirs / made.vae.config.scaling_factor + made.vae.config.shift_factor
+        shown = VaeImageProcessor().postprocess(made.vae.decode(unscaled).sample, output_type="pt")
+    torch.testing.assert_close(made.decode(theirs), shown)

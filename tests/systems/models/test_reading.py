@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from slipcast.configs.errors import BadInput
 from slipcast.systems.models.base import load_base
 from slipcast.systems.models.controlnet import load_controls
-from slipcast.systems.models.reading import kind_of, read_pipeline
+from slipcast.systems.models.families.table import family_of
+from slipcast.systems.models.reading import read_pipeline
 from slipcast.systems.models.weight_files import files_read
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -45,9 +46,9 @@ def copy(originals, tmp_path) -> Callable[[str], Path]:
 
 def read(folder: Path, *names: str) -> Any:
     """A pipeline of which these parts alone are read, which is quicker; the others count as shared."""
-    kind = kind_of(folder)
+    family = family_of(folder)
     others = {path.name: None for path in folder.iterdir() if path.name not in names}
-    return read_pipeline(folder, kind, others, allow_pickle=False)
+    return read_pipeline(folder, family, others, allow_pickle=False)
 
 
 def edit(path: Path, **values: Any) -> None:
@@ -221,5 +222,5 @@ def test_a_kind_of_any_name_is_a_short_line(copy, name: Any) -> None:
     folder = copy("sd")
     edit(folder / "model_index.json", _class_name=name)
     with pytest.raises(BadInput) as caught:
-        kind_of(folder)
+        family_of(folder)
     assert len(str(caught.value)) < 600 and str(caught.value).isprintable()

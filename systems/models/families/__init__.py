@@ -1,0 +1,1 @@
+"""Families of bases, one file each; ``table.FAMILIES`` is all of them."""

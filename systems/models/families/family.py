@@ -1,0 +1,79 @@
+"""What a family of bases is: everything that is known of one kind of diffusion pipeline, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ....guidance.conditioning import Conditioning
+from ....guidance.networks import NetworkPredictor
+from ....guidance.offloading import CPUOffload
+from ....guidance.schedules import Schedule, from_diffusers
+from ..codec import Codec, VAECodec
+
+
+class MakePredictor(Protocol):
+    """Wraps a family's network as a noise predictor."""
+
+    def __call__(
+        self, network: Any, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
+    ) -> NetworkPredictor: ...
+
+
+def no_words(pipeline: Any, size: int) -> Conditioning:
+    """Nothing at all."""
+    return Conditioning()
+
+
+def of_scheduler(scheduler: Any) -> str:
+    """What the model's own scheduler says that the network predicts."""
+    return scheduler.config.prediction_type
+
+
+def own_size(network: Any) -> tuple[int, int, int]:
+    """(channels, height, width) of a latent, by the network's config."""
+    return network.config.in_channels, network.config.sample_size, network.config.sample_size
+
+
+def vae_codec(pipeline: Any, name: str, offload: CPUOffload | None) -> Codec:
+    """The pipeline's ``vae``."""
+    return VAECodec(pipeline.vae, name, offload)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of base. A network of it learns from, and is read by, ``schedule``, ``prediction_type`` and ``codec``.
+
+    Attributes:
+        parts: the folders that it is made of, and of which classes of diffusers or transformers each may be; any where
+            none is named.
+        network: the part that denoises.
+        encoders: the parts that read prompts.
+        assemble: (parts by name, the content of model_index.json) -> diffusers' pipeline.
+        condition: (pipeline, prompts, pixels to a side) -> what the network is told; the empty prompt is the
+            unconditional one.
+        predictor: wraps the network.
+        reads: "text", or "classes".
+        takes_controls: whether there are ControlNets for it.
+        unconditional: (pipeline, pixels to a side) -> what a network of the family that takes no text is still told.
+        latent_shape: network -> (channels, height, width) of a latent at the model's own size.
+        schedule: its diffusers scheduler -> how much noise there is when.
+        prediction_type: its diffusers scheduler -> a name of ``guidance.schedules.PARAMETERISATIONS``, what the
+            network answers and is trained to answer.
+        codec: (pipeline, the base's name, offload) -> pictures to latents and back.
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+    network: str
+    encoders: tuple[str, ...]
+    assemble: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
+    condition: Callable[[Any, list[str], int], Conditioning]
+    predictor: MakePredictor
+    reads: str = "text"
+    takes_controls: bool = False
+    unconditional: Callable[[Any, int], Conditioning] = no_words
+    latent_shape: Callable[[Any], tuple[int, int, int]] = own_size
+    schedule: Callable[[Any], Schedule] = from_diffusers
+    prediction_type: Callable[[Any], str] = of_scheduler
+    codec: Callable[[Any, str, CPUOffload | None], Codec] = vae_codec
