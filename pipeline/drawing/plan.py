@@ -31,6 +31,7 @@ from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
 from ...systems.models.known import PICTURE, Uses
 from ...systems.models.precision import resolve_device
+from ...systems.models.prompt_weights import has_weights
 from ..run.models import ModelStore
 from ..run.progress import Progress
 from ..run.prompt_syntax import unread_syntax
@@ -235,6 +236,9 @@ def _warn(base: Base, prompt: str, framing: str, console: Progress) -> None:
         check_prompt(prompt)  # says that it is no text
     for sentence in unread_syntax(prompt):
         console.notice(sentence)
+    if has_weights(prompt) and not base.reads_weights:
+        read = "classes" if base.family.reads == "classes" else "whole words, each alike"
+        console.notice(f"the base {base.name!r} reads {read}: weights and BREAK in {prompt!r} are left out")
     if lost := base.cut_off(framed(prompt, framing) if prompt else ""):
         console.notice(f"the text encoder of {base.name!r} does not read the end of the prompt: {lost!r}")
     for word, near in base.unknown_words(prompt).items():

@@ -10,7 +10,7 @@ from ...configs.errors import BadInput
 from ...configs.names import settings_of
 from ...configs.schema import MakeConfig
 
-LONGEST = 1000  # characters; every text encoder in use reads far less
+LONGEST = 4000  # characters; some 1,000 tokens, a dozen chunks of a CLIP encoder
 _NAME_BYTES = (
     60  # of UTF-8, before a fingerprint; file systems take 255 with everything that comes after a stem
 )

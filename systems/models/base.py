@@ -24,10 +24,12 @@ from ...guidance.networks import NetworkPredictor
 from ...guidance.offloading import CPUOffload, offloaded
 from .aliases import resolve
 from .codec import Codec
+from .families.clip import spells_words
 from .families.family import Family
 from .families.table import family_of
 from .identity import model_identity, network_identity, same_part
 from .precision import DTYPES, quiet_libraries, ready, resolve_dtype
+from .prompt_weights import plain_text
 from .reading import read_pipeline
 
 
@@ -136,12 +138,18 @@ class Base:
         """Of its network alone, equal for fp16 and full copies: what belongs to this base names it."""
         return network_identity(self.folder, self.predictor.prediction_type)
 
+    @property
+    def reads_weights(self) -> bool:
+        """Whether it reads weights of words, and prompts of any length in chunks: sub-word tokenizers do."""
+        tokenizer = getattr(self.pipeline, "tokenizer", None)
+        return tokenizer is not None and spells_words(tokenizer)
+
     def cut_off(self, prompt: str) -> str:
         """The end of a prompt that the text encoder does not read, empty if it reads all."""
         words = getattr(self.pipeline, "tokenizer", None)
-        if words is None:
+        if words is None or self.reads_weights:
             return ""
-        ids = words(prompt, truncation=False, add_special_tokens=False, verbose=False).input_ids
+        ids = words(plain_text(prompt), truncation=False, add_special_tokens=False, verbose=False).input_ids
         room = words.model_max_length - words.num_special_tokens_to_add()
         return words.decode(ids[room:]).strip()
 
@@ -151,10 +159,10 @@ class Base:
         Empty for sub-word tokenizers (Stable Diffusion's), which spell everything, and for classes.
         """
         tokenizer = getattr(self.pipeline, "tokenizer", None)
-        known = {} if tokenizer is None else tokenizer.get_vocab()
-        if tokenizer is None or tokenizer.unk_token_id is None or len(known) > 20_000:
+        if tokenizer is None or self.reads_weights:
             return {}
-        words = dict.fromkeys(re.findall(r"[\w-]+", prompt.lower()))
+        known = tokenizer.get_vocab()
+        words = dict.fromkeys(re.findall(r"[\w-]+", plain_text(prompt).lower()))
         return {
             word: difflib.get_close_matches(
                 word, [k for k in known if k.isalpha() or "-" in k], n=3, cutoff=0.5
