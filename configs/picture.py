@@ -61,6 +61,9 @@ class PictureConfig:
         [],
         "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
     )
+    embeddings: list[str] = setting(
+        [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).")
     strength: float = setting(
         0.6,
@@ -108,6 +111,7 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
 def _check_paths(config: PictureConfig) -> None:
     """Every path is checked, and ``~`` is filled in."""
     config.loras = [with_home(text, "--lora") for text in config.loras]
+    config.embeddings = [_path(text, "--embedding") for text in config.embeddings]
     for owner in (config, *config.conditions.values()):
         for name in _PATHS:
             value = getattr(owner, name, None)

@@ -264,6 +264,9 @@ class MakeConfig:
         [],
         "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
     )
+    embeddings: list[str] = setting(
+        [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
     dtype: str = setting(
         "auto",
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",

@@ -89,6 +89,12 @@ def make(
             show_default=False,
         ),
     ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:WORD]", help="A textual-inversion embedding; may be repeated.", show_default=False
+        ),
+    ] = None,
     from_stage: Annotated[
         str | None,
         typer.Option("--from", help="Run this stage and the later ones anew; keep the earlier as they are."),
@@ -100,7 +106,8 @@ def make(
     """Make a textured 3D asset: image, lift, refine, mesh, export. The last line printed is the path of the GLB."""
     with exit_codes(debug=debug, as_json=as_json):
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
-        lists = [f"{name}={json.dumps(value)}" for name, value in {"loras": lora}.items() if value]
+        given = {"loras": lora, "embeddings": embedding}
+        lists = [f"{name}={json.dumps(value)}" for name, value in given.items() if value]
         asked = (
             _resumed(resume, words + lists, config, out, seed)
             if resume

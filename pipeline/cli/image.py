@@ -29,6 +29,9 @@ def image(
     lora: Annotated[
         list[str] | None, _option("A LoRA in the base, FILE or FILE:strength; may be repeated.")
     ] = None,
+    embedding: Annotated[
+        list[str] | None, _option("Textual inversion, FILE or FILE:word; may be repeated.")
+    ] = None,
     weight: Annotated[
         list[str] | None, _option("Weight of a term, such as domain=3.5; may be repeated.")
     ] = None,
@@ -84,7 +87,7 @@ def image(
         given: dict[str, Any] = {
             "prompt": None if prompt is None else check_prompt(prompt, digits=True),
             "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
-            "loras": lora,
+            "loras": lora, "embeddings": embedding,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
             "count": count, "size": size, "domain_strength": domain_strength, "as_make": as_make or None,

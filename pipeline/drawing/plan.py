@@ -135,7 +135,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
-    models = _identities(made) | store.lora_hashes
+    models = _identities(made) | store.hashes
     return Plan(config, base, made, guidance, scheduler, size, models, files, computed, weights, told, edit)
 
 
@@ -154,7 +154,10 @@ def models_for(
     Raises: BadInput for a device that this machine has not.
     """
     device = resolve_device(device)
-    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale", "loras")}
+    names = {
+        name: getattr(config, name)
+        for name in ("base", "domain", "model", "lora_scale", "loras", "embeddings")
+    }
     settings = MakeConfig(**names, device=device, dtype=dtype)
     return ModelStore(settings, allow_pickle, CPUOffload(device) if low_memory else None)
 
@@ -234,7 +237,8 @@ def _size(wanted: int | None, base: Base) -> int:
 def _warn(base: Base, prompt: str, framing: str, console: Progress) -> None:
     if prompt.isdecimal() and base.family.reads == "text":
         check_prompt(prompt)  # says that it is no text
-    for sentence in unread_syntax(prompt):
+    known = getattr(getattr(base.pipeline, "tokenizer", None), "added_tokens_encoder", ())
+    for sentence in unread_syntax(prompt, known):
         console.notice(sentence)
     if has_weights(prompt) and not base.reads_weights:
         read = "classes" if base.family.reads == "classes" else "whole words, each alike"

@@ -76,8 +76,8 @@ class ModelStore:
             name = getattr(self.config, role)
             if name is None or name == []:
                 continue
-            if role == "loras":
-                told[role] = self._told_of_loras()
+            if role in ("loras", "embeddings"):
+                told[role] = self._told_of_loras() if role == "loras" else self._told_of_embeddings()
                 continue
             folder, known = self.folder(role), entry_of(role, name)
             content = self.card() if role == "domain" else {}
@@ -122,10 +122,10 @@ class ModelStore:
 
     @cached_property
     def base(self) -> Base:
-        """The frozen prior."""
+        """The frozen prior, which knows the words of all embeddings."""
         from ...systems.models.base import load_base
 
-        return load_base(
+        base = load_base(
             self.folder("base"),
             name=self.config.base,
             device=self.device,
@@ -133,6 +133,14 @@ class ModelStore:
             allow_pickle=self.allow_pickle,
             offload=self.offload,
         )
+        self._teach(base)
+        return base
+
+    def _teach(self, base: Base) -> None:
+        from ...systems.guided.embeddings import add_embedding
+
+        for path, token in self._embeddings:
+            add_embedding(base, path, token)
 
     def base_with_loras(self, notice: Callable[[str], None]) -> Base:
         """The base as its branches are to hear it: with the LoRAs of the settings in it, put there once."""
@@ -164,12 +172,20 @@ class ModelStore:
             found.append((name, where, strength))
         return found
 
-    @property
-    def lora_hashes(self) -> dict[str, str]:
-        """{"lora FILE:strength": hash of its files}"""
-        from ...systems.guided.lora import lora_identity
+    @cached_property
+    def _embeddings(self) -> list[tuple[Path, str | None]]:
+        from ...systems.guided.embeddings import file_and_token
 
-        return {f"lora {name}:{strength!r}": lora_identity(where) for name, where, strength in self._loras}
+        return [file_and_token(text) for text in self.config.embeddings]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """{"lora FILE:strength": hash of its files}, and {"embedding FILE": hash}"""
+        from ...systems.guided.lora import lora_identity
+        from ...systems.models.identity import sha256_once
+
+        loras = {f"lora {name}:{strength!r}": lora_identity(where) for name, where, strength in self._loras}
+        return loras | {f"embedding {path}": sha256_once(path) for path, _ in self._embeddings}
 
     def _told_of_loras(self) -> dict[str, Any]:
         """All of them as one model: strengths are a part of what they are."""
@@ -179,6 +195,15 @@ class ModelStore:
             "id": " + ".join(f"{name}:{strength!r}" for name, _, strength in self._loras),
             "revision": " + ".join(f"{lora_identity(where)}:{s!r}" for _, where, s in self._loras),
             "licence": " + ".join(dict.fromkeys(lora_licence(where) for _, where, _ in self._loras)),
+        }
+
+    def _told_of_embeddings(self) -> dict[str, Any]:
+        from ...systems.models.identity import sha256_once
+
+        return {
+            "id": " + ".join(self.config.embeddings),
+            "revision": " + ".join(sha256_once(path) for path, _ in self._embeddings),
+            "licence": "unknown",
         }
 
     @cached_property
@@ -191,15 +216,19 @@ class ModelStore:
     def custom(self, path: str, notice: Callable[[str], None]) -> ConditionalDenoiser:
         """A model that somebody made of the base (a LoRA, a checkpoint, a domain), loaded once."""
         from ...systems.guided.variants import load_custom
+        from ...systems.models.base import Base
 
         if path not in self._custom:
-            self._custom[path] = load_custom(
+            made = load_custom(
                 path,
                 self.base_with_loras(notice),
                 scale=self.config.lora_scale,
                 allow_pickle=self.allow_pickle,
                 notice=notice,
             )
+            if isinstance(made, Base) and made.pipeline is not self.base.pipeline:
+                self._teach(made)  # a checkpoint brings a tokenizer of its own
+            self._custom[path] = made
         return self._custom[path]
 
     @cached_property

@@ -77,6 +77,7 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
         model=config.model if "model" in recipe_named(image.recipe).reads else None,
         lora_scale=config.lora_scale,
         loras=config.loras,
+        embeddings=config.embeddings,
         until=until(image),
         domain_strength=config.domain_strength,
         seed=seed,

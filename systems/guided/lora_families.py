@@ -27,7 +27,7 @@ def family_of_base(base: Base) -> str:
     kind = type(base.pipeline).__name__
     if kind.startswith(("StableDiffusionXL", "DiT")):
         return _XL if "XL" in kind else "DiT"
-    return _of_width(base.predictor.network.config.cross_attention_dim)
+    return family_of_width(base.predictor.network.config.cross_attention_dim)
 
 
 def family_of_lora(tensors: Mapping[str, Tensor], base: Base) -> str | None:
@@ -40,8 +40,9 @@ def family_of_lora(tensors: Mapping[str, Tensor], base: Base) -> str | None:
         return None
     if widths == {getattr(base.predictor.network.config, "cross_attention_dim", None)}:
         return family_of_base(base)
-    return _of_width(min(widths))
+    return family_of_width(min(widths))
 
 
-def _of_width(width: int) -> str:
+def family_of_width(width: int) -> str:
+    """The family whose network reads text of so many numbers a word."""
     return _BY_TEXT_WIDTH.get(width, f"a Stable Diffusion that reads text of {width} numbers a word")

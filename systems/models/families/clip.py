@@ -57,7 +57,7 @@ def spells_words(tokenizer: Any) -> bool:
 
 
 def chunks(tokenizer: Any, prompt: str) -> Chunks:
-    """A prompt in chunks. Lists of words (the starter's) have neither weights nor a second chunk: the rest is cut off."""
+    """A prompt in chunks. Lists of words (the starter's) have no weights, and one chunk: the rest is cut off."""
     length = tokenizer.model_max_length
     if not spells_words(tokenizer):
         ids = tokenizer(

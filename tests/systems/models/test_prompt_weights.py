@@ -182,9 +182,8 @@ def test_prompts_of_several_lengths_are_one_batch(bases) -> None:
 
 def test_a_list_of_words_says_once_that_it_has_no_weights() -> None:
     base = load_base(WEIGHTS / "prior")
-    assert torch.equal(
-        base.encode_text(["a (red:1.3) vase BREAK front view"]), base.encode_text(["a red vase front view"])
-    )
+    read, words = "a (red:1.3) vase BREAK front view", "a red vase front view"
+    assert torch.equal(base.encode_text([read]), base.encode_text([words]))
     assert base.unknown_words("a (red:1.35) vase") == {}
     assert base.cut_off("red " * 18 + "vase") == "vase" and base.cut_off("(red:1.2) " * 18) == ""
     result = CliRunner().invoke(app, ["image", "a (red:1.3) vase", "--explain"])
