@@ -50,6 +50,17 @@ class PictureConfig:
     """Weights of the recipe's terms by name; what is left out keeps the recipe's default."""
     until: dict[str, float] = field(default_factory=dict)
     """Noise fraction up to which a term is on, by name (guidance interval); 1 is always on."""
+    since: dict[str, float] = field(default_factory=dict)
+    """Noise fraction from which up a term is on, by name; 0 is always on."""
+    guidance_rescale: float = setting(
+        0.0,
+        "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
+        at_least=0,
+        at_most=1,
+    )
+    embedded_guidance: float = setting(
+        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+    )
     domain_strength: float = setting(1.0, "Factor on the domain's weight; 0 is the base alone.", at_least=0)
     balance: float | None = setting(
         None, "Total weight to share between domain and text by the length of their differences."
@@ -101,9 +112,10 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
             raise BadInput(f"there is no file {path}; --spec expects a YAML file")
         layers.insert(0, (str(spec), read_yaml(path)))
     config = build(PictureConfig, layers)
-    for name, value in config.until.items():
-        if not 0 <= value <= 1:
-            raise BadInput(f"until {name} lies between 0 and 1, not {value}")
+    for word, ends in (("until", config.until), ("since", config.since)):
+        for name, value in ends.items():
+            if not 0 <= value <= 1:
+                raise BadInput(f"{word} {name} lies between 0 and 1, not {value}")
     _check_paths(config)
     return config
 

@@ -66,6 +66,18 @@ class RecipeConfig:
         at_least=0,
         at_most=1,
     )
+    domain_since: float = setting(
+        0.0,
+        "The domain term is on from this noise fraction up and off below it; 0 is always on.",
+        at_least=0,
+        at_most=1,
+    )
+    guidance_rescale: float = setting(
+        0.0,
+        "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
+        at_least=0,
+        at_most=1,
+    )
     negative: list[str] = setting([], "Prompts to stay away from.")
     wanted: dict[str, float] = setting(
         {}, "Further prompts that must hold too, with their weights (composable)."
@@ -266,6 +278,9 @@ class MakeConfig:
     )
     embeddings: list[str] = setting(
         [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
+    embedded_guidance: float = setting(
+        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
     )
     dtype: str = setting(
         "auto",

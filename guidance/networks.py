@@ -132,6 +132,7 @@ class UNetPredictor(_Predictor):
         )
         self.takes_text = not is_null_text(unet)
         self.takes_sizes = getattr(unet.config, "addition_embed_type", None) == "text_time"
+        self.guidance_width: int | None = getattr(unet.config, "time_cond_proj_dim", None)
 
     @property
     def unet(self) -> Any:
@@ -145,6 +146,10 @@ class UNetPredictor(_Predictor):
             raise ValueError(f"The predictor {self.name!r} takes no text but was given one.")
         if self.takes_sizes and (told.pooled is None or told.time_ids is None):
             raise ValueError(f"The predictor {self.name!r} (SDXL) needs pooled text and time_ids as well.")
+        if self.guidance_width is not None and told.guidance is None:
+            raise ValueError(
+                f"The predictor {self.name!r} is distilled and needs the weight of its guidance."
+            )
         if told.labels is not None:
             raise ValueError(f"The predictor {self.name!r} knows no classes but was given labels.")
 
@@ -158,9 +163,26 @@ class UNetPredictor(_Predictor):
                 "time_ids": self._stack([one.time_ids for one in told], batch),
             }
         options: dict[str, Any] = {"added_cond_kwargs": added} if added else {}
+        if self.guidance_width is not None:
+            # Never rounded to the network's dtype: its waves turn a thousand times as fast as w.
+            weights = torch.cat([one.guidance.expand(batch) for one in told if one.guidance is not None])
+            options["timestep_cond"] = guidance_features(weights, self.guidance_width).to(x)
         if any(one.controls for one in told):
             options |= residuals(x, t, text, told, added)
         return self.network(x, t, encoder_hidden_states=text, return_dict=False, **options)[0]
+
+
+def guidance_features(weights: Tensor, width: int) -> Tensor:
+    """How a distilled network is told its guidance weight: waves of 1000 (w - 1), [B] -> [B, width], as in diffusers.
+
+    Latent consistency models (arxiv.org/abs/2310.04378) count from 0, so w = 1 is no guidance here as well. In float32
+    and in this order, as they were trained: the waves are so quick that rounding otherwise shows.
+    """
+    half = width // 2
+    rate = torch.log(torch.tensor(10000.0)) / (half - 1)
+    rates = torch.exp(torch.arange(half, dtype=torch.float32) * -rate).float()
+    waves = ((weights.float().cpu() - 1) * 1000)[:, None] * rates
+    return torch.nn.functional.pad(torch.cat([waves.sin(), waves.cos()], 1), (0, width % 2))
 
 
 def beside(unet: Any, other: NetworkPredictor, *, name: str) -> UNetPredictor:

@@ -38,6 +38,15 @@ def image(
     until: Annotated[
         list[str] | None, _option("Noise fraction up to which a term is on, such as domain=0.5.")
     ] = None,
+    since: Annotated[
+        list[str] | None, _option("Noise fraction from which up a term is on, such as domain=0.2.")
+    ] = None,
+    guidance_rescale: Annotated[
+        float | None, _option("Give the sum this much of the prompt's own contrast, 0 to 1.")
+    ] = None,
+    embedded_guidance: Annotated[
+        float | None, _option("Guidance weight that an LCM network is told; 8.5 if left out.")
+    ] = None,
     balance: Annotated[
         float | None, _option("Share this total weight by the norm of the differences.")
     ] = None,
@@ -56,7 +65,8 @@ def image(
     ] = None,
     mask: Annotated[str | None, _option("With --edit: white parts are painted anew.")] = None,
     scheduler: Annotated[
-        str | None, _option("dpm++, ddim, euler, ...; what the base says if left out.")
+        str | None,
+        _option("dpm++, dpm++-karras, ddim, euler, heun, lcm, ...; what the base says if left out."),
     ] = None,
     steps: Annotated[int | None, _option("Denoising steps.")] = None,
     seed: Annotated[int | None, _option("Seed, as in make.")] = None,
@@ -93,6 +103,8 @@ def image(
             "count": count, "size": size, "domain_strength": domain_strength, "as_make": as_make or None,
             "weights": parse_weights(weight or [], "--weight"),
             "until": parse_weights(until or [], "--until"),
+            "since": parse_weights(since or [], "--since"),
+            "guidance_rescale": guidance_rescale, "embedded_guidance": embedded_guidance,
             "wanted": parse_weights(wanted or [], "--and"),
             "unwanted": parse_weights(unwanted or [], "--not"),
         }  # fmt: skip

@@ -21,7 +21,7 @@ from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
 from ...guidance.offloading import CPUOffload
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import scheduler_named
+from ...guidance.sampling import scheduler_named, set_steps
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
 from ...systems.guided.recipes import needs_domain, picture_guidance, recipe_named, term_weights
@@ -128,9 +128,15 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         asked = balanced(made, config.balance, scheduler, shape, device=base.device) | asked
     weights = term_weights(config.recipe, asked, uses.weights.get(PICTURE))
     guidance = picture_guidance(
-        config.recipe, made, weights, config.until, domain_strength=config.domain_strength
+        config.recipe,
+        made,
+        weights,
+        config.until,
+        since=config.since,
+        domain_strength=config.domain_strength,
+        guidance_rescale=config.guidance_rescale,
     )
-    scheduler.set_timesteps(config.steps)
+    set_steps(scheduler, config.steps)
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
@@ -156,7 +162,7 @@ def models_for(
     device = resolve_device(device)
     names = {
         name: getattr(config, name)
-        for name in ("base", "domain", "model", "lora_scale", "loras", "embeddings")
+        for name in ("base", "domain", "model", "lora_scale", "loras", "embeddings", "embedded_guidance")
     }
     settings = MakeConfig(**names, device=device, dtype=dtype)
     return ModelStore(settings, allow_pickle, CPUOffload(device) if low_memory else None)

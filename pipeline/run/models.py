@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,10 +92,11 @@ class ModelStore:
 
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
-        from ...systems.models.known import GENERAL, entry_of
+        from ...systems.models.known import GENERAL, entry_of, uses_of_base
 
         base = entry_of("base", self.config.base)
-        said = GENERAL if base is None else base.uses.over(GENERAL)
+        said = uses_of_base(self.folder("base")).over(GENERAL)
+        said = said if base is None else base.uses.over(said)
         return self._domain_uses().over(said)
 
     def _domain_uses(self) -> Uses:
@@ -134,7 +135,7 @@ class ModelStore:
             offload=self.offload,
         )
         self._teach(base)
-        return base
+        return replace(base, embedded_guidance=self.config.embedded_guidance)
 
     def _teach(self, base: Base) -> None:
         from ...systems.guided.embeddings import add_embedding

@@ -13,7 +13,7 @@ from ...systems.field.voxels import FrozenGrid
 from ...systems.guided.branches import Ingredients, framed
 from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
 from ...systems.guided.remembered import RemembersTexts
-from ...systems.guided.settled import until
+from ...systems.guided.settled import since, until
 from ...systems.images.files import read_subject
 from ...systems.refine.checkpoint import CHECKPOINT_FILE
 from ...systems.refine.loop import refine_field
@@ -72,6 +72,8 @@ def guided_views(ctx: StageContext) -> Callable[[Sequence[str], Sequence[Colour]
             replace(made, framings=framings),
             config.weights,
             until(config),
+            since=since(config),
+            guidance_rescale=config.guidance_rescale,
             domain_strength=ctx.config.domain_strength,
         )
 

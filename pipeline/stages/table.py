@@ -41,7 +41,7 @@ def _export(ctx: StageContext) -> dict[str, Any]:
     return run(ctx)
 
 
-_GUIDED = ("dtype", "device", "domain_strength", "lora_scale")
+_GUIDED = ("dtype", "device", "domain_strength", "lora_scale", "embedded_guidance")
 """What all stages that ask the guided denoiser read of the settings of all."""
 
 STAGES: tuple[Stage, ...] = (

@@ -91,8 +91,8 @@ def _read(path: Path) -> tuple[list[Tensor], str]:
     """The vectors [N, C] for each encoder, and the word that goes with them."""
     if path.suffix.lower() in PICKLES:
         raise BadInput(
-            f"{path} is a pickle, which can run code when it is read; give the embedding as safetensors, in the web UI's "
-            f"form one tensor {_WEB_UI}"
+            f"{path} is a pickle, which can run code when it is read; give the embedding as safetensors, in the web "
+            f"UI's form one tensor {_WEB_UI}"
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -46,6 +46,11 @@ def until(group: RecipeConfig) -> dict[str, float]:
     return {"domain": group.domain_until} if group.domain_until < 1 else {}
 
 
+def since(group: RecipeConfig) -> dict[str, float]:
+    """Noise fractions from which up terms are on, by name; empty where all are always on."""
+    return {"domain": group.domain_since} if group.domain_since > 0 else {}
+
+
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:
     """The settings of a group's weights: {"weights", "domain_weight", "text_weight"}, one number each term."""
     refuse_unread(
@@ -60,8 +65,10 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
                 "leave one out"
             )
     full = term_weights(group.recipe, {**asked, **group.weights}, own)
-    if until(group).keys() - full.keys():
-        raise BadInput(
-            f"{name}.domain_until={group.domain_until} changes nothing: the recipe {group.recipe} has no term domain"
-        )
+    for setting, ends in (("domain_until", until(group)), ("domain_since", since(group))):
+        if ends.keys() - full.keys():
+            raise BadInput(
+                f"{name}.{setting}={getattr(group, setting)} changes nothing: "
+                f"the recipe {group.recipe} has no term domain"
+            )
     return {"weights": full, "domain_weight": full.get("domain"), "text_weight": full.get("text")}

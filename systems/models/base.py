@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Base:
         folder: where it was read from.
         offload: where its networks take turns on a small device; None keeps all there.
         loras: strengths, by name, of the LoRAs that its text encoders are read with (``guided.lora``).
+        embedded_guidance: the guidance weight that a distilled network is told; others are told none.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Base:
     folder: Path
     offload: CPUOffload | None = None
     loras: Mapping[str, float] = field(default_factory=dict)
+    embedded_guidance: float = 8.5
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,7 +97,14 @@ class Base:
         Raises: BadInput for a class that DiT does not know.
         """
         with switched_on(self._seated_encoders(), self.loras):
-            return self.family.condition(self.pipeline, list(prompts), size or self.picture_size)
+            told = self.family.condition(self.pipeline, list(prompts), size or self.picture_size)
+        return self._with_guidance(told)
+
+    def _with_guidance(self, told: Conditioning) -> Conditioning:
+        """With the weight for a network that has its guidance inside; in float32, which its waves of 1000 w need."""
+        if getattr(self.predictor.network.config, "time_cond_proj_dim", None) is None:
+            return told
+        return replace(told, guidance=torch.tensor([self.embedded_guidance], dtype=torch.float32))
 
     def _seated_encoders(self) -> list[Any]:
         encoders = [getattr(self.pipeline, name) for name in self.family.encoders]
@@ -118,7 +127,7 @@ class Base:
         Read without LoRAs: they are the base's, and such a network was trained beside the plain one.
         """
         self._seated_encoders()
-        return self.family.unconditional(self.pipeline, self.picture_size)
+        return self._with_guidance(self.family.unconditional(self.pipeline, self.picture_size))
 
     @property
     def codec(self) -> Codec:
