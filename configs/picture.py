@@ -10,6 +10,7 @@ from typing import Any
 from .errors import BadInput
 from .paths import given_path
 from .schema import ExtraCondition, setting
+from .strengths import with_home
 from .typed import build
 from .yaml_files import read_yaml
 
@@ -42,13 +43,31 @@ class PictureConfig:
     """Weights of the recipe's terms by name; what is left out keeps the recipe's default."""
     until: dict[str, float] = field(default_factory=dict)
     """Noise fraction up to which a term is on, by name (guidance interval); 1 is always on."""
+    since: dict[str, float] = field(default_factory=dict)
+    """Noise fraction from which up a term is on, by name; 0 is always on."""
+    guidance_rescale: float = setting(
+        0.0,
+        "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
+        at_least=0,
+        at_most=1,
+    )
+    embedded_guidance: float = setting(
+        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+    )
     domain_strength: float = setting(1.0, "Factor on the domain's weight; 0 is the base alone.", at_least=0)
     balance: float | None = setting(
         None, "Total weight to share between domain and text by the length of their differences."
     )
     control: list[str] = setting([], "Spatial controls, such as canny:edges.png or depth:map.png.")
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
-    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
+    loras: list[str] = setting(
+        [],
+        "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
+    )
+    embeddings: list[str] = setting(
+        [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).")
     strength: float = setting(
         0.6,
@@ -110,15 +129,18 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
             raise BadInput(f"there is no file {path}; --spec expects a YAML file")
         layers.insert(0, (str(spec), read_yaml(path)))
     config = build(PictureConfig, layers)
-    for name, value in config.until.items():
-        if not 0 <= value <= 1:
-            raise BadInput(f"until {name} lies between 0 and 1, not {value}")
+    for word, ends in (("until", config.until), ("since", config.since)):
+        for name, value in ends.items():
+            if not 0 <= value <= 1:
+                raise BadInput(f"{word} {name} lies between 0 and 1, not {value}")
     _check_paths(config)
     return config
 
 
 def _check_paths(config: PictureConfig) -> None:
     """Every path is checked, and ``~`` is filled in."""
+    config.loras = [with_home(text, "--lora") for text in config.loras]
+    config.embeddings = [_path(text, "--embedding") for text in config.embeddings]
     for owner in (config, *config.conditions.values()):
         for name in _PATHS:
             value = getattr(owner, name, None)

@@ -82,6 +82,18 @@ class RecipeConfig:
         at_least=0,
         at_most=1,
     )
+    domain_since: float = setting(
+        0.0,
+        "The domain term is on from this noise fraction up and off below it; 0 is always on.",
+        at_least=0,
+        at_most=1,
+    )
+    guidance_rescale: float = setting(
+        0.0,
+        "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
+        at_least=0,
+        at_most=1,
+    )
     negative: list[str] = setting([], "Prompts to stay away from.")
     wanted: dict[str, float] = setting(
         {}, "Further prompts that must hold too, with their weights (composable)."
@@ -376,7 +388,17 @@ class MakeConfig:
     model: str | None = setting(
         None, "A custom model of the base, for recipes that take one: LoRA, checkpoint or domain."
     )
-    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
+    loras: list[str] = setting(
+        [],
+        "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
+    )
+    embeddings: list[str] = setting(
+        [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
+    embedded_guidance: float = setting(
+        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+    )
     dtype: str = setting(
         "auto",
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",

@@ -64,6 +64,20 @@ def make(
     domain: Annotated[str | None, _named("The domain: 'starter', a folder, or none.")] = None,
     model: Annotated[str | None, _named("A custom model of the base: LoRA, checkpoint or domain.")] = None,
     lora_scale: Annotated[float | None, _named("Strength of a LoRA.")] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:STRENGTH]",
+            help="A LoRA in the base, for picture, refinement and paint; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    embedding: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE[:WORD]", help="A textual-inversion embedding; may be repeated.", show_default=False
+        ),
+    ] = None,
     device: Annotated[str | None, _named("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
     dtype: Annotated[str | None, _named("auto, float32, bfloat16 or float16.")] = None,
     spec: Annotated[
@@ -80,11 +94,11 @@ def make(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a path.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Make a textured 3D asset: image, lift, refine, mesh, paint, export. The last line printed is the path of the GLB."""
+    """Make a textured 3D asset: image, lift, refine, mesh, paint, export. The last line printed is the GLB's path."""
     with exit_codes(debug=debug, as_json=as_json):
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
         named = {"base": base, "domain": domain, "model": model, "lora_scale": lora_scale}
-        named |= {"device": device, "dtype": dtype}
+        named |= {"device": device, "dtype": dtype, "loras": lora or None, "embeddings": embedding or None}
         flags: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if picture:
             flags["image.picture"] = [_absolute(one) for one in picture]

@@ -63,7 +63,7 @@ def draw(plan: Plan, done: Callable[[], None]) -> Iterator[Batch]:
 
 def steps(plan: Plan) -> int:
     """How often ``draw`` calls ``done``."""
-    return plan.config.steps * -(-plan.config.count // _BATCH)
+    return len(plan.told["rows"]) * -(-plan.config.count // _BATCH)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import scheduler_named
+from ...guidance.sampling import scheduler_named, set_steps
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
 from ...systems.guided.recipes import (
@@ -98,7 +98,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         raise BadInput("view and background are words that --as-make adds; give it as well")
     uses = store.uses()
     config = _filled_in(config, uses)
-    base = store.base
+    base = store.base_with_loras(console.notice)
     size = size_of(config, base)
     if config.edit and config.size is None and size[0] * size[1] > _LARGE * base.picture_size**2:
         console.notice(
@@ -142,16 +142,21 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         asked = balanced(made, config.balance, scheduler, shape, device=base.device) | asked
     weights = term_weights(config.recipe, asked, uses.weights.get(PICTURE))
     guidance = picture_guidance(
-        config.recipe, made, weights, config.until, domain_strength=config.domain_strength
+        config.recipe,
+        made,
+        weights,
+        config.until,
+        since=config.since,
+        domain_strength=config.domain_strength,
+        guidance_rescale=config.guidance_rescale,
     )
-    scheduler.set_timesteps(config.steps)
+    set_steps(scheduler, config.steps)
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
-    return Plan(
-        config, base, made, guidance, scheduler, size, _identities(made), files, computed, weights, told, edit
-    )
+    models = _identities(made) | store.hashes
+    return Plan(config, base, made, guidance, scheduler, size, models, files, computed, weights, told, edit)
 
 
 def models_for(
@@ -168,7 +173,10 @@ def models_for(
         low_memory: keep one network on the device at a time.
     Raises: BadInput for a device that this machine has not.
     """
-    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale")}
+    taken = (
+        "base", "domain", "model", "lora_scale", "loras", "embeddings", "embedded_guidance",
+    )  # fmt: skip
+    names = {name: getattr(config, name) for name in taken}
     settings = MakeConfig(**names, device=resolve_device(device), dtype=dtype)
     return open_models(settings, allow_pickle=allow_pickle, low_memory=low_memory)
 

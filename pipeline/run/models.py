@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,10 @@ class ModelStore:
             if "." in role:
                 told |= self._beside(role)
                 continue
+            if role in ("loras", "embeddings"):
+                if getattr(self.config, role):
+                    told[role] = self._told_of_loras() if role == "loras" else self._told_of_embeddings()
+                continue
             name = self.named(role)
             if name is None:
                 continue
@@ -148,10 +152,11 @@ class ModelStore:
 
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
-        from ...systems.models.known import GENERAL, entry_of
+        from ...systems.models.known import GENERAL, entry_of, uses_of_base
 
         base = entry_of("base", self.config.base)
-        said = GENERAL if base is None else base.uses.over(GENERAL)
+        said = uses_of_base(self.folder("base")).over(GENERAL)
+        said = said if base is None else base.uses.over(said)
         return self._domain_uses().over(said)
 
     def _domain_uses(self) -> Uses:
@@ -181,10 +186,10 @@ class ModelStore:
 
     @cached_property
     def base(self) -> Base:
-        """The frozen prior."""
+        """The frozen prior, which knows the words of all embeddings."""
         from ...systems.models.base import load_base
 
-        return load_base(
+        base = load_base(
             self.folder("base"),
             name=self.config.base,
             device=self.device,
@@ -192,6 +197,78 @@ class ModelStore:
             allow_pickle=self.allow_pickle,
             offload=self.offload,
         )
+        self._teach(base)
+        return replace(base, embedded_guidance=self.config.embedded_guidance)
+
+    def _teach(self, base: Base) -> None:
+        from ...systems.guided.embeddings import add_embedding
+
+        for path, token in self._embeddings:
+            add_embedding(base, path, token)
+
+    def base_with_loras(self, notice: Callable[[str], None]) -> Base:
+        """The base as its branches are to hear it: with the LoRAs of the settings in it, put there once."""
+        from ...systems.guided.lora import with_loras
+
+        if not self._adapted:
+            self._adapted.append(with_loras(self.base, [(where, s) for _, where, s in self._loras], notice))
+        return self._adapted[0]
+
+    @cached_property
+    def _adapted(self) -> list[Base]:
+        return []
+
+    @cached_property
+    def _loras(self) -> list[tuple[str, Path, float]]:
+        """(as it was written, where it lies, strength) of every LoRA. BadInput for one that is not there."""
+        from ...configs.strengths import path_and_strength
+        from ...systems.guided.lora import lora_files
+        from ...systems.models.aliases import resolve
+
+        found = []
+        for text in self.config.loras:
+            name, strength = path_and_strength(text, "--lora")
+            where = resolve(name)
+            if not lora_files(where):
+                raise BadInput(
+                    f"--lora {name} is no LoRA: it holds no .safetensors; give a file or PEFT's folder"
+                )
+            found.append((name, where, strength))
+        return found
+
+    @cached_property
+    def _embeddings(self) -> list[tuple[Path, str | None]]:
+        from ...systems.guided.embeddings import file_and_token
+
+        return [file_and_token(text) for text in self.config.embeddings]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """{"lora FILE:strength": hash of its files}, and {"embedding FILE": hash}"""
+        from ...systems.guided.lora import lora_identity
+        from ...systems.models.identity import sha256_once
+
+        loras = {f"lora {name}:{strength!r}": lora_identity(where) for name, where, strength in self._loras}
+        return loras | {f"embedding {path}": sha256_once(path) for path, _ in self._embeddings}
+
+    def _told_of_loras(self) -> dict[str, Any]:
+        """All of them as one model: strengths are a part of what they are."""
+        from ...systems.guided.lora import lora_identity, lora_licence
+
+        return {
+            "id": " + ".join(f"{name}:{strength!r}" for name, _, strength in self._loras),
+            "revision": " + ".join(f"{lora_identity(where)}:{s!r}" for _, where, s in self._loras),
+            "licence": " + ".join(dict.fromkeys(lora_licence(where) for _, where, _ in self._loras)),
+        }
+
+    def _told_of_embeddings(self) -> dict[str, Any]:
+        from ...systems.models.identity import sha256_once
+
+        return {
+            "id": " + ".join(self.config.embeddings),
+            "revision": " + ".join(sha256_once(path) for path, _ in self._embeddings),
+            "licence": "unknown",
+        }
 
     @cached_property
     def domain(self) -> Domain:
@@ -203,15 +280,19 @@ class ModelStore:
     def custom(self, path: str, notice: Callable[[str], None]) -> ConditionalDenoiser:
         """A model that somebody made of the base (a LoRA, a checkpoint, a domain), loaded once."""
         from ...systems.guided.variants import load_custom
+        from ...systems.models.base import Base
 
         if path not in self._custom:
-            self._custom[path] = load_custom(
+            made = load_custom(
                 path,
-                self.base,
+                self.base_with_loras(notice),
                 scale=self.config.lora_scale,
                 allow_pickle=self.allow_pickle,
                 notice=notice,
             )
+            if isinstance(made, Base) and made.pipeline is not self.base.pipeline:
+                self._teach(made)  # a checkpoint brings a tokenizer of its own
+            self._custom[path] = made
         return self._custom[path]
 
     @cached_property

@@ -13,7 +13,7 @@ from ...configs.names import settings_of
 from ...configs.picture import PictureConfig
 from ...configs.schema import MakeConfig, RecipeConfig
 
-LONGEST = 1000  # characters; every text encoder in use reads far less
+LONGEST = 4000  # characters; some 1,000 tokens, a dozen chunks of a CLIP encoder
 _NAME_BYTES = (
     60  # of UTF-8, before a fingerprint; file systems take 255 with everything that comes after a stem
 )

@@ -28,6 +28,8 @@ ROLES = (
     "base",
     "domain",
     "model",
+    "loras",
+    "embeddings",
     "lift_model",
     "image.control",
     "image.conditions",

@@ -14,7 +14,7 @@ from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
 from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
 from ...systems.guided.remembered import RemembersTexts
-from ...systems.guided.settled import until
+from ...systems.guided.settled import since, until
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
 
@@ -34,7 +34,7 @@ def guided_views(
     takes_model = wanted is not None and "model" in recipe_named(group.recipe).reads
     model = custom(wanted) if takes_model else None
     made = Ingredients(
-        base=RemembersTexts(ctx.models.base),
+        base=RemembersTexts(ctx.models.base_with_loras(ctx.progress.notice)),
         prompt=ctx.prompt,
         domain=ctx.models.domain if needs_domain(group.recipe, model) else None,
         model=model,
@@ -55,6 +55,8 @@ def guided_views(
             replace(made, framings=framings),
             weights,
             until(group),
+            since=since(group),
+            guidance_rescale=group.guidance_rescale,
             domain_strength=ctx.config.domain_strength,
         )
         return guided if quiet is None else GuidedNoise(quieter(guided.guidance, *quiet))

@@ -15,7 +15,7 @@ from ...configs.schema import MakeConfig
 from ...systems.guided.branches import framed
 from ...systems.guided.ranking import evidence
 from ...systems.guided.recipes import recipe_named
-from ...systems.guided.settled import until
+from ...systems.guided.settled import since, until
 from ...systems.images.foreground import cut_out, squared
 from ...systems.types import SubjectImage
 from ..drawing.pictures import draw, steps
@@ -81,7 +81,12 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
         domain=config.domain,
         model=config.model if "model" in recipe_named(image.recipe).reads else None,
         lora_scale=config.lora_scale,
+        loras=config.loras,
+        embeddings=config.embeddings,
         until=until(image),
+        since=since(image),
+        guidance_rescale=image.guidance_rescale,
+        embedded_guidance=config.embedded_guidance,
         domain_strength=config.domain_strength,
         seed=seed,
         count=image.candidates,

@@ -49,7 +49,7 @@ def _export(ctx: StageContext) -> Mapping[str, Any]:
     return run(ctx)
 
 
-_GUIDED = ("dtype", "device", "domain_strength", "lora_scale")
+_GUIDED = ("dtype", "device", "domain_strength", "lora_scale", "embedded_guidance")
 """What all stages that ask the guided denoiser read of the settings of all."""
 
 STAGES: tuple[Stage, ...] = (
@@ -59,7 +59,16 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
-        roles=("base", "domain", "model", "image.control", "image.conditions", "image.matting"),
+        roles=(
+            "base",
+            "domain",
+            "model",
+            "loras",
+            "embeddings",
+            "image.control",
+            "image.conditions",
+            "image.matting",
+        ),
         reads=_GUIDED,
         version=2,
         work=("image.steps", "image.candidates"),
@@ -81,7 +90,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        roles=("base", "domain", "model", "refine.conditions"),
+        roles=("base", "domain", "model", "loras", "embeddings", "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),
@@ -99,7 +108,7 @@ STAGES: tuple[Stage, ...] = (
         _paint,
         needs=("image/image.png", "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
-        roles=("base", "domain", "model", "image.conditions"),
+        roles=("base", "domain", "model", "loras", "embeddings", "image.conditions"),
         reads=(
             "image.elevation_deg",
             "image.recipe",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...guidance.conditioning import Condition, stacked
+from ...guidance.conditioning import Condition, as_conditioning, stacked
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 
 
@@ -38,4 +38,7 @@ class RemembersTexts:
         for prompt in prompts:
             if (prompt, size) not in self._known:
                 self._known[prompt, size] = self._base.condition([prompt], size=size)
-        return stacked([self._known[prompt, size] for prompt in prompts])
+        told = [self._known[prompt, size] for prompt in prompts]
+        lengths = {None if (text := as_conditioning(one).text) is None else text.shape[1] for one in told}
+        # Long prompts of different lengths are read together, which fills the shorter ones up.
+        return stacked(told) if len(lengths) == 1 else self._base.condition(prompts, size=size)

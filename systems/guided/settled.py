@@ -95,6 +95,11 @@ def _refuse_unheard(config: MakeConfig) -> None:
             )
 
 
+def since(group: RecipeConfig) -> dict[str, float]:
+    """Noise fractions from which up terms are on, by name; empty where all are always on."""
+    return {"domain": group.domain_since} if group.domain_since > 0 else {}
+
+
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:
     """The settings of a group's weights: {"weights", "domain_weight", "text_weight"}, one number each term."""
     refuse_unread(
@@ -110,9 +115,14 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
             )
     given = {**asked, **group.weights}
     full = term_weights(group.recipe, given, own)
-    if unknown := sorted(until(group).keys() - full.keys()):
-        said = f"domain_until={group.domain_until}" if group.domain_until < 1 else f"until {unknown[0]}"
-        raise BadInput(f"{name}.{said} changes nothing: the recipe {group.recipe} has no term {unknown[0]}")
+    limits = {"until": until(group), "since": since(group)}
+    for which, ends in limits.items():
+        if unknown := sorted(ends.keys() - full.keys()):
+            own_setting = getattr(group, f"domain_{which}")
+            said = f"{which} {unknown[0]}" if unknown[0] != "domain" else f"domain_{which}={own_setting}"
+            raise BadInput(
+                f"{name}.{said} changes nothing: the recipe {group.recipe} has no term {unknown[0]}"
+            )
     if group.balance is not None:  # what is left out is measured on the models
         full = given
     return {"weights": full, "domain_weight": full.get("domain"), "text_weight": full.get("text")}

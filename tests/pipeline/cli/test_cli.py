@@ -64,7 +64,7 @@ def test_json_is_one_object_and_nothing_else(workshop: Workshop) -> None:
         (["make", "   "], "the prompt is empty"),
         (["make", "123 456"], "no letters"),
         (["make", "a\x07 vase"], "U+0007"),
-        (["make", "x" * 1001], "1001 characters"),
+        (["make", "x" * 4001], "4001 characters"),
         (["make", "a vase", "refine.stps=3"], "did you mean refine.steps?"),
         (["make", "a vase", "refine.steps=many"], "expects a whole number, not 'many'"),
         (["make", "a", "blue", "vase"], "a prompt of several words needs quotes"),

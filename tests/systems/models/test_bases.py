@@ -97,12 +97,6 @@ def test_classes_by_name_and_number(folders) -> None:
         base.encode_text(["vase"])
 
 
-def test_the_end_of_a_long_prompt_is_named(folders) -> None:
-    base = load_base(folders["sd"])
-    assert base.cut_off("a teapot is for the") == ""  # 14 letters and pairs, which is all it reads
-    assert base.cut_off("a teapot is for the king") == "king"
-
-
 def test_other_kinds_are_refused_in_a_sentence(folders, tmp_path) -> None:
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
     with pytest.raises(BadInput, match="FluxPipeline, which slipcast cannot guide"):
