@@ -32,12 +32,12 @@ from slipcast.pipeline.exporters.preview import ring_cameras
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.folder import run_path
 from slipcast.pipeline.run.models import open_models
-from slipcast.starter.imagenet import NETWORKS, features_and_ranks, load_network, recognised
+from slipcast.systems.evaluation.frechet import Reference
+from slipcast.systems.evaluation.imagenet import NETWORKS, features_and_ranks, load_network, recognised
 
 from . import truths
 from .fidelity import CLASSES, PURE_BLUE, TRUTH, mean_of, tensor_of
 from .fidelity_pools import ASSET_SEEDS, Pictures, glb_of, views_of
-from .frechet import Reference
 from .machine import report
 from .prompts import prompt
 
