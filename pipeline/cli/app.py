@@ -23,6 +23,7 @@ from .evaluate import evaluate
 from .export import export
 from .image import image
 from .report import report
+from .runs import runs
 from .staged import run
 from .streams import make_streams_safe
 
@@ -171,6 +172,7 @@ def _as_json(prompt: str, seed: int, result: MakeResult) -> dict[str, object]:
 
 app.command()(image)
 app.command()(run)
+app.command()(runs)
 app.command()(export)
 app.command()(report)
 
