@@ -63,9 +63,9 @@ class Outcome:
 def outcome(read: Any) -> Outcome:
     """Read, and judge what comes out."""
     grown, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    kind, fault = "value", ""
+    kind, fault, printed = "value", "", io.StringIO()
     try:
-        with _no_longer_than(5 * MOST_SECONDS), contextlib.redirect_stderr(io.StringIO()) as printed:
+        with _no_longer_than(5 * MOST_SECONDS), contextlib.redirect_stderr(printed):
             read()
     except SlipcastError as error:
         kind, fault = "refused" if isinstance(error, BadInput) else "failed", _not_clean(str(error))

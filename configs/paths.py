@@ -18,8 +18,9 @@ def given_path(text: str | os.PathLike[str], what: str = "a path") -> Path:
         BadInput: no path of this system: a name that is too long, a NUL, characters that are no text, the home of a
             user that there is not, a folder that may not be entered.
     """
+    path = Path(text)
     try:
-        path = Path(text).expanduser()
+        path = path.expanduser()
         there = Path(path.anchor)
         for part in path.parts[len(there.parts) :]:
             try:

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .schedules import NoiseSchedule
+from .schedules import Schedule
 
 Agree = Callable[[Tensor], Tensor]
 """Clean latents [B, C, h, w] -> clean latents [B, C, h, w] that agree with each other."""
@@ -26,12 +26,12 @@ class ScheduledNoise(Protocol):
     """What is asked of a denoiser; ``GuidedNoise`` is one."""
 
     @property
-    def schedule(self) -> NoiseSchedule: ...
+    def schedule(self) -> Schedule: ...
 
     def __call__(self, x_t: Tensor, t: Tensor) -> Tensor: ...
 
 
-def falling_timesteps(start: float, steps: int, schedule: NoiseSchedule) -> list[int]:
+def falling_timesteps(start: float, steps: int, schedule: Schedule) -> list[int]:
     """``steps`` timesteps, evenly from the noise fraction ``start`` (t / T) down; the clean picture comes after them.
 
     Raises: ValueError for a fraction outside [0, 1] or less than one step.

@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .shapes import Latents
+
 if TYPE_CHECKING:
     from .conditioning import Condition
     from .predictors import NoisePredictor
@@ -165,8 +167,8 @@ class Guidance:
         return tuple(branch for branch in self.branches if branch in found)
 
     def combine(
-        self, eps: Mapping[Branch, Tensor], times: Sequence[float], *, drop_base: bool = False
-    ) -> Tensor:
+        self, eps: Mapping[Branch, Latents], times: Sequence[float], *, drop_base: bool = False
+    ) -> Latents:
         """The formula on tensors.
 
         Args:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .schedules import Schedule
+from .shapes import Answered, Latents, Scalar, Timesteps
 
 WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigma": lambda alpha_bar: (1 - alpha_bar).sqrt(),
@@ -34,22 +35,22 @@ class DistillableNoise(Protocol):
     @property
     def schedule(self) -> Schedule: ...
 
-    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor: ...
+    def __call__(self, x_t: Latents, t: Timesteps) -> Answered: ...
 
-    def delta(self, x_t: Tensor, t: Tensor) -> Tensor: ...
+    def delta(self, x_t: Latents, t: Timesteps) -> Answered: ...
 
 
 @torch.no_grad()
 def sds_gradient(
     noise_fn: DistillableNoise,
-    latents: Tensor,
-    t: Tensor,
-    noise: Tensor,
+    latents: Latents,
+    t: Timesteps,
+    noise: Latents,
     *,
     weighting: str = "sigma",
     drop_base: bool = False,
     clamp: float | None = None,
-) -> Tensor:
+) -> Latents:
     """The gradient of score distillation with respect to the latents.
 
     Args:
@@ -80,14 +81,14 @@ def sds_gradient(
 
 def sds_loss(
     noise_fn: DistillableNoise,
-    latents: Tensor,
-    t: Tensor,
-    noise: Tensor,
+    latents: Latents,
+    t: Timesteps,
+    noise: Latents,
     *,
     weighting: str = "sigma",
     drop_base: bool = False,
     clamp: float | None = None,
-) -> Tensor:
+) -> Scalar:
     """0.5 || z - stopgrad(z - grad) ||^2: a scalar whose gradient with respect to z is ``sds_gradient``.
 
     Summed over the batch; its value is 0.5 || grad ||^2, which says little about progress.
@@ -122,7 +123,7 @@ def _between(first: float, last: float, share: float) -> float:
 
 def draw_timesteps(
     count: int, t_range: tuple[float, float], schedule: Schedule, generator: torch.Generator
-) -> Tensor:
+) -> Timesteps:
     """``count`` timesteps [count], uniform in a range of t / T, on the generator's device."""
     last = len(schedule) - 1
     low, high = (min(round(end * len(schedule)), last) for end in t_range)

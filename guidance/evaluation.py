@@ -14,6 +14,7 @@ from ..configs.errors import BadInput, SlipcastError
 from .algebra import Branch, Guidance
 from .conditioning import Condition, condition_rows
 from .predictors import NoisePredictor
+from .shapes import Answered, Latents, Timesteps
 
 
 class GuidedNoise:
@@ -37,7 +38,7 @@ class GuidedNoise:
         self.schedule = guidance.base.predictor.schedule
         self.latent_space = guidance.base.predictor.latent_space
 
-    def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def __call__(self, x_t: Latents, t: Timesteps) -> Answered:
         """x_t [B, C, h, w] and timesteps t [B] -> eps_hat [B, C, h, w].
 
         Raises:
@@ -46,11 +47,11 @@ class GuidedNoise:
         """
         return self._combine(x_t, t, drop_base=False)
 
-    def delta(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def delta(self, x_t: Latents, t: Timesteps) -> Answered:
         """eps_hat - eps_base, the weighted differences alone [B, C, h, w]."""
         return self._combine(x_t, t, drop_base=True)
 
-    def branches(self, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
+    def branches(self, x_t: Latents, t: Timesteps) -> dict[str, Answered]:
         """What every branch says by itself, for plots and norms, whether or not it takes part at t."""
         eps = self._evaluate(self.guidance.branches, x_t, t)
         return {branch.name: value for branch, value in eps.items()}

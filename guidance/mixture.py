@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .algebra import Branch
 from .conditioning import Condition
 from .predictors import GaussianPredictor
 from .schedules import Schedule
+from .shapes import Answered, Latents, Timesteps
 
 
 @dataclass
@@ -30,13 +32,13 @@ class MixturePredictor:
     all modes weigh the same.
     """
 
-    means: Tensor
+    means: Float[Tensor, "mode channel height width"]
     variance: float
     schedule: Schedule
     latent_space: str = "mixture"
     name: str = "mixture"
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``.
 
         Raises:
@@ -47,11 +49,13 @@ class MixturePredictor:
         probabilities = [self.mode_probabilities(x_t, t, weights) for weights in conditions]
         return gaussian.predict(x_t, t, [torch.einsum("bk,kchw->bchw", p, means) for p in probabilities])
 
-    def mode_probabilities(self, x_t: Tensor, t: Tensor, weights: Condition = None) -> Tensor:
+    def mode_probabilities(
+        self, x_t: Latents, t: Timesteps, weights: Condition = None
+    ) -> Float[Tensor, "batch mode"]:
         """p(k | x_t) [B, K]: which mode a noisy point comes from."""
         return self._log_joint(x_t, t, weights).softmax(1)
 
-    def log_density(self, x_t: Tensor, t: Tensor, weights: Condition = None) -> Tensor:
+    def log_density(self, x_t: Latents, t: Timesteps, weights: Condition = None) -> Float[Tensor, " batch"]:
         """log p_t(x_t) [B]; its gradient is the score, -eps / s."""
         return self._log_joint(x_t, t, weights).logsumexp(1)
 
@@ -141,14 +145,16 @@ class ToyFigures:
     distance: float
 
 
-def nearest_mode(points: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_mode(
+    points: Float[Tensor, "batch 2 1 1"],
+) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Distance [B] of points [B, 2, 1, 1] from the nearest mode of class A, and which one it is [B]."""
     modes = torch.tensor(CLASS_A, dtype=points.dtype, device=points.device)
     distance, index = torch.cdist(points.flatten(1), modes).min(1)
     return distance, index
 
 
-def toy_figures(points: Tensor) -> ToyFigures:
+def toy_figures(points: Float[Tensor, "batch 2 1 1"]) -> ToyFigures:
     """The figures of samples [B, 2, 1, 1]."""
     distance, index = nearest_mode(points)
     shares = torch.bincount(index, minlength=len(CLASS_A)) / len(points)

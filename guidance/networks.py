@@ -18,6 +18,7 @@ from .control_residuals import home_of, residuals
 from .null_text import is_null_text
 from .predictors import NoisePredictor
 from .schedules import Schedule, parameterisation_named
+from .shapes import Answered, Latents, Scalar, Timesteps
 from .training import Example
 
 
@@ -41,7 +42,7 @@ class _Predictor:
         self.network, self.schedule, self.prediction_type = network, schedule, prediction_type
         self.latent_space, self.name = latent_space, name
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``; texts of different lengths cannot share a forward and get one each.
 
         Raises:
@@ -58,7 +59,7 @@ class _Predictor:
             eps.update(zip(places, self._forward(x_t, t, [told[i] for i in places]), strict=True))
         return [eps[place] for place in range(len(told))]
 
-    def loss(self, example: Example, condition: Condition) -> Tensor:
+    def loss(self, example: Example, condition: Condition) -> Scalar:
         """How far the network's own answer is from what it should be, a scalar; differentiable in both.
 
         Args:
@@ -240,7 +241,7 @@ class AdaptedPredictor:
         finally:
             network.disable_adapters()
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``."""
         with self._switched_on():
             return self.plain.predict(x_t, t, conditions)

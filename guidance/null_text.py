@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..configs.atomic import write_safetensors
 from ..configs.errors import BadInput
 from .conditioning import Condition, as_conditioning
+from .shapes import Latents, Timesteps
 
 # Not diffusers' own file name: its loader would fill the absent attentions with random numbers, with a mere log.
 WEIGHTS_NAME = "null_text_unet.safetensors"
@@ -39,14 +41,16 @@ class NullTextAttention(nn.Module):
 
     E: Tensor
 
-    def __init__(self, E: Tensor, *, train: bool = False) -> None:
+    def __init__(self, E: Float[Tensor, "1 1 width"], *, train: bool = False) -> None:
         super().__init__()
         if train:
             self.E = nn.Parameter(E)
         else:
             self.register_buffer("E", E)
 
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(
+        self, hidden_states: Float[Tensor, "batch token width"], *args: Any, **kwargs: Any
+    ) -> Float[Tensor, "batch token width"]:
         """hidden_states [B, tokens, C] -> E of the same shape; the text, if any, is ignored."""
         return self.E.to(hidden_states.dtype).expand_as(hidden_states)
 
@@ -57,7 +61,7 @@ def is_null_text(unet: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def null_text_features(unet: Any, told: Condition, x_t: Tensor, t: Tensor) -> dict[str, Tensor]:
+def null_text_features(unet: Any, told: Condition, x_t: Latents, t: Timesteps) -> dict[str, Tensor]:
     """E for every block: the mean over samples and positions of its cross-attention's output.
 
     Args:

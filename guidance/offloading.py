@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
-
 from .conditioning import Condition, as_conditioning
 from .networks import NetworkPredictor
+from .shapes import Answered, Latents, Timesteps
 
 
 class CPUOffload:
@@ -40,7 +39,7 @@ class Offloaded:
         self.network, self.prediction_type = plain.network, plain.prediction_type
         self.name, self.schedule, self.latent_space = plain.name, plain.schedule, plain.latent_space
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``."""
         controls = [c.network for told in map(as_conditioning, conditions) for c in told.controls]
         self.offload.take(self.network, *dict.fromkeys(controls))

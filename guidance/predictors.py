@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .conditioning import Condition
 from .schedules import Schedule
+from .shapes import Answered, Latents, Timesteps
 
 
 class NoisePredictor(Protocol):
@@ -32,7 +33,7 @@ class NoisePredictor(Protocol):
     @property
     def latent_space(self) -> str: ...
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """Args:
             x_t: noisy latents [B, C, h, w].
             t: timesteps [B] in [0, T).
@@ -80,7 +81,7 @@ class GaussianPredictor:
     latent_space: str = "gaussian"
     name: str = "gaussian"
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``."""
         a, s = self.schedule.signal_and_noise(t, x_t)
         scale = s / (a.square() * self.variance + s.square())
@@ -107,7 +108,7 @@ class MatchedPredictor:
     def latent_space(self) -> str:
         return self.inner.latent_space
 
-    def predict(self, x_t: Tensor, t: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+    def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``."""
         return self.inner.predict(
             x_t, self.inner.schedule.nearest_timestep(self.schedule.alpha_bar(t)), conditions

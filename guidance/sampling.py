@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..configs.errors import BadInput
 from ..configs.names import unknown_name
 from .schedules import Schedule, from_diffusers
+from .shapes import Latents
 
 NoiseFunction = Callable[[Tensor, Tensor], Tensor]
 """(x_t [B, C, h, w], t [B]) -> eps [B, C, h, w]"""
@@ -50,7 +52,7 @@ def seeded_noise(
     shape: tuple[int, int, int],
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
-) -> tuple[Tensor, list[torch.Generator]]:
+) -> tuple[Latents, list[torch.Generator]]:
     """Unit normal noise [B, C, h, w] with one generator per sample: a seed gives its picture at any batch size.
 
     Drawn on the CPU and then moved: a seed means the same noise on every device.
@@ -66,16 +68,16 @@ def seeded_noise(
 def sample(
     noise_fn: NoiseFunction,
     scheduler: Any,
-    latents: Tensor,
+    latents: Latents,
     *,
     steps: int,
-    start: Tensor | None = None,
+    start: Latents | None = None,
     strength: float = 1.0,
-    mask: Tensor | None = None,
+    mask: Float[Tensor, "#batch 1 height width"] | None = None,
     eta: float = 0.0,
     generator: torch.Generator | list[torch.Generator] | None = None,
     callback: Callable[[int, int, Tensor], None] | None = None,
-) -> Tensor:
+) -> Latents:
     """Run a diffusers scheduler from noise to clean latents.
 
     The scheduler is copied and told that its model predicts eps. Everything runs in float64 where the

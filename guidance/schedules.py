@@ -18,10 +18,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..configs.errors import BadInput
 from ..configs.names import unknown_name
+from .shapes import Samples, Timesteps
 
 
 class Schedule(Protocol):
@@ -39,11 +41,11 @@ class Schedule(Protocol):
         """Whether both make the same x_t at every timestep."""
         ...
 
-    def alpha_bar(self, t: Tensor) -> Tensor:
+    def alpha_bar(self, t: Timesteps) -> Tensor:
         """a^2 / (a^2 + s^2) at t, same shape as t: how much of x_t is signal."""
         ...
 
-    def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def signal_and_noise(self, t: Timesteps, like: Tensor) -> tuple[Tensor, Tensor]:
         """a and s at t, shaped [B, 1, ...] to multiply ``like`` [B, ...], in its dtype."""
         ...
 
@@ -51,42 +53,42 @@ class Schedule(Protocol):
         """The timestep [B] whose ``alpha_bar`` is nearest to those given [B]."""
         ...
 
-    def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    def add_noise(self, x0: Samples, noise: Samples, t: Timesteps) -> Samples:
         """x_t = a x0 + s eps."""
         a, s = self.signal_and_noise(t, x0)
         return a * x0 + s * noise
 
-    def x0_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def x0_from_eps(self, x_t: Samples, eps: Samples, t: Timesteps) -> Samples:
         """x0 = (x_t - s eps) / a."""
         a, s = self.signal_and_noise(t, x_t)
         return (x_t - s * eps) / a
 
-    def eps_from_x0(self, x_t: Tensor, x0: Tensor, t: Tensor) -> Tensor:
+    def eps_from_x0(self, x_t: Samples, x0: Samples, t: Timesteps) -> Samples:
         """eps = (x_t - a x0) / s."""
         a, s = self.signal_and_noise(t, x_t)
         return (x_t - a * x0) / s
 
-    def v_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def v_from_eps(self, x_t: Samples, eps: Samples, t: Timesteps) -> Samples:
         """v = (eps - s x_t) / a, which is a eps - s x0; of variance-preserving schedules."""
         a, s = self.signal_and_noise(t, x_t)
         return (eps - s * x_t) / a
 
-    def eps_from_v(self, x_t: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    def eps_from_v(self, x_t: Samples, v: Samples, t: Timesteps) -> Samples:
         """eps = a v + s x_t; of variance-preserving schedules."""
         a, s = self.signal_and_noise(t, x_t)
         return a * v + s * x_t
 
-    def flow_from_eps(self, x_t: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def flow_from_eps(self, x_t: Samples, eps: Samples, t: Timesteps) -> Samples:
         """u = eps - x0 = ((a + s) eps - x_t) / a."""
         a, s = self.signal_and_noise(t, x_t)
         return ((a + s) * eps - x_t) / a
 
-    def eps_from_flow(self, x_t: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def eps_from_flow(self, x_t: Samples, u: Samples, t: Timesteps) -> Samples:
         """eps = (x_t + a u) / (a + s)."""
         a, s = self.signal_and_noise(t, x_t)
         return (x_t + a * u) / (a + s)
 
-    def flow_coordinates(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    def flow_coordinates(self, x_t: Samples, t: Timesteps) -> tuple[Samples, Timesteps]:
         """The point of the straight path x = (1 - r) x0 + r eps with the same signal-to-noise ratio.
 
         Returns:
@@ -133,7 +135,7 @@ class NoiseSchedule(Schedule):
         mine, theirs = self.alphas_cumprod.cpu(), other.alphas_cumprod.cpu()
         return len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-7)
 
-    def alpha_bar(self, t: Tensor) -> Tensor:
+    def alpha_bar(self, t: Timesteps) -> Timesteps:
         """alpha_bar at t, same shape as t."""
         if self.alphas_cumprod.device != t.device:
             self.alphas_cumprod = self.alphas_cumprod.to(t.device)
@@ -144,12 +146,12 @@ class NoiseSchedule(Schedule):
         between = torch.lerp(ratio[below], ratio[above], (t - below).float())
         return torch.where(below == t, self.alphas_cumprod[below], 1 / (1 + between.square()))
 
-    def signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def signal_and_noise(self, t: Timesteps, like: Float[Tensor, "..."]) -> tuple[Tensor, Tensor]:
         """a and s at t, shaped [B, 1, ...] to multiply ``like`` [B, ...], in its dtype."""
         alpha_bar = self.alpha_bar(t.to(like.device)).view(-1, *[1] * (like.ndim - 1))
         return alpha_bar.sqrt().to(like.dtype), (1 - alpha_bar).sqrt().to(like.dtype)
 
-    def nearest_timestep(self, alpha_bar: Tensor) -> Tensor:
+    def nearest_timestep(self, alpha_bar: Timesteps) -> Timesteps:
         """The timestep [B] whose noise variance is nearest to that of ``alpha_bar`` [B]."""
         table = self.alphas_cumprod.to(alpha_bar.device)
         return (table[None] - alpha_bar[:, None]).abs().argmin(1)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from .schedules import Schedule, parameterisation_named
+from .shapes import Latents, Scalar, Timesteps
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,18 @@ class Example:
         target: what it should answer [B, C, h, w].
     """
 
-    x: Tensor
-    t: Tensor
-    target: Tensor
+    x: Latents
+    t: Timesteps
+    target: Latents
 
-    def loss(self, answer: Tensor) -> Tensor:
+    def loss(self, answer: Latents) -> Scalar:
         """Mean squared error of an answer [B, C, h, w] on any device, in float32: a scalar."""
         return (answer.float() - self.target.to(answer.device)).square().mean()
 
 
-def example_of(latents: Tensor, eps: Tensor, t: Tensor, schedule: Schedule, prediction_type: str) -> Example:
+def example_of(
+    latents: Latents, eps: Latents, t: Timesteps, schedule: Schedule, prediction_type: str
+) -> Example:
     """The example that clean latents [B, C, h, w], noise of their shape and timesteps t [B] make.
 
     Raises: BadInput for an unknown prediction type.
@@ -44,7 +46,7 @@ def example_of(latents: Tensor, eps: Tensor, t: Tensor, schedule: Schedule, pred
 
 
 def draw_example(
-    latents: Tensor,
+    latents: Latents,
     schedule: Schedule,
     prediction_type: str,
     generator: torch.Generator,

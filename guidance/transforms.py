@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .shapes import Latents
+
 if TYPE_CHECKING:
     from .algebra import Branch
 
@@ -35,7 +37,7 @@ class _Reads(Protocol):
 class Transform(_Reads, Protocol):
     """What a term may do to its difference before it is weighted."""
 
-    def __call__(self, delta: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, delta: Latents, eps: Answers) -> Latents:
         """delta [B, C, h, w] -> transformed delta [B, C, h, w]."""
         ...
 
@@ -43,7 +45,7 @@ class Transform(_Reads, Protocol):
 class Adaptive(_Reads, Protocol):
     """A weight that depends on what the branches say."""
 
-    def __call__(self, weight: Tensor, delta: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, weight: Tensor, delta: Latents, eps: Answers) -> Tensor:
         """The term's weight [B, 1, 1, 1] and its difference [B, C, h, w] -> the weight to use [B, 1, 1, 1]."""
         ...
 
@@ -59,7 +61,7 @@ class Adjustment(_Reads, Protocol):
 class Final(_Reads, Protocol):
     """A change of the finished prediction."""
 
-    def __call__(self, eps_hat: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, eps_hat: Latents, eps: Answers) -> Latents:
         """eps_hat [B, C, h, w] -> eps_hat [B, C, h, w]."""
         ...
 
@@ -78,7 +80,7 @@ class PerpendicularTo:
     def branches(self) -> tuple[Branch, ...]:
         return (self.positive, self.negative)
 
-    def __call__(self, delta: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, delta: Latents, eps: Answers) -> Latents:
         return delta - _along(delta, eps[self.positive] - eps[self.negative])
 
 
@@ -98,7 +100,7 @@ class Projected:
     def branches(self) -> tuple[Branch, ...]:
         return (self.onto,)
 
-    def __call__(self, delta: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, delta: Latents, eps: Answers) -> Latents:
         if self.norm_cap:
             delta = delta * (self.norm_cap / _norm(delta)).clamp_max(1)
         parallel = _along(delta, eps[self.onto])
@@ -119,7 +121,7 @@ class Band:
     def branches(self) -> tuple[Branch, ...]:
         return ()
 
-    def __call__(self, delta: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, delta: Latents, eps: Answers) -> Latents:
         coarse = F.avg_pool2d(delta, 2, ceil_mode=True, count_include_pad=False)
         low = F.interpolate(coarse, delta.shape[-2:], mode="bilinear", align_corners=False)
         return low if self.low else delta - low
@@ -139,7 +141,7 @@ class MagnitudeAware:
     def branches(self) -> tuple[Branch, ...]:
         return (self.base,)
 
-    def __call__(self, weight: Tensor, delta: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, weight: Tensor, delta: Latents, eps: Answers) -> Tensor:
         return 1 + (weight - 1) * torch.exp(-self.alpha * _norm(delta) / _norm(eps[self.base]))
 
 
@@ -176,7 +178,7 @@ class Rescaled:
     def branches(self) -> tuple[Branch, ...]:
         return (self.like,)
 
-    def __call__(self, eps_hat: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, eps_hat: Latents, eps: Answers) -> Latents:
         every = tuple(range(1, eps_hat.ndim))
         factor = eps[self.like].std(every, keepdim=True) / eps_hat.std(every, keepdim=True)
         return eps_hat * (self.phi * factor + (1 - self.phi))
@@ -193,7 +195,7 @@ class NormCapped:
     def branches(self) -> tuple[Branch, ...]:
         return (self.like,)
 
-    def __call__(self, eps_hat: Tensor, eps: Answers) -> Tensor:
+    def __call__(self, eps_hat: Latents, eps: Answers) -> Latents:
         return eps_hat * (self.ratio * _norm(eps[self.like]) / _norm(eps_hat)).clamp_max(1)
 
 

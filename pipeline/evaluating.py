@@ -231,7 +231,7 @@ def _texts(files: list[Path], prompt: str | None) -> list[str]:
         elif prompt:
             texts.append(prompt)
         elif manifest.is_file():
-            texts.append(read_manifest(manifest.parent)["prompt"])
+            texts.append(read_manifest(manifest.parent).prompt)
         else:
             return []
     return texts

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,6 +20,7 @@ NO_ROOMS = (  # the first two run inside Blender; the last is the package ``slip
 LEAVES = ("configs", "systems.types", "systems.compiled")  # which everybody may read
 
 
+@cache
 def modules() -> dict[tuple[str, ...], Path]:
     """Every module of the package by its dotted name, as a tuple."""
     paths = (path for house in HOUSES for path in sorted((ROOT / house).rglob("*.py")))
@@ -40,6 +42,7 @@ def room_of(module: tuple[str, ...]) -> str:
     return house if stands_alone and house == "pipeline" else f"{house}.{rest[0]}"
 
 
+@cache
 def reached(name: tuple[str, ...], path: Path) -> set[str]:
     """The rooms that a module imports from, at its top or inside its functions, its own left out."""
     package = name if path.name == "__init__.py" else name[:-1]

@@ -64,7 +64,8 @@ def export(
             folder = out or finished.path / "exports"
             settings = _settings(finished, format, height, lods=lods, quads=quads)
             exported = _export(finished, settings, folder, name, force=force, console=console)
-            refresh_report(finished.path, console.notice)
+            if out is None:  # what goes elsewhere leaves the run as it is
+                refresh_report(finished.path, console.notice)
         told = {"run": str(finished.path), "folder": str(folder), **exported.told()}
         if not (as_json and exported.failed):
             print(json.dumps(told) if as_json else "\n".join(map(str, exported.paths)))

@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from .guidance.algebra import Guidance
     from .guidance.evaluation import GuidedNoise
     from .guidance.sampling import sample
-    from .pipeline.make import MakeResult, make
+    from .pipeline.api import Domain, Drawn, Event, Made, image, make
+    from .pipeline.make import MakeResult
     from .systems.domain.model import load_domain
     from .systems.models.base import load_base
 
 __all__ = [
     "BadInput",
+    "Domain",
+    "Drawn",
+    "Event",
     "Guidance",
     "GuidedNoise",
+    "Made",
     "MakeResult",
     "SlipcastError",
     "__version__",
+    "image",
     "load_base",
     "load_config",
     "load_domain",
@@ -37,14 +43,19 @@ __all__ = [
 
 _HOMES = {
     "BadInput": "configs.errors",
+    "Domain": "pipeline.api",
+    "Drawn": "pipeline.api",
+    "Event": "pipeline.api",
     "Guidance": "guidance.algebra",
     "GuidedNoise": "guidance.evaluation",
+    "Made": "pipeline.api",
     "MakeResult": "pipeline.make",
     "SlipcastError": "configs.errors",
+    "image": "pipeline.api",
     "load_base": "systems.models.base",
     "load_config": "configs.loading",
     "load_domain": "systems.domain.model",
-    "make": "pipeline.make",
+    "make": "pipeline.api",
     "sample": "guidance.sampling",
 }
 

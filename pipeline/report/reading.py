@@ -98,7 +98,7 @@ def read_told(run: Path) -> RunTold:
         BadInput: no manifest, or one that is none.
         OSError: the folder cannot be read.
     """
-    manifest = read_manifest(run)
+    manifest = read_manifest(run).as_json()
     lines = dict(manifest.get("stages", {}))
     order = [stage.name for stage in STAGES] + [name for name in lines if name not in dict(_known())]
     stages = [_stage(name, lines.get(name)) for name in order]

@@ -56,6 +56,20 @@ def run_page(told: RunTold) -> str:
     )
 
 
+def view_page(told: RunTold) -> str:
+    """The 3-D view alone, as a page for a frame."""
+    front = as_picture(front_view(told.file("export", "preview.png")))
+    glb = _held_glb(told)
+    view = _view(told, _Pictures(None, None, front, None), glb)
+    return document(
+        told.prompt,
+        element("div", element("main", element("div", view, class_="hero")), id="main"),
+        None if glb is None else [held("glb", glb), held("viewer-code", packed())],
+        script="report.js",
+        framed=True,
+    )
+
+
 def _head(told: RunTold) -> Markup:
     index = told.path / ".." / "index.html"
     figures = [f"seed {told.seed}", words.duration(told.seconds)]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...systems.lift.surface import framing
+
 BODY, PLAIN, ACCENT, DARK = 0, 1, 2, 3
 
 
@@ -81,15 +83,8 @@ def place_all(
 
 
 def normalise(parts: Sequence[Part]) -> list[Part]:
-    """Centre the bounding box on the origin and scale to the one framing used everywhere.
-
-    scale = min(0.85 / max(cylinder radius about z, half height), 1.10 / bounding sphere radius).
-    """
-    points = np.concatenate([part.vertices for part in parts]).astype(float)
-    centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
-    points -= centre
-    widest = max(np.hypot(points[:, 0], points[:, 1]).max(), np.abs(points[:, 2]).max())
-    scale = min(0.85 / widest, 1.10 / np.linalg.norm(points, axis=1).max())
+    """Move and scale all together into the one framing used everywhere."""
+    centre, scale = framing(np.concatenate([part.vertices for part in parts]).astype(float))
     return [
         replace(part, vertices=((part.vertices.astype(float) - centre) * scale).astype(np.float32))
         for part in parts

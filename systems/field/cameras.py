@@ -11,6 +11,9 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+
+from .shapes import PerPoint, Points, Rays
 
 FRAMING_RADIUS = 4.5
 """Distance of every camera from the origin: lift, refinement and starter pictures all share it."""
@@ -27,11 +30,11 @@ _ROUNDING_RAD = 1e-6
 class Camera:
     """A pinhole camera: cam_to_world [4, 4] (right, up, backward, position) and the full vertical field of view."""
 
-    cam_to_world: torch.Tensor
+    cam_to_world: Float[torch.Tensor, "4 4"]
     fov_y_rad: float
 
     @property
-    def position(self) -> torch.Tensor:
+    def position(self) -> Float[torch.Tensor, " 3"]:
         """[3], in the world."""
         return self.cam_to_world[:3, 3]
 
@@ -58,7 +61,7 @@ def orbit_camera(
     return Camera(cam_to_world.float(), fov_y_rad)
 
 
-def camera_rays(camera: Camera, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def camera_rays(camera: Camera, size: int) -> tuple[Rays, Rays]:
     """One ray per pixel centre, row by row from the top: origins and unit directions, each [size*size, 3]."""
     steps = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2 - 1
     half = math.tan(camera.fov_y_rad / 2)
@@ -68,7 +71,7 @@ def camera_rays(camera: Camera, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     return camera.position.expand_as(directions).contiguous(), directions
 
 
-def project(camera: Camera, points: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def project(camera: Camera, points: Points, size: int) -> tuple[Float[torch.Tensor, "point 2"], PerPoint]:
     """Where points [N, 3] appear: pixel coordinates (x to the right, y down) [N, 2] and depth along the view axis [N].
 
     A point behind the camera has a depth <= 0 and meaningless pixel coordinates.

@@ -20,10 +20,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 
 from ...configs.errors import SlipcastError
 from ..types import RadianceField
 from .query import CHUNK, query
+from .shapes import Nodes, Volume
 
 COARSE = 128
 """Nodes along each axis of the first look; grids up to this size are evaluated whole."""
@@ -37,7 +39,7 @@ _ROUNDING = 1e-5
 class InterpolatesGrid(Protocol):
     """A field whose density between the centres of its cells is a rising function of a trilinear interpolation."""
 
-    def density_at_centres(self) -> torch.Tensor:
+    def density_at_centres(self) -> Volume:
         """Density [R, R, R] at the cell centres (2 i + 1) / R - 1, indexed [x, y, z]; beyond them it stays the same."""
         ...
 
@@ -51,11 +53,11 @@ class SampledDensity:
     the threshold. Pages of memory that nobody wrote to take no room, so density is cheap even at R = 512.
     """
 
-    density: np.ndarray
-    asked: np.ndarray
+    density: Nodes
+    asked: Bool[np.ndarray, "block block block"]
 
     @classmethod
-    def whole(cls, density: np.ndarray) -> SampledDensity:
+    def whole(cls, density: Nodes) -> SampledDensity:
         """Density [R, R, R] known at every node."""
         return cls(density, np.ones((-(-(len(density) - 1) // BLOCK),) * 3, bool))
 
@@ -64,7 +66,7 @@ class SampledDensity:
         return _node_slices(self.asked, len(self.density))
 
 
-def sample_density(field: RadianceField, resolution: int, chunk: int = CHUNK) -> np.ndarray:
+def sample_density(field: RadianceField, resolution: int, chunk: int = CHUNK) -> Nodes:
     """Density at the nodes of a regular grid over [-1, 1]^3, [resolution]*3 float32, indexed [x, y, z].
 
     Raises:
@@ -89,8 +91,8 @@ class FirstLook:
     exact: between these nodes the density has no extremes.
     """
 
-    density: np.ndarray
-    positions: np.ndarray
+    density: Nodes
+    positions: Float[np.ndarray, " nodes"]
     exact: bool
 
     @property

@@ -6,9 +6,10 @@ import numpy as np
 
 from ...configs.errors import BadInput, SlipcastError
 from .density_sampling import FirstLook
+from .shapes import Nodes
 
 
-def auto_threshold(density: np.ndarray, spacing: float | None = None) -> float:
+def auto_threshold(density: Nodes, spacing: float | None = None) -> float:
     """The density whose surface has the outlines that the field itself shows, seen along x, y and z.
 
     The field's outline is where its opacity along the line of sight, 1 - exp(-sum(density) * spacing), passes 1/2; a

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from ..types import RadianceField
+from .shapes import PerPoint, Points
 
 CHUNK = 262_144
 """Points per call where nothing else is said: about 50 MB of a dense field's intermediate values."""
@@ -25,9 +26,7 @@ def device_of(field: RadianceField) -> torch.device:
     return field.device if isinstance(field, Placed) else torch.device("cpu")
 
 
-def query(
-    field: RadianceField, points: torch.Tensor, *, chunk: int = CHUNK
-) -> tuple[torch.Tensor, torch.Tensor]:
+def query(field: RadianceField, points: Points, *, chunk: int = CHUNK) -> tuple[PerPoint, Points]:
     """Density [N] and colour [N, 3], float32, at points [N, 3], on the points' own device; differentiable.
 
     Args:

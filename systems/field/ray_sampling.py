@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numba import njit
 
 from ..compiled import compiled
+from .shapes import Cells, PerRay, Rays
 from .trilinear import in_parts
 
 EMPTY, LOOK, SOLID = 0, 1, 2
@@ -36,9 +38,9 @@ class RaySamples:
     step [A]: the length each sample stands for.
     """
 
-    rays: torch.Tensor
-    distances: torch.Tensor
-    step: torch.Tensor
+    rays: Int[torch.Tensor, " hit"]
+    distances: Float[torch.Tensor, "hit sample"]
+    step: Float[torch.Tensor, " hit"]
 
 
 @njit(inline="always")
@@ -129,7 +131,7 @@ def _place(mask, origins, directions, spans, rays, steps, offsets, distances, st
         _walk(mask, origins[ray], directions[ray], near, far, distances[row], steps[row], offsets[row])
 
 
-def ray_offsets(count: int, generator: torch.Generator | None) -> torch.Tensor:
+def ray_offsets(count: int, generator: torch.Generator | None) -> PerRay:
     """Where in its piece a ray's samples lie, [N] in [0, 1), on the CPU; without a generator in the middle.
 
     Drawn for all rays, hit or not: the number of draws must not depend on the field.
@@ -138,11 +140,11 @@ def ray_offsets(count: int, generator: torch.Generator | None) -> torch.Tensor:
 
 
 def sample_rays(
-    origins: torch.Tensor,
-    directions: torch.Tensor,
+    origins: Rays,
+    directions: Rays,
     *,
     samples: int,
-    mask: torch.Tensor | None = None,
+    mask: Cells | None = None,
     generator: torch.Generator | None = None,
 ) -> RaySamples:
     """Stratified samples along rays, where the mask says to look.

@@ -9,17 +9,18 @@ from __future__ import annotations
 import torch
 
 from .ray_sampling import EMPTY, LOOK, OPAQUE_LENGTH, SHORTEST, SOLID, RaySamples, ray_offsets
+from .shapes import Cells, Rays
 
 _FAR = 1e30
 _PARALLEL = 1e-12
 
 
 def sample_rays_by_torch(
-    origins: torch.Tensor,
-    directions: torch.Tensor,
+    origins: Rays,
+    directions: Rays,
     *,
     samples: int,
-    mask: torch.Tensor | None = None,
+    mask: Cells | None = None,
     generator: torch.Generator | None = None,
 ) -> RaySamples:
     """See ``ray_sampling.sample_rays``; rays, mask and samples are on one device, whichever it is.

@@ -17,8 +17,9 @@ from ..types import RadianceField
 from .query import device_of
 from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
 from .ray_sampling_torch import sample_rays_by_torch
+from .shapes import Cells, PerRay, Rays
 
-Sums = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Sums = tuple[Rays, PerRay, PerRay]
 """rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
 
 
@@ -28,11 +29,11 @@ class Renderer(Protocol):
     def __call__(
         self,
         field: RadianceField,
-        origins: torch.Tensor,
-        directions: torch.Tensor,
+        origins: Rays,
+        directions: Rays,
         *,
         samples: int,
-        mask: torch.Tensor | None,
+        mask: Cells | None,
         generator: torch.Generator | None,
     ) -> Sums: ...
 
@@ -40,11 +41,11 @@ class Renderer(Protocol):
 def _dense(place: Callable[..., RaySamples]) -> Renderer:
     def render(
         field: RadianceField,
-        origins: torch.Tensor,
-        directions: torch.Tensor,
+        origins: Rays,
+        directions: Rays,
         *,
         samples: int,
-        mask: torch.Tensor | None,
+        mask: Cells | None,
         generator: torch.Generator | None,
     ) -> Sums:
         # Imported late: only rendering needs it.
@@ -68,11 +69,11 @@ def _dense(place: Callable[..., RaySamples]) -> Renderer:
 
 def _packed(
     field: RadianceField,
-    origins: torch.Tensor,
-    directions: torch.Tensor,
+    origins: Rays,
+    directions: Rays,
     *,
     samples: int,
-    mask: torch.Tensor | None,
+    mask: Cells | None,
     generator: torch.Generator | None,
 ) -> Sums:
     """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them."""

@@ -21,6 +21,7 @@ import torch
 from numba import njit
 
 from ..compiled import compiled
+from .shapes import Channels, Interpolated, Points
 
 PARTS = 2
 """Into how many parts work is cut. A constant, not the number of cores: the order of sums must not depend on it."""
@@ -127,7 +128,7 @@ class _Interpolate(torch.autograd.Function):
         return total, None
 
 
-def interpolate(grid: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+def interpolate(grid: Channels, points: Points) -> Interpolated:
     """The grid's values at points, differentiable with respect to the grid only.
 
     Args:
@@ -147,7 +148,7 @@ def interpolate(grid: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return interpolate_by_torch(grid, points)
 
 
-def interpolate_by_torch(grid: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+def interpolate_by_torch(grid: Channels, points: Points) -> Interpolated:
     """``interpolate`` written with ``grid_sample``: for other devices, and to test the kernels by."""
     # grid_sample wants [B, C, depth, height, width] and coordinates in the order (width, height, depth).
     volume = grid.permute(3, 0, 1, 2)[None]

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 
 from ..types import RadianceField
 from .cameras import Camera, camera_rays
 from .query import device_of
 from .renderers import RENDERERS, renderer_for
+from .shapes import Cells, ColourPicture, PerRay, Picture, Rays
 
 
 @runtime_checkable
 class KnowsEmptySpace(Protocol):
     """A field that can say where it is empty, so that rendering does not look there."""
 
-    def occupied(self) -> torch.Tensor:
+    def occupied(self) -> Cells:
         """uint8 [M, M, M] over [-1, 1]^3, index order [x, y, z], of EMPTY, LOOK and SOLID (see ``ray_sampling``)."""
         ...
 
@@ -35,20 +37,20 @@ class Rendered:
     depth is the mean distance from the camera along the ray, weighted as the colour is; 0 where nothing is hit.
     """
 
-    rgb: torch.Tensor
-    opacity: torch.Tensor
-    depth: torch.Tensor
+    rgb: Rays
+    opacity: PerRay
+    depth: PerRay
 
 
 def render_rays(
     field: RadianceField,
-    origins: torch.Tensor,
-    directions: torch.Tensor,
+    origins: Rays,
+    directions: Rays,
     *,
     samples: int,
-    background: torch.Tensor | tuple[float, float, float] | None,
+    background: Float[torch.Tensor, " 3"] | Rays | tuple[float, float, float] | None,
     generator: torch.Generator | None = None,
-    mask: torch.Tensor | None = None,
+    mask: Cells | None = None,
     renderer: str | None = None,
 ) -> Rendered:
     """Render rays through a field, differentiable with respect to what the field returns.
@@ -85,7 +87,7 @@ def render_image(
     *,
     samples: int = 96,
     background: tuple[float, float, float] | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[ColourPicture, Picture, Picture]:
     """A picture without gradients: rgb [size, size, 3], opacity [size, size], depth [size, size], row 0 at the top.
 
     On the CPU, wherever the field is.

@@ -17,6 +17,7 @@ import math
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from ...configs.errors import SlipcastError
@@ -24,6 +25,7 @@ from ..types import RadianceField
 from .files import read_arrays, write_arrays
 from .query import device_of, query
 from .ray_sampling import EMPTY, SOLID
+from .shapes import Cells, Colours, PerPoint, Points, Volume
 from .trilinear import interpolate
 
 DENSITY_PEAK = 80.0
@@ -41,18 +43,18 @@ _SHARPENING = 2.0  # see FrozenGrid
 _MASK_CELL = 2  # grid cells along the edge of one cell of the occupancy mask
 
 
-def cell_centres(resolution: int, device: str | torch.device = "cpu") -> torch.Tensor:
+def cell_centres(resolution: int, device: str | torch.device = "cpu") -> Points:
     """Centres of all cells, [R^3, 3], x slowest."""
     axis = (torch.arange(resolution, dtype=torch.float32, device=device) * 2 + 1) / resolution - 1
     return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
-def raw_from_density(density: torch.Tensor) -> torch.Tensor:
+def raw_from_density(density: Float[torch.Tensor, "*any"]) -> Float[torch.Tensor, "*any"]:
     """Inverse of the density activation, limited to +-RAW_LIMIT."""
     return torch.logit((density / DENSITY_PEAK).clamp(1e-6, 1 - 1e-6)).clamp(-RAW_LIMIT, RAW_LIMIT)
 
 
-def occupied_cells(raw_density: torch.Tensor, sharpness: float = 1.0) -> torch.Tensor:
+def occupied_cells(raw_density: Volume, sharpness: float = 1.0) -> Cells:
     """Where a raw density grid [R, R, R] is empty, to be looked at or solid: uint8 [M, M, M], M = ceil(R / 2).
 
     What is not empty is grown by one mask cell. That covers interpolation, which reaches half a cell beyond a
@@ -81,7 +83,7 @@ class VoxelField(nn.Module):
     sharpness: how hard the surface is, above 0; not trained.
     """
 
-    def __init__(self, raw_density: torch.Tensor, raw_colour: torch.Tensor, sharpness: float = 1.0) -> None:
+    def __init__(self, raw_density: Volume, raw_colour: Colours, sharpness: float = 1.0) -> None:
         super().__init__()
         self.sharpness = sharpness
         _check_grids("raw density", raw_density, raw_colour)
@@ -98,7 +100,7 @@ class VoxelField(nn.Module):
         """Where its grids are."""
         return self.raw_density.device
 
-    def forward(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, points: Points) -> tuple[PerPoint, Points]:
         """points [N, 3] -> density [N], rgb [N, 3], differentiable with respect to the grids."""
         values = interpolate(self._values(), points)
         return self._density(values[:, 0]), torch.sigmoid(values[:, 1:])
@@ -109,15 +111,15 @@ class VoxelField(nn.Module):
     def _values(self) -> torch.Tensor:
         return torch.cat([self.raw_density[..., None], self.raw_colour], dim=-1)
 
-    def density_at_centres(self) -> torch.Tensor:
+    def density_at_centres(self) -> Volume:
         """Density [R, R, R] at the cell centres, between which it has no extremes (see ``density_sampling``)."""
         return self._density(self.raw_density)
 
-    def occupancy(self) -> torch.Tensor:
+    def occupancy(self) -> Volume:
         """sigmoid of the raw density, [R, R, R] in [0, 1], however sharp the field is: 1 is solid."""
         return torch.sigmoid(self.raw_density)
 
-    def occupied(self) -> torch.Tensor:
+    def occupied(self) -> Cells:
         """Where rendering has to look (see ``occupied_cells``)."""
         return occupied_cells(self.raw_density, self.sharpness)
 
@@ -164,7 +166,7 @@ class FrozenGrid:
     haze (p = 0.05 everywhere would be opaque across the box) thin, and leaves the surface p = 1/2 where it is.
     """
 
-    def __init__(self, occupancy: torch.Tensor, colours: torch.Tensor) -> None:
+    def __init__(self, occupancy: Volume, colours: Colours) -> None:
         _check_grids("occupancy", occupancy, colours)
         self.occupancy = occupancy.detach().float().clamp(0, 1)
         self.colours = colours.detach().float().clamp(0, 1)
@@ -184,16 +186,16 @@ class FrozenGrid:
         """The same field on a device."""
         return FrozenGrid(self.occupancy.to(device), self.colours.to(device))
 
-    def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, points: Points) -> tuple[PerPoint, Points]:
         """points [N, 3] -> density [N], rgb [N, 3]."""
         values = interpolate(self._values, points)
         return DENSITY_PEAK * torch.sigmoid(_SHARPENING * _log_odds(values[:, 0])), values[:, 1:]
 
-    def density_at_centres(self) -> torch.Tensor:
+    def density_at_centres(self) -> Volume:
         """Density [R, R, R] at the cell centres, between which it has no extremes (see ``density_sampling``)."""
         return DENSITY_PEAK * torch.sigmoid(_SHARPENING * _log_odds(self.occupancy))
 
-    def occupied(self) -> torch.Tensor:
+    def occupied(self) -> Cells:
         """Where rendering has to look (see ``occupied_cells``)."""
         return occupied_cells(_SHARPENING * _log_odds(self.occupancy))
 

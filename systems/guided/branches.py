@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ...configs.errors import BadInput
 from ...guidance.algebra import Branch, Weight
 from ...guidance.conditioning import Condition, Control, as_conditioning
 from ...guidance.predictors import ConditionalDenoiser
-from ..domain.model import Domain
+
+if TYPE_CHECKING:  # settings are settled before any model is loaded, and diffusers takes seconds to import
+    from ..domain.model import Domain
 
 
 @dataclass(frozen=True)

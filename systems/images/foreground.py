@@ -52,6 +52,7 @@ def plain_ground(picture: np.ndarray) -> np.ndarray:
     kept = np.linalg.norm(b - np.median(b, 0), axis=1) < 0.25
     if kept.sum() < 10:
         kept[:] = True
+    plane = np.zeros((3, 3))
     for _ in range(3):
         plane, *_ = np.linalg.lstsq(a[kept], b[kept], rcond=None)
         error = np.linalg.norm(b - a @ plane, axis=1)

@@ -64,16 +64,21 @@ def surface_of(mesh: Mesh) -> Surface:
 
 
 def framed(surface: Surface) -> Surface:
-    """The surface in the framing that all pictures share, its bounding box about the origin.
+    """The surface in the framing that all pictures share (see ``framing``)."""
+    middle, scale = framing(surface.vertices[np.unique(surface.faces)])
+    return replace(surface, vertices=(surface.vertices - middle) * scale)
 
+
+def framing(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """What (points - middle) * scale makes of points [N, 3]: the framing that all pictures share.
+
+    middle [3]: of the bounding box;
     scale = min(0.85 / max(radius about z, half height), 1.10 / radius of the bounding sphere).
     """
-    used = surface.vertices[np.unique(surface.faces)]
-    middle = (used.min(0) + used.max(0)) / 2
-    used = used - middle
-    widest = max(np.hypot(used[:, 0], used[:, 1]).max(), np.abs(used[:, 2]).max())
-    scale = min(_WIDEST / widest, _FARTHEST / np.linalg.norm(used, axis=1).max())
-    return replace(surface, vertices=(surface.vertices - middle) * scale)
+    middle = (points.min(0) + points.max(0)) / 2
+    points = points - middle
+    widest = max(np.hypot(points[:, 0], points[:, 1]).max(), np.abs(points[:, 2]).max())
+    return middle, float(min(_WIDEST / widest, _FARTHEST / np.linalg.norm(points, axis=1).max()))
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,42 +42,12 @@ class Surface(NamedTuple):
     threshold: float
 
 
-def extract_surface(
-    field: RadianceField,
-    *,
-    resolution: int = 128,
-    threshold: float | str = "auto",
-    target_faces: int = 10_000,
-    keep_components: float = 0.03,
-    crease_deg: float = 180.0,
-    chunk: int = 262_144,
-) -> Mesh:
+def extract_surface(field: RadianceField, **options: Any) -> Mesh:
     """The iso-surface of a field's density in [-1, 1]^3: closed, outward, decimated, with smooth normals, without uv.
 
-    Args:
-        resolution: grid nodes along each axis of the box. Only blocks near the surface are asked.
-        threshold: the density of the surface, or "auto": the level whose outlines agree best with the field's own
-            opacity (see ``surface_level``).
-        target_faces: wanted face count; a mesh that cannot be reduced so far without breaking keeps more.
-        keep_components: pieces enclosing less than this fraction of the largest piece's volume are dropped, and so are
-            cavities and pieces inside others.
-        crease_deg: edges whose faces' normals differ by more than this angle are shaded as sharp: their vertices are
-            doubled. 180 leaves all smooth.
-        chunk: points per call of the field; bounds the memory.
-
-    Raises:
-        SlipcastError: the field has no surface at that threshold, or its density is not finite.
-        BadInput: an argument out of range.
+    Args, Raises: those of ``fine_and_reduced``.
     """
-    return fine_and_reduced(
-        field,
-        resolution=resolution,
-        threshold=threshold,
-        target_faces=target_faces,
-        keep_components=keep_components,
-        crease_deg=crease_deg,
-        chunk=chunk,
-    ).reduced
+    return fine_and_reduced(field, **options).reduced
 
 
 def fine_and_reduced(
@@ -93,6 +63,21 @@ def fine_and_reduced(
     """The surface before decimation, from which a normal map can be baked, and what ``extract_surface`` makes of it.
 
     A sponge of noise has too many holes for any decimation: its grid is blurred and halved until the mesh is small.
+
+    Args:
+        resolution: grid nodes along each axis of the box. Only blocks near the surface are asked.
+        threshold: the density of the surface, or "auto": the level whose outlines agree best with the field's own
+            opacity (see ``surface_level``).
+        target_faces: wanted face count; a mesh that cannot be reduced so far without breaking keeps more.
+        keep_components: pieces enclosing less than this fraction of the largest piece's volume are dropped, and so are
+            cavities and pieces inside others.
+        crease_deg: edges whose faces' normals differ by more than this angle are shaded as sharp: their vertices are
+            doubled. 180 leaves all smooth.
+        chunk: points per call of the field; bounds the memory.
+
+    Raises:
+        SlipcastError: the field has no surface at that threshold, or its density is not finite.
+        BadInput: an argument out of range.
     """
     _check(resolution, target_faces, keep_components, crease_deg)
     look = look_at(field, resolution, chunk)

@@ -10,7 +10,7 @@ import os
 import signal
 import struct
 import sys
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ LET_GO = b"."
 _LENGTH = struct.Struct("<Q")
 
 
-def send(stream: BinaryIO, arrays: dict[str, Any]) -> None:
+def send(stream: IO[bytes], arrays: dict[str, Any]) -> None:
     """Write arrays by name as one message: their length in bytes, then an .npz file."""
     held = io.BytesIO()
     np.savez(held, **arrays)
@@ -28,7 +28,7 @@ def send(stream: BinaryIO, arrays: dict[str, Any]) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> dict[str, np.ndarray] | None:
+def receive(stream: IO[bytes]) -> dict[str, np.ndarray] | None:
     """The next message's arrays by name; None where the stream ends."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class Atlas:
 
 class XAtlas:
     """A helper process that makes atlases one after another; starts when made, ends with its ``with`` block."""
+
+    _stdin: IO[bytes]
+    _stdout: IO[bytes]
+    _stderr: IO[bytes]
 
     def __init__(self) -> None:
         self._start()
@@ -82,7 +86,7 @@ class XAtlas:
                 f"xatlas ended with {code} on {len(faces)} faces: {(said.splitlines() or ['it said nothing'])[-1]}"
             )
         self._holds_an_atlas = True
-        return Atlas(**(answer | {"pages": int(answer["pages"])}))
+        return Atlas(answer["source"], answer["faces"], answer["uv"], answer["size"], int(answer["pages"]))
 
     def __enter__(self) -> XAtlas:
         return self

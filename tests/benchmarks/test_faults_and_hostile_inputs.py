@@ -22,6 +22,7 @@ def _figures(name: str, out: Path, *options: str) -> dict[str, Any]:
     return json.loads((out / f"{name}.json").read_text())["figures"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="forks")
 def test_faults_lose_nothing_and_the_same_command_makes_the_same(tmp_path: Path) -> None:
     told = _figures("faults", tmp_path, "--count", "8", "--seed", "7", "--starter-every", "0")

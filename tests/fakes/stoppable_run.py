@@ -2,7 +2,8 @@
 
 Modes: ``plain`` steps; ``swallow`` forgets a KeyboardInterrupt that falls into a step, ``break`` makes a NameError of
 it, as imports do; ``block`` works without steps for a while; ``pool`` works in processes; ``sleepy`` takes a minute a
-step. Nothing of it imports torch, so that a process starts quickly.
+step; ``importing`` imports on its way what ``make`` does, torch and numba among it. The other modes leave that out: a
+signal then falls into a step, and a process starts quickly.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ def main(mode: str, arguments: list[str]) -> None:
 
     real = make_module.make
     make_module._settled = lambda config, run: replace(config, dtype="float32", device="cpu")
+    if mode != "importing":
+        make_module._filled_in = lambda config, models: config
+        make_module._tell_missing = lambda formats, console: None
+        make_module._note_threads = lambda run, console: None
     make_module.make = lambda prompt, config, **options: real(
         prompt,
         config,

@@ -15,7 +15,7 @@ class Regression:
     width: int = 20
     bad: bool = False
 
-    def modules(self):
+    def modules(self) -> dict[str, nn.Module]:
         torch.manual_seed(0)
         return {"net": nn.Linear(self.width, 24)}
 
@@ -32,7 +32,7 @@ class Regression:
 class Convolution(Regression):
     """Learn a convolution: channels_last kernels are where shared weights could part."""
 
-    def modules(self):
+    def modules(self) -> dict[str, nn.Module]:
         torch.manual_seed(0)
         return {"net": nn.Conv2d(20, 24, 3, bias=False), "more": nn.Conv2d(20, 24, 1, bias=False)}
 

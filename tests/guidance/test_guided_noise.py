@@ -159,6 +159,7 @@ def test_no_gradient_passes_through(schedule) -> None:
         (torch.zeros(1, 2, 3, 3), torch.tensor([-1])),
     ],
 )
+@pytest.mark.usefixtures("own_errors")
 def test_shapes_and_timesteps_are_checked(branches, x_t, t) -> None:
     with pytest.raises(ValueError, match=r"x_t|Timesteps"):
         GuidedNoise(Guidance(branches(1)[0]))(x_t, t)

@@ -9,9 +9,9 @@ import slipcast.guidance
 
 SCRIPT = """
 import time, sys, torch
-began = time.perf_counter()
+began = time.process_time()
 import slipcast.guidance
-print(time.perf_counter() - began, "diffusers" in sys.modules, "transformers" in sys.modules)
+print(time.process_time() - began, "diffusers" in sys.modules, "transformers" in sys.modules)
 """
 
 

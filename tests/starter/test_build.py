@@ -45,6 +45,7 @@ def built(tmp_path_factory):
     return out, weights
 
 
+@pytest.mark.slow
 def test_every_model_is_there_and_loads_as_the_shipped_ones_do(built):
     _, weights = built
     store = ModelStore(

@@ -1,7 +1,7 @@
 "use strict";
 // The page of one run. Without this script all of it but the 3D view is there all the same.
 const $ = (id) => document.getElementById(id);
-const framed = location.hash === "#viewer"; // inside the index: the view alone
+const framed = location.hash === "#viewer" || "framed" in document.documentElement.dataset; // the view alone
 if (framed) document.documentElement.classList.add("framed");
 
 for (const button of document.querySelectorAll("button.copy")) {

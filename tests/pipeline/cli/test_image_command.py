@@ -80,6 +80,7 @@ SAME = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overrides", SAME)
 def test_it_previews_the_candidates_of_make_to_the_bit(overrides: str, somewhere: Path) -> None:
     words = [f"image.{part}" for part in overrides.split("image.") if part]

@@ -97,6 +97,7 @@ def test_a_level_stands_where_the_full_mesh_stands(full: Mesh) -> None:
     np.testing.assert_array_equal(asset.mesh.vertices[kept], place(full, 0.3).vertices[kept])
 
 
+@pytest.mark.slow
 def test_the_command_writes_every_level_in_every_format(run: Path) -> None:
     result = call(run, "--lods", "--format", "glb,obj", "--json", "--name", "ball")
     assert result.exit_code == 0, result.stderr

@@ -7,7 +7,6 @@ import errno
 import os
 import resource
 import tempfile
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,9 @@ def test_a_disk_that_fills_up_at_any_write_leaves_nothing_and_takes_nothing(
     for path in tmp_path.iterdir():
         path.write_text("somebody's own") if there else path.unlink()
     before = _files(tmp_path)
-    for full_at in count(1):
+    full_at = 0
+    while True:
+        full_at += 1
         with monkeypatch.context() as patch:
             disk = Disk(patch, full_at)
             written = try_formats(asset, tmp_path, [name])

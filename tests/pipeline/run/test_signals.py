@@ -42,7 +42,7 @@ def _start(folder: Path, mode: str, *, ignoring: bool = False) -> subprocess.Pop
 
 
 def _end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
@@ -53,10 +53,12 @@ def _statuses(folder: Path) -> list[str]:
     return [line["status"] for line in json.loads(manifest.read_text())["stages"].values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "number", "ignoring"),
     [
         ("plain", signal.SIGINT, True),
+        ("importing", signal.SIGINT, False),
         ("swallow", signal.SIGINT, False),
         ("break", signal.SIGTERM, False),
         ("block", signal.SIGINT, False),
@@ -68,7 +70,7 @@ def test_a_signal_at_any_moment_stops_and_the_same_command_goes_on(
 ) -> None:
     draw = random.Random(f"{mode} {number} {ignoring}")
     process = _start(tmp_path, mode, ignoring=ignoring)
-    time.sleep(draw.uniform(0.2, 1.2))
+    time.sleep(draw.uniform(0.1, 0.9))
     process.send_signal(number)
     code, out, err = _end(process)
     assert code == 128 + number, err

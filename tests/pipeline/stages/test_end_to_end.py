@@ -20,6 +20,7 @@ def finished(tmp_path_factory):
     return make(PROMPT, load_config("smoke"), out=out, seed=1)
 
 
+@pytest.mark.slow
 def test_all_five_stages_leave_their_files(finished):
     assert finished.made == ("image", "lift", "refine", "mesh", "export")
     for name in ("10-image/image.png", "20-lift/field.safetensors", "30-refine/field.safetensors",

@@ -53,6 +53,7 @@ def checkered(points: torch.Tensor) -> torch.Tensor:
     return ((points * 6).floor().sum(dim=1, keepdim=True) % 2).expand(-1, 3)
 
 
+@pytest.mark.slow
 def test_pieces_that_need_more_faces_keep_them_and_the_miss_is_told(tmp_path: Path) -> None:
     facts, notices, mesh = meshed(
         SolidField(balls, softness=0.05), tmp_path, "mesh.target_faces=100", "mesh.threshold=40"

@@ -52,6 +52,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> MakeResult:
     return run
 
 
+@pytest.mark.slow
 def test_picture_lift_and_refinement_are_made_there_as_they_are_here(
     there: MakeResult, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_interpolation_survives_points_that_are_not_numbers():
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 4, 3), (4, 4, 5, 4), (1, 1, 1, 4)])
+@pytest.mark.usefixtures("own_errors")
 def test_interpolation_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="expected a grid"):
         interpolate(torch.zeros(shape), torch.zeros(1, 3))

@@ -45,7 +45,8 @@ def test_atlases_are_those_of_xatlas_itself(ball: tuple[np.ndarray, ...], made: 
             setattr(options, name, value)
     atlas.add_mesh(vertices, faces.astype(np.uint32), normals)
     atlas.generate(chart, pack)
-    assert same(made, Atlas(*atlas[0], np.array([atlas.width, atlas.height]), atlas.atlas_count))
+    source, cut, uv = atlas[0]
+    assert same(made, Atlas(source, cut, uv, np.array([atlas.width, atlas.height]), atlas.atlas_count))
     assert made.pages == atlas.atlas_count == 1 and made.uv.dtype == np.float32
     time.sleep(
         0.05
