@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -118,8 +119,7 @@ def kernel_kills(path: Path = Path("/proc/vmstat")) -> int | None:
 
 def as_mb(text: str) -> float:
     """``900M``, ``4G`` or ``1.5GiB`` in MiB; ValueError for what is none."""
-    units = {"k": 2**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20}
-    bare = text.strip().lower().removesuffix("b").removesuffix("i")
-    if not bare or bare[-1] not in units:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt])(i?b)?\s*", text, re.IGNORECASE)
+    if found is None:
         raise ValueError(f"expected a size such as 900M or 4G, not {text!r}")
-    return float(bare[:-1]) * units[bare[-1]]
+    return float(found[1]) * {"k": 2**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20}[found[2].lower()]

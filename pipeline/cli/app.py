@@ -23,6 +23,7 @@ from .export import export
 from .image import image
 from .make import make
 from .report import report
+from .runs import runs
 from .staged import run
 from .streams import make_streams_safe
 
@@ -64,6 +65,7 @@ def _root(
 app.command()(make)
 app.command()(image)
 app.command()(run)
+app.command()(runs)
 app.command()(export)
 app.command()(report)
 
