@@ -172,6 +172,7 @@ def test_the_wheel_holds_every_module_preset_and_weight(wheel: zipfile.ZipFile) 
         *(ROOT / room / "py.typed" for room in ROOMS),
         *(path for path in (ROOT / "pipeline/blender/extension").iterdir() if path.is_file()),
         *(path for path in (ROOT / "starter" / "weights").rglob("*") if path.is_file()),
+        *(path for name in ("data", "viewer") for path in (ROOT / "pipeline" / "report" / name).iterdir()),
     ]
     inside = {_name(path).removeprefix(f"{PUBLIC}/") for path in (*MODULES, *data)}
     missing = {f"slipcast/{name}" for name in inside} - held

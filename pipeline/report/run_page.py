@@ -13,7 +13,6 @@ from .pictures import Picture, animation, as_picture, candidates, front_view, pi
 from .reading import RunTold, StageTold
 from .viewer import LARGEST_GLB, VERSION, held, licences, packed
 
-
 _LONG = 120  # signs; a longer prompt is no headline any more
 
 
