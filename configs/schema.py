@@ -231,11 +231,17 @@ class PaintConfig:
     guidance: float = setting(
         1.0, "Factor on the weights that the picture was drawn with (image.weights).", at_least=0
     )
+    control: str | None = setting(
+        None,
+        "Kind of ControlNet that holds the views to the mesh's shape; null for none.",
+        choices=("canny", "depth"),
+    )
+    control_scale: float = setting(1.0, "Strength of that ControlNet.", at_least=0)
     agree_every: int = setting(
         1, "Steps between two agreements in the texture; more where the autoencoder is slow.", at_least=1
     )
     power: float = setting(
-        4.0,
+        32.0,
         "Power of the cosine by which a texel belongs to the views that see it squarely.",
         at_least=0,
         at_most=64,

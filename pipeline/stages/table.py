@@ -5,9 +5,11 @@ Another package adds one by an entry point of the group ``slipcast.stages`` that
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from ...configs.plugins import entries, loaded
+from ...configs.schema import RecipeConfig
 from ..run.stage import Stage, StageContext, in_order
 
 
@@ -49,6 +51,8 @@ def _export(ctx: StageContext) -> dict[str, Any]:
 
 _GUIDED = ("dtype", "device", "domain_strength", "lora_scale")
 """What all stages that ask the guided denoiser read of the settings of all."""
+_AS_DRAWN = tuple(f"image.{item.name}" for item in fields(RecipeConfig))
+"""With which guidance the picture was drawn."""
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
@@ -94,16 +98,7 @@ STAGES: tuple[Stage, ...] = (
         needs=("image", "mesh"),
         gives=("mesh.safetensors",),
         roles=("base", "domain", "model"),
-        reads=(
-            "image.elevation_deg",
-            "image.recipe",
-            "image.weights",
-            "image.domain_until",
-            "image.negative",
-            "image.wanted",
-            "image.unwanted",
-            *_GUIDED,
-        ),
+        reads=("image.elevation_deg", *_AS_DRAWN, *_GUIDED),
     ),
     # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
     # Version 2: on the ground, in metres; pictures of the file itself. Version 3: levels from the texture.

@@ -43,6 +43,13 @@ def load_controls(
     return tuple(found)
 
 
+def control_network(kind: str, base: Base, *, allow_pickle: bool = False) -> Any:
+    """The ControlNet that goes with a base for one kind. BadInput where there is none, or it is not downloaded."""
+    if not hasattr(base.pipeline, "unet"):
+        raise BadInput(f"{base.name!r} draws classes, and there are no ControlNets for such models")
+    return _load(_usual(kind, base), base, allow_pickle)
+
+
 def _usual(kind: str, base: Base) -> str:
     shipped = SHIPPED["base"].get(base.name)
     if shipped is None:

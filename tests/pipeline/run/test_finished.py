@@ -81,7 +81,7 @@ def test_damage_is_a_failure_with_the_commands_that_help(run: Path, damage: str)
     assert not isinstance(caught.value, BadInput) and "\n" not in str(caught.value)
     commands = [shlex.split(part) for part in str(caught.value).split("`")[1::2]]
     assert commands[0] == ["slipcast", "make", "--resume", str(run)]
-    assert damage == "record" or commands[1] == [*commands[0], "--from", "export"]
+    assert damage == "record" or commands[1] == [*commands[0], "--from", "paint"]
 
 
 def test_a_mesh_that_is_in_the_record_as_edited_is_taken(run: Path) -> None:
