@@ -41,6 +41,7 @@ from .frechet import Reference
 from .machine import report
 from .prompts import prompt
 
+PAINTED = "paint.steps=12"
 BLUE = 40  # of 255, by which blue exceeds the others
 
 
@@ -53,18 +54,18 @@ class Row(NamedTuple):
 
 
 ROWS: dict[str, Row] = {
-    "lift": Row("refine", ("refine.steps=0", "paint.steps=0")),
-    "SDS": Row("paint", ("paint.steps=0",)),
-    "SDS, then paint": Row("paint", ()),
-    "lift, then paint": Row("paint", (), "lift"),
-    "SDS, then paint; the front as all else": Row("paint", ("paint.anchor=0",)),
-    "SDS, then paint; the picture's full weights": Row("paint", ("paint.guidance=1",)),
-    "SDS, then paint; no domain term": Row("paint", ("domain_strength=0",)),
-    "SDS, then paint; no edges": Row("paint", ("paint.control=null",)),
-    "SDS, weak guidance": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4", "paint.steps=0")),
-    "SDS, weak guidance, then paint": Row("paint", (), "SDS, weak guidance"),
-    "SDS, quieter at low noise": Row("refine", ("refine.guidance_at_0=0.1", "paint.steps=0")),
-    "SDS, quieter at low noise, then paint": Row("paint", (), "SDS, quieter at low noise"),
+    "lift": Row("refine", ("refine.steps=0",)),
+    "SDS": Row("paint"),
+    "SDS, then paint": Row("paint", (PAINTED,)),
+    "lift, then paint": Row("paint", (PAINTED, "paint.start=0.9"), "lift"),
+    "SDS, then paint; the front as all else": Row("paint", (PAINTED, "paint.anchor=0")),
+    "SDS, then paint; the picture's full weights": Row("paint", (PAINTED, "paint.guidance=1")),
+    "SDS, then paint; no domain term": Row("paint", (PAINTED, "domain_strength=0")),
+    "SDS, then paint; no edges": Row("paint", (PAINTED, "paint.control=null")),
+    "SDS, weak guidance": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4")),
+    "SDS, weak guidance, then paint": Row("paint", (PAINTED,), "SDS, weak guidance"),
+    "SDS, quieter at low noise": Row("refine", ("refine.guidance_at_0=0.1",)),
+    "SDS, quieter at low noise, then paint": Row("paint", (PAINTED,), "SDS, quieter at low noise"),
 }
 
 
@@ -105,7 +106,7 @@ def _made(name: str, noun: str, seed: int, runs: Path, work: Path) -> Path:
     if row.after is not None:
         source = _made(row.after, noun, seed, runs, work)
     elif not (source / "manifest.json").is_file():
-        make(prompt(noun), load_config("starter", ["paint.steps=0"]), out=runs, seed=seed)
+        make(prompt(noun), load_config("starter"), out=runs, seed=seed)
     if not (target / "50-export").exists():
         shutil.rmtree(target, ignore_errors=True)  # what was stopped half way
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("50-export"))

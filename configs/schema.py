@@ -216,7 +216,10 @@ class PaintConfig:
     """Stage 45-paint: views of the mesh are denoised together, as the picture was drawn, and agree in its texture."""
 
     steps: int = setting(
-        12, "Denoising steps of all views; 0 leaves the paint of the mesh.", at_least=0, at_most=1000
+        0,
+        "Denoising steps of all views, 12 for a start; 0 leaves the paint of the mesh.",
+        at_least=0,
+        at_most=1000,
     )
     views: int = setting(10, "Cameras, a quarter of them from above.", at_least=1, at_most=64)
     size: int | None = setting(
