@@ -299,7 +299,10 @@ class PaintConfig:
     """Stage 45-paint: views of the mesh are denoised together, as the picture was drawn, and agree in its texture."""
 
     steps: int = setting(
-        12, "Denoising steps of all views; 0 leaves the paint of the mesh.", at_least=0, at_most=1000
+        0,
+        "Denoising steps of all views, 12 for a start; 0 leaves the paint of the mesh.",
+        at_least=0,
+        at_most=1000,
     )
     views: int = setting(10, "Cameras, a quarter of them from above.", at_least=1, at_most=64)
     size: int | None = setting(
@@ -314,11 +317,17 @@ class PaintConfig:
     guidance: float = setting(
         1.0, "Factor on the weights that the picture was drawn with (image.weights).", at_least=0
     )
+    control: str | None = setting(
+        None,
+        "Kind of ControlNet that holds the views to the mesh's shape; null for none.",
+        choices=("canny", "depth"),
+    )
+    control_scale: float = setting(1.0, "Strength of that ControlNet.", at_least=0)
     agree_every: int = setting(
         1, "Steps between two agreements in the texture; more where the autoencoder is slow.", at_least=1
     )
     power: float = setting(
-        4.0,
+        32.0,
         "Power of the cosine by which a texel belongs to the views that see it squarely.",
         at_least=0,
         at_most=64,

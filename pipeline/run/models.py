@@ -102,7 +102,7 @@ class ModelStore:
     def _beside(self, role: str) -> dict[str, dict[str, Any]]:
         """{role and name: identity} of the networks that a setting names: ControlNets, conditions' models, matting."""
         from ...systems.models.aliases import resolve
-        from ...systems.models.controlnet import parted
+        from ...systems.models.controlnet import parted, usual_network
         from ...systems.models.identity import model_identity
         from ...systems.models.known import ALIASES, WEIGHTS
 
@@ -111,7 +111,9 @@ class ModelStore:
         named: dict[str, str] = {}
         if setting == "matting" and value:
             named[role] = str(given_path(value, role))
-        controls = {role: value} if setting == "control" else {}
+        if role == "paint.control" and value:
+            named[role] = usual_network(value, base)
+        controls = {role: value} if role == "image.control" else {}
         if setting == "conditions":
             named |= {f"{role} {name}": one.model for name, one in value.items() if one.model}
             controls = {f"{role} {name}": one.control for name, one in value.items()}

@@ -35,6 +35,7 @@ ROLES = (
     "image.conditions",
     "image.matting",
     "refine.conditions",
+    "paint.control",
 )
 """The settings that name a run's models."""
 

@@ -114,7 +114,7 @@ def test_views_begin_at_the_front_and_a_quarter_looks_from_above() -> None:
 
 
 def test_both_ways_keep_plain_colours(canvas: Canvas, texels: Texels) -> None:
-    red = np.tile(np.float32([0.9, 0.2, 0.1]), (len(texels), 1))
+    red = np.tile(np.array([0.9, 0.2, 0.1], np.float32), (len(texels), 1))
     views = canvas.seen(red, GREY.astype(np.float32))
     inside = canvas.coverage == 1
     np.testing.assert_allclose(views[inside], np.broadcast_to(red[0], (inside.sum(), 3)), atol=1e-5)
