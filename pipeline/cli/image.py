@@ -23,7 +23,12 @@ def image(
         str | None, typer.Argument(help="What to draw, in quotes; for DiT a class.", show_default=False)
     ] = None,
     recipe: Annotated[str | None, _option("cfg, in_domain (default), composable, perp_neg, ...")] = None,
-    base: Annotated[str | None, _option("The frozen prior: alias, hub id or folder.")] = None,
+    base: Annotated[
+        str | None, _option("The frozen prior: alias, hub id, folder or .safetensors checkpoint.")
+    ] = None,
+    vae: Annotated[
+        str | None, _option("Another autoencoder than the base's own: folder or .safetensors file.")
+    ] = None,
     domain: Annotated[str | None, _option("The domain: 'starter' or a folder.")] = None,
     model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
     weight: Annotated[
@@ -80,7 +85,7 @@ def image(
 
         given: dict[str, Any] = {
             "prompt": None if prompt is None else check_prompt(prompt, digits=True),
-            "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
+            "recipe": recipe, "base": base, "vae": vae, "domain": domain, "model": model, "balance": balance,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
             "count": count, "size": size, "domain_strength": domain_strength, "as_make": as_make or None,

@@ -154,7 +154,7 @@ def models_for(
     Raises: BadInput for a device that this machine has not.
     """
     device = resolve_device(device)
-    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale")}
+    names = {name: getattr(config, name) for name in ("base", "vae", "domain", "model", "lora_scale")}
     settings = MakeConfig(**names, device=device, dtype=dtype)
     return ModelStore(settings, allow_pickle, CPUOffload(device) if low_memory else None)
 

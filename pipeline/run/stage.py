@@ -31,8 +31,8 @@ class Models(Protocol):
 
         The domain may add "roughness", how glossy its things are.
 
-        A role is the name of a model setting: ``base``, ``domain``, ``model``, ``lift_model``; one that names no model
-        is left out.
+        A role is the name of a model setting: ``base``, ``vae``, ``domain``, ``model``, ``lift_model``; one that names
+        no model is left out.
         """
         ...
 

@@ -25,7 +25,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     source = Source(
         prompt=ctx.prompt,
         seed=ctx.seed,
-        models=ctx.models.identities(("base", "domain", "model", "lift_model")),
+        models=ctx.models.identities(("base", "vae", "domain", "model", "lift_model")),
         mesh_file=ctx.inputs["mesh"] / "mesh.safetensors",
         field_file=ctx.inputs["refine"] / "field.safetensors",
         crease_deg=ctx.config.mesh.crease_deg,

@@ -20,6 +20,7 @@ from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 from ..domain.model import Domain, load_domain
 from ..models.aliases import resolve
 from ..models.base import Base, load_base
+from ..models.single_file.checkpoint import is_checkpoint
 from .lora import put_in, read_lora, switched_on, unusable
 
 _NUMBERS = itertools.count()  # adapters of one process never share a name
@@ -78,8 +79,8 @@ def load_custom(
     """Read a model made of ``base``.
 
     Args:
-        path: a LoRA (a .safetensors file, or a folder that holds pytorch_lora_weights.safetensors), a folder or hub
-            id in diffusers' layout, or a domain's folder.
+        path: a LoRA (a .safetensors file, or a folder that holds pytorch_lora_weights.safetensors), a checkpoint (a
+            .safetensors file, told apart by its names; a folder or hub id in diffusers' layout), or a domain's folder.
         scale: strength of a LoRA.
         notice: told which part of a LoRA matches nothing.
     Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
@@ -89,7 +90,7 @@ def load_custom(
     if (where / "domain.json").is_file():
         return TextFree(load_domain(where, base, device=device))
     lora = where if where.is_file() else where / "pytorch_lora_weights.safetensors"
-    if lora.is_file():
+    if lora.is_file() and not is_checkpoint(lora):
         return _with_lora(lora, base, scale, notice)
     model = load_base(
         where,
