@@ -381,7 +381,11 @@ class MakeConfig:
     """Everything that ``slipcast make`` reads beside the prompt and the seed."""
 
     base: str = setting(
-        "starter", "Text-to-image model: an alias, a hub id or a folder in diffusers' layout."
+        "starter",
+        "Text-to-image model: an alias, a hub id, a folder in diffusers' layout or a .safetensors checkpoint.",
+    )
+    vae: str | None = setting(
+        None, "Another autoencoder in the place of the base's own: a folder or a .safetensors file."
     )
     domain: str | None = setting(
         None,

@@ -56,8 +56,16 @@ class ModelStore:
         shipped = SHIPPED.get(role, {}).get(wanted)
         if shipped is not None:
             path = WEIGHTS / shipped.folder
-        elif role in ("base", "model"):
-            return resolve(wanted, allow_pickle=self.allow_pickle)
+        elif role in ("base", "vae", "model"):
+            found = resolve(wanted, allow_pickle=self.allow_pickle)
+            if role == "base" and found.is_file():
+                from ...systems.models.single_file.checkpoint import recognised
+                from ...systems.models.single_file.header import read_header
+
+                recognised(
+                    read_header(found)
+                )  # by its names alone, so that another kind of file is told at once
+            return found
         else:
             path = given_path(wanted, role)
         if not given_path(path / _MARKERS[role], role).is_file():
@@ -197,6 +205,7 @@ class ModelStore:
             device=self.device,
             dtype=self.config.dtype,
             allow_pickle=self.allow_pickle,
+            vae=self.config.vae,
             offload=self.offload,
         )
         self._teach(base)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROLES = (
     "base",
+    "vae",
     "domain",
     "model",
     "loras",

@@ -65,6 +65,7 @@ STAGES: tuple[Stage, ...] = (
         gives=("image.png",),
         roles=(
             "base",
+            "vae",
             "domain",
             "model",
             "loras",
@@ -94,7 +95,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        roles=("base", "domain", "model", "loras", "embeddings", "refine.conditions"),
+        roles=("base", "vae", "domain", "model", "loras", "embeddings", "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),
@@ -112,7 +113,7 @@ STAGES: tuple[Stage, ...] = (
         _paint,
         needs=("image/image.png", "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
-        roles=("base", "domain", "model", "loras", "embeddings", "image.conditions", "paint.control"),
+        roles=("base", "vae", "domain", "model", "loras", "embeddings", "image.conditions", "paint.control"),
         reads=("image.elevation_deg", *_AS_DRAWN, *_GUIDED),
     ),
     # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
