@@ -87,12 +87,14 @@ class RecipeConfig:
         "The domain term is on from this noise fraction up and off below it; 0 is always on.",
         at_least=0,
         at_most=1,
+        added_later=True,
     )
     guidance_rescale: float = setting(
         0.0,
         "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
         at_least=0,
         at_most=1,
+        added_later=True,
     )
     negative: list[str] = setting([], "Prompts to stay away from.")
     wanted: dict[str, float] = setting(
@@ -206,6 +208,7 @@ class RefineConfig(RecipeConfig):
         "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",
         at_least=0,
         at_most=1,
+        added_later=True,
     )
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
@@ -410,7 +413,9 @@ class MakeConfig:
         [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
     )
     embedded_guidance: float = setting(
-        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+        8.5,
+        "Guidance weight that a network with guidance inside (LCM) is told; others are told none.",
+        added_later=True,
     )
     dtype: str = setting(
         "auto",

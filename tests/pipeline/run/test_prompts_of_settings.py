@@ -65,7 +65,9 @@ def test_an_empty_one_is_the_unconditional_prompt() -> None:
 def test_what_a_base_does_not_read_is_said_of_each() -> None:
     base = load_base(WEIGHTS / "prior", name="starter")
     (syntax, *_) = notes_on("(red:1.3) paint", base)
-    assert syntax.startswith("'(red:1.3)' in the prompt is read as plain words")
+    assert syntax == (
+        "the base 'starter' reads whole words, each alike: weights and BREAK in '(red:1.3) paint' are left out"
+    )
     assert notes_on("a red vaze", base)[0].startswith(
         "the base model 'starter' does not know the word 'vaze'"
     )
