@@ -41,7 +41,7 @@ def test_what_stages_are_given_is_the_checked_prompt(place: str, tmp_path: Path)
     ("setting", "value", "said"),
     [
         ("negative", '["!!!"]', "negative '!!!' holds no letters"),
-        ("negative", f'["{"very " * 300}red"]', "negative has 1503 characters"),
+        ("negative", f'["{"very " * 900}red"]', "negative has 4503 characters"),
         ("wanted", '{"\u200b\ue000": 1}', "wanted holds the character U+E000"),
         ("unwanted", "{'...': 1}", "unwanted '...' holds no letters"),
         ("conditions", "{a: {prompt: '?'}}", "conditions.a '?' holds no letters"),
