@@ -242,7 +242,8 @@ class ModelStore:
             where = resolve(name)
             if not lora_files(where):
                 raise BadInput(
-                    f"--lora {name} is no LoRA: it holds no .safetensors; give a file or PEFT's folder"
+                    f"--lora {name} is no LoRA: expected a .safetensors file, or a folder with one as diffusers and "
+                    "PEFT write it"
                 )
             found.append((name, where, strength))
         return found
