@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,28 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from slipcast.configs.errors import BadInput
-from slipcast.guidance import Branch, GuidedNoise, sample, scheduler_named
+from slipcast.guidance import (
+    Branch,
+    GuidedNoise,
+    make_null_text,
+    null_text_features,
+    sample,
+    save_null_text,
+    scheduler_named,
+)
 from slipcast.guidance.recipes import cfg
+from slipcast.systems.domain.model import load_domain
 from slipcast.systems.guided.variants import load_custom
 from slipcast.systems.models import precision
 from slipcast.systems.models.base import Base, load_base
+from slipcast.systems.models.families.sd import SD
+from slipcast.systems.models.families.sdxl import SDXL
 from slipcast.systems.models.other_vae import read_vae
 from slipcast.systems.models.single_file.checkpoint import names_the_noise
 from slipcast.systems.models.single_file.clip_tokenizer import clip_tokenizer
+from slipcast.systems.models.single_file.configs import unet_config
+from slipcast.systems.models.single_file.names import unet_name
+from slipcast.systems.models.single_file.original import Original
 
 ENTER = "model.diffusion_model.input_blocks.0.0.weight"
 
@@ -95,6 +110,73 @@ def test_the_network_is_the_one_that_diffusers_reads(made, family: str) -> None:
         ours = getattr(base.pipeline, part).state_dict()
         assert theirs.keys() == ours.keys()
         assert all(torch.equal(theirs[name], ours[name]) for name in ours)
+
+
+# Of unet/config.json on the hub: stable-diffusion-v1-5, stable-diffusion-2-1, stable-diffusion-xl-base-1.0.
+REAL: dict[str, dict[str, Any]] = {
+    "Stable Diffusion 1": {
+        "block_out_channels": [320, 640, 1280, 1280],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "cross_attention_dim": 768, "attention_head_dim": 8,
+        "sample_size": 64,
+    },
+    "Stable Diffusion 2": {
+        "block_out_channels": [320, 640, 1280, 1280],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3, "cross_attention_dim": 1024,
+        "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True, "sample_size": 96,
+    },
+    "Stable Diffusion XL": {
+        "block_out_channels": [320, 640, 1280],
+        "down_block_types": ["DownBlock2D"] + ["CrossAttnDownBlock2D"] * 2,
+        "up_block_types": ["CrossAttnUpBlock2D"] * 2 + ["UpBlock2D"], "cross_attention_dim": 2048,
+        "attention_head_dim": [5, 10, 20], "use_linear_projection": True, "transformer_layers_per_block": [1, 2, 10],
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816, "sample_size": 128,
+    },
+}  # fmt: skip
+PARAMETERS = {
+    "Stable Diffusion 1": 859_520_964,
+    "Stable Diffusion 2": 865_910_724,
+    "Stable Diffusion XL": 2_567_463_684,
+}
+
+
+@pytest.mark.parametrize("original", [*SD.originals, *SDXL.originals], ids=lambda one: one.name)
+def test_configs_of_the_real_networks_follow_from_their_shapes(original: Original) -> None:
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        real = UNet2DConditionModel(**REAL[original.name])
+        shapes = {name: tuple(value.shape) for name, value in files.original_unet(real).items()}
+        side = original.latents["v_prediction"]
+        made = UNet2DConditionModel(**unet_config(shapes, heads=original.heads, sample_size=side))
+    assert sum(parameter.numel() for parameter in real.parameters()) == PARAMETERS[original.name]
+    assert {name: value.shape for name, value in made.state_dict().items()} == {
+        name: value.shape for name, value in real.state_dict().items()
+    }
+    told = [{**one.config, "_use_default_values": None} for one in (made, real)]
+    for one in told:  # one number stands for the same number at every level
+        depths = one["transformer_layers_per_block"]
+        one["transformer_layers_per_block"] = [depths] * 4 if depths == 1 else list(depths)
+    assert told[0] == told[1]
+    assert {unet_name(name, 2) for name in shapes} == set(real.state_dict())
+
+
+def test_a_domain_of_the_folder_is_one_of_the_file(made, tmp_path: Path) -> None:
+    base = load_base(made["sd1"][1])
+    told = base.condition(["a photo"])
+    noise, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([100, 900])
+    save_null_text(
+        make_null_text(base.pipeline.unet, null_text_features(base.pipeline.unet, told, noise, t)), tmp_path
+    )
+    card = {"name": "toy", "base_identity": base.network_identity}
+    (tmp_path / "domain.json").write_text(json.dumps(card))
+    domain = load_domain(tmp_path, load_base(made["sd1"][2]))
+    assert domain.predictor.predict(noise, t, [domain.condition])[0].isfinite().all()
+    with pytest.raises(BadInput, match="was trained on other weights"):
+        load_domain(tmp_path, load_base(made["sd2"][2]))
 
 
 def test_tokens_are_those_of_clip() -> None:
@@ -293,3 +375,11 @@ def test_autoencoders_that_do_not_fit_are_sentences(made, vaes, tmp_path: Path) 
         assert re.search(expected, told(given))
     given.write_bytes(given.read_bytes()[:10])
     assert "the autoencoder" in (said := told(given)) and "no whole .safetensors file" in said
+
+
+def test_a_pickled_checkpoint_is_a_sentence(made, tmp_path: Path) -> None:
+    torch.save({"state_dict": load_file(made["sd1"][2])}, tmp_path / "model.ckpt")
+    with pytest.raises(BadInput, match=r"model\.ckpt is a pickle, which can run code"):
+        load_base(tmp_path / "model.ckpt")
+    with pytest.raises(BadInput, match=r"no whole \.safetensors file"):
+        load_base(tmp_path / "model.ckpt", allow_pickle=True)
