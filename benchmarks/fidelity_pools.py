@@ -132,21 +132,23 @@ def _assets(data: Path, runs: Path) -> Iterator[Pool]:
 
     def mesh(noun: str, seed: int) -> Mesh:
         result = make(prompt(noun), config, out=runs, seed=seed, open_models=lambda _: store)
-        return into_view(read_glb(_glb_of(result.run))[0])
+        return into_view(read_glb(glb_of(result.run))[0])
 
     meshes = [[mesh(noun, seed) for noun in truths.NOUNS] for seed in ASSET_SEEDS]
     cameras = ring_cameras(truths.VIEWS, float(np.radians(15)))
     for name, shading in (("assets", "soft"), ("assets, as painted", "none")):
-        sets = [np.concatenate([_seen(one, cameras, shading) for one in row]) for row in meshes]
+        sets = [np.concatenate([views_of(one, cameras, shading) for one in row]) for row in meshes]
         yield pool_of("views", f"views: our {name}", sets)
 
 
-def _seen(mesh: Mesh, cameras: list[Camera], shading: str) -> Pictures:
+def views_of(mesh: Mesh, cameras: list[Camera], shading: str) -> Pictures:
+    """A mesh on the truth's ground, [V, 256, 256, 3]."""
     views = render_views(mesh, cameras, truths.VIEW_SIZE, GROUND, shading=shading)
     return np.stack([_to_byte(rgb) for rgb, _ in views])
 
 
-def _glb_of(run: Path) -> Path:
+def glb_of(run: Path) -> Path:
+    """The full mesh's GLB of a finished run."""
     found = sorted((run / "50-export").glob("*.glb"), key=lambda path: len(path.name))
     if not found:
         raise BadInput(f"{run} holds no GLB; run slipcast make with export.formats=[glb]")

@@ -31,13 +31,19 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def load_config(name_or_path: str = "starter", overrides: Sequence[str] = ()) -> MakeConfig:
+def load_config(
+    name_or_path: str = "starter",
+    overrides: Sequence[str] = (),
+    layers: Sequence[tuple[str, Mapping[Any, Any]]] = (),
+) -> MakeConfig:
     """Read a preset (by name) or a YAML file (by path), then apply overrides such as ``refine.steps=100``.
 
+    Args:
+        layers: (where they are from, settings) that lie between the two.
     Raises:
         BadInput: no such preset, unreadable YAML, an unknown setting, a wrong type, or a value outside its limits.
     """
-    return built(preset_layers(name_or_path), overrides)
+    return built([*preset_layers(name_or_path), *layers], overrides)
 
 
 def preset_layers(name_or_path: str, *, beside: Path | None = None) -> list[Layer]:
@@ -49,13 +55,19 @@ def preset_layers(name_or_path: str, *, beside: Path | None = None) -> list[Laye
     return _chain(_find(name_or_path, beside=beside))
 
 
-def restore_config(settings: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> MakeConfig:
+def restore_config(
+    settings: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    source: str,
+    layers: Sequence[tuple[str, Mapping[Any, Any]]] = (),
+) -> MakeConfig:
     """Settings as a run wrote them down (``asdict`` of a ``MakeConfig``), with overrides on top.
 
     Raises:
         BadInput: as for ``load_config``; ``source`` says where the settings are from.
     """
-    return built([(source, settings)], overrides)
+    return built([(source, settings), *layers], overrides)
 
 
 def built(layers: Sequence[Layer], overrides: Sequence[str] = ()) -> MakeConfig:

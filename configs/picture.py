@@ -9,19 +9,10 @@ from typing import Any
 
 from .errors import BadInput
 from .paths import given_path
-from .schema import setting
+from .schema import ExtraCondition, setting
+from .strengths import with_home
 from .typed import build
 from .yaml_files import read_yaml
-
-
-@dataclass
-class ExtraCondition:
-    """One more condition of a complex prompt: its own words, and possibly its own model and controls."""
-
-    prompt: str = setting("", "What it asks for; empty is the unconditional prompt.")
-    weight: float = setting(1.0, "Weight of its term.")
-    model: str | None = setting(None, "A LoRA, checkpoint or domain that says it; the base if left out.")
-    control: list[str] = setting([], "Spatial controls of this condition alone, such as canny:edges.png.")
 
 
 @dataclass
@@ -36,7 +27,10 @@ class PictureConfig:
     )
     recipe: str = setting("in_domain", "Which guidance: a name of guidance.recipes.RECIPES.")
     base: str = setting("starter", "The frozen prior: an alias, a hub id or a folder in diffusers' layout.")
-    domain: str = setting("starter", "The domain: 'starter' or a folder with domain.json.")
+    domain: str | None = setting(
+        None,
+        "The domain: starter or a folder with domain.json; none for none, null for the base's own if it has one.",
+    )
     model: str | None = setting(None, "A custom model of the base: LoRA, checkpoint or domain.")
     negative: list[str] = setting([], "Prompts to stay away from.")
     wanted: dict[str, float] = field(default_factory=dict)
@@ -44,18 +38,36 @@ class PictureConfig:
     unwanted: dict[str, float] = field(default_factory=dict)
     """Prompts that must not hold, with their weights (recipe composable)."""
     conditions: dict[str, ExtraCondition] = field(default_factory=dict)
-    """Further conditions by name (recipe in_domain): prompts, models and controls of their own."""
+    """Further conditions by name (in_domain, composable): prompts, models and controls of their own."""
     weights: dict[str, float] = field(default_factory=dict)
     """Weights of the recipe's terms by name; what is left out keeps the recipe's default."""
     until: dict[str, float] = field(default_factory=dict)
     """Noise fraction up to which a term is on, by name (guidance interval); 1 is always on."""
+    since: dict[str, float] = field(default_factory=dict)
+    """Noise fraction from which up a term is on, by name; 0 is always on."""
+    guidance_rescale: float = setting(
+        0.0,
+        "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
+        at_least=0,
+        at_most=1,
+    )
+    embedded_guidance: float = setting(
+        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+    )
     domain_strength: float = setting(1.0, "Factor on the domain's weight; 0 is the base alone.", at_least=0)
     balance: float | None = setting(
         None, "Total weight to share between domain and text by the length of their differences."
     )
     control: list[str] = setting([], "Spatial controls, such as canny:edges.png or depth:map.png.")
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
-    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
+    loras: list[str] = setting(
+        [],
+        "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
+    )
+    embeddings: list[str] = setting(
+        [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).")
     strength: float = setting(
         0.6,
@@ -70,9 +82,33 @@ class PictureConfig:
     steps: int = setting(25, "Denoising steps.", at_least=1, at_most=1000)
     seed: int = setting(0, "Seed of the pictures, as in make.", at_least=0, at_most=2**63 - 1)
     count: int = setting(4, "How many pictures: the first candidates of that seed.", at_least=1, at_most=256)
-    size: int | None = setting(
-        None, "Pixels along each side; the model's own size if left out.", at_least=1, at_most=8192
+    size: str | None = setting(
+        None,
+        "Pixels: 512 for a square, 512x768 for width and height; null is the model's own, or an edited picture's.",
     )
+
+
+_OF_ALL = ("base", "domain", "model", "lora_scale", "domain_strength")
+_OTHERWISE = {"count": "candidates"}
+_NOT_OF_MAKE = ("prompt", "seed", "as_make")
+
+
+def make_settings(spec: Path) -> tuple[dict[str, Any], str | None, int | None]:
+    """What a YAML file of ``slipcast image`` says, as settings of ``make``; and its prompt and seed, if it has them.
+
+    Raises: BadInput as ``picture_config``.
+    """
+    config = picture_config(spec, {})
+    settings: dict[str, Any] = {}
+    written = read_yaml(given_path(spec, "--spec"))
+    for name in written:
+        if name in _OF_ALL:
+            settings[name] = getattr(config, name)
+        elif name not in _NOT_OF_MAKE:
+            value = getattr(config, name)
+            told = {own: vars(one) for own, one in value.items()} if name == "conditions" else value
+            settings.setdefault("image", {})[_OTHERWISE.get(name, name)] = told
+    return settings, config.prompt or None, config.seed if "seed" in written else None
 
 
 _PATHS = ("base", "domain", "model", "edit", "mask")
@@ -93,15 +129,18 @@ def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig
             raise BadInput(f"there is no file {path}; --spec expects a YAML file")
         layers.insert(0, (str(spec), read_yaml(path)))
     config = build(PictureConfig, layers)
-    for name, value in config.until.items():
-        if not 0 <= value <= 1:
-            raise BadInput(f"until {name} lies between 0 and 1, not {value}")
+    for word, ends in (("until", config.until), ("since", config.since)):
+        for name, value in ends.items():
+            if not 0 <= value <= 1:
+                raise BadInput(f"{word} {name} lies between 0 and 1, not {value}")
     _check_paths(config)
     return config
 
 
 def _check_paths(config: PictureConfig) -> None:
     """Every path is checked, and ``~`` is filled in."""
+    config.loras = [with_home(text, "--lora") for text in config.loras]
+    config.embeddings = [_path(text, "--embedding") for text in config.embeddings]
     for owner in (config, *config.conditions.values()):
         for name in _PATHS:
             value = getattr(owner, name, None)
@@ -115,6 +154,20 @@ def _check_paths(config: PictureConfig) -> None:
 def _path(text: str, option: str) -> str:
     path = given_path(text, option)
     return str(path) if text.startswith("~") else text  # a hub id, an alias, or a path as it was written
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of a size as people write it: ``512`` is a square, ``512x768`` is 512 wide and 768 high.
+
+    Raises: BadInput when it is no such size.
+    """
+    sides = text.lower().replace("\u00d7", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() and 0 < len(side.strip()) < 6 for side in sides):
+        raise BadInput(f"--size expects pixels such as 512 or 512x768 (width x height), not {text!r}")
+    width, height = int(sides[0]), int(sides[-1])
+    if not (width and height):
+        raise BadInput(f"--size expects pixels above 0, not {text!r}")
+    return height, width
 
 
 def parse_weights(pairs: list[str], option: str) -> dict[str, float]:

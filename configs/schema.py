@@ -23,12 +23,16 @@ def setting(
     offers: str | None = None,
     at_least_one: bool = False,
     affects_result: bool = True,
+    added_later: bool = False,
+    files: bool = False,
 ) -> Any:
     """A dataclass field with its sentence and its limits.
 
     ``offers`` names a kind of plug-in (``configs.plugins``) whose names are choices too. ``at_least_one`` forbids an
     empty list of choices. ``affects_result=False`` marks book-keeping that leaves what a stage makes unchanged, such as
-    how often it saves: changing it never re-runs a finished stage.
+    how often it saves: changing it never re-runs a finished stage. ``added_later`` keeps a setting out of a stage's key
+    while it has its default, so that runs of the versions before it stay finished. ``files`` marks paths of pictures,
+    plain or as in ``control``: their content counts in the key, wherever it lies.
     """
     metadata = {
         "sentence": sentence,
@@ -38,10 +42,22 @@ def setting(
         "offers": offers,
         "at_least_one": at_least_one,
         "affects_result": affects_result,
+        "added_later": added_later,
+        "files": files,
     }
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ExtraCondition:
+    """One more condition of a complex prompt: its own words, and possibly its own model and controls."""
+
+    prompt: str = setting("", "What it asks for; empty is the unconditional prompt.")
+    weight: float = setting(1.0, "Weight of its term.")
+    model: str | None = setting(None, "A LoRA, checkpoint or domain that says it; the base if left out.")
+    control: list[str] = setting([], "Spatial controls of this condition alone, such as canny:edges.png.")
 
 
 @dataclass(frozen=True)
@@ -66,11 +82,41 @@ class RecipeConfig:
         at_least=0,
         at_most=1,
     )
+    domain_since: float = setting(
+        0.0,
+        "The domain term is on from this noise fraction up and off below it; 0 is always on.",
+        at_least=0,
+        at_most=1,
+    )
+    guidance_rescale: float = setting(
+        0.0,
+        "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
+        at_least=0,
+        at_most=1,
+    )
     negative: list[str] = setting([], "Prompts to stay away from.")
     wanted: dict[str, float] = setting(
         {}, "Further prompts that must hold too, with their weights (composable)."
     )
     unwanted: dict[str, float] = setting({}, "Prompts that must not hold, with their weights (composable).")
+    until: dict[str, float] = setting(
+        {},
+        "Noise fraction up to which a term is on, by name; domain_until is short for the term domain.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
+    conditions: dict[str, ExtraCondition] = setting(
+        {},
+        "Further conditions by name (in_domain, composable): prompt, weight, model; for the picture also control.",
+        added_later=True,
+    )
+    balance: float | None = setting(
+        None,
+        "Total weight to share between domain and text by the length of their differences (in_domain).",
+        at_least=0,
+        added_later=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -90,6 +136,43 @@ class ImageConfig(RecipeConfig):
     )
     elevation_deg: float = setting(
         15.0, "Camera elevation of the picture above the horizon, in degrees.", at_least=-89, at_most=89
+    )
+    size: str | None = setting(
+        None,
+        "Pixels: 512 for a square, 512x768 for width and height; null is the model's own, or an edited picture's.",
+        added_later=True,
+    )
+    control: list[str] = setting(
+        [], "Spatial controls, such as canny:edges.png or depth:map.png.", added_later=True, files=True
+    )
+    control_scale: float = setting(1.0, "Factor on all residuals of the controls.", added_later=True)
+    edit: str | None = setting(None, "Picture to start from (SDEdit).", added_later=True, files=True)
+    strength: float = setting(
+        0.6,
+        "How much of the way back to noise an edited picture goes, above 0 to 1.",
+        at_least=1e-6,
+        at_most=1,
+        added_later=True,
+    )
+    mask: str | None = setting(
+        None, "Picture whose white parts are painted anew, black parts kept.", added_later=True, files=True
+    )
+    picture: list[str] = setting(
+        [],
+        "Pictures of yours, of one object, the front first: cut out and lifted instead of drawing one.",
+        added_later=True,
+        files=True,
+    )
+    matting: str | None = setting(
+        None,
+        "An ONNX file of U2-Net, IS-Net or BiRefNet, for pictures without transparency or a plain ground.",
+        added_later=True,
+    )
+    matting_kind: str = setting(
+        "auto",
+        "What the matting network is fed: auto goes by its input's size (320 is u2net), where that says enough.",
+        choices=("auto", "u2net", "isnet", "birefnet"),
+        added_later=True,
     )
 
 
@@ -117,6 +200,12 @@ class RefineConfig(RecipeConfig):
     )
     distillation_weight: float = setting(
         1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
+    )
+    guidance_at_0: float = setting(
+        1.0,
+        "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",
+        at_least=0,
+        at_most=1,
     )
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
@@ -285,7 +374,10 @@ class MakeConfig:
     base: str = setting(
         "starter", "Text-to-image model: an alias, a hub id or a folder in diffusers' layout."
     )
-    domain: str = setting("starter", "Domain model: an alias or a folder with domain.json.")
+    domain: str | None = setting(
+        None,
+        "Domain model: starter or a folder with domain.json; none for none, null for the base's own if it has one.",
+    )
     lift_model: str = setting(
         "starter",
         "Image-to-3D model: starter, a folder, a plug-in, or mesh, which takes a mesh of yours (lift.source).",
@@ -296,7 +388,17 @@ class MakeConfig:
     model: str | None = setting(
         None, "A custom model of the base, for recipes that take one: LoRA, checkpoint or domain."
     )
-    lora_scale: float = setting(1.0, "Strength of a LoRA.")
+    lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
+    loras: list[str] = setting(
+        [],
+        "LoRAs in the base itself, whatever the recipe, each FILE or FILE:strength, such as [style.safetensors:0.8].",
+    )
+    embeddings: list[str] = setting(
+        [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
+    embedded_guidance: float = setting(
+        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+    )
     dtype: str = setting(
         "auto",
         "What the networks compute in; auto is bfloat16 where the hardware multiplies it; runs keep theirs.",

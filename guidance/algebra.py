@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 Weight = float | Callable[[float], float]
 """A constant, or a function of t / T."""
 
+Answers = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
+"""eps -> what a network answers, and back."""
+
 _ROUNDING = 1e-12  # 1 - 0.3 - 0.7 is not 0 in floating point; a branch must not be evaluated for that.
 
 
@@ -167,7 +170,12 @@ class Guidance:
         return tuple(branch for branch in self.branches if branch in found)
 
     def combine(
-        self, eps: Mapping[Branch, Latents], times: Sequence[float], *, drop_base: bool = False
+        self,
+        eps: Mapping[Branch, Latents],
+        times: Sequence[float],
+        *,
+        drop_base: bool = False,
+        answers: Answers | None = None,
     ) -> Latents:
         """The formula on tensors.
 
@@ -175,6 +183,8 @@ class Guidance:
             eps: what each needed branch says, [B, C, h, w] each.
             times: t / T of each sample, B numbers.
             drop_base: leave out eps_base: only the sum of the weighted differences.
+            answers: how eps becomes what the network answers (v, x0) and back, for a ``final`` of that; the identity
+                if None.
         Returns:
             eps_hat [B, C, h, w]
         Raises:
@@ -186,11 +196,20 @@ class Guidance:
             eps = self.adjustment(eps)
         total = self._sum(eps, times, drop_base=drop_base and self.final is None)
         if self.final is not None:
-            total = self.final(total, eps)
+            total = self._finished(self.final, total, eps, answers)
             total = total - eps[self.base] if drop_base else total
         if self.channels is None:
             return total
         return torch.cat([total[:, : self.channels], eps[self.rest or self.base][:, self.channels :]], 1)
+
+    @staticmethod
+    def _finished(
+        final: Final, total: Tensor, eps: Mapping[Branch, Tensor], answers: Answers | None
+    ) -> Tensor:
+        if answers is None or not final.of_answers:
+            return final(total, eps)
+        answer, to_eps = answers
+        return to_eps(final(answer(total), {branch: answer(eps[branch]) for branch in final.branches}))
 
     def _sum(self, eps: Mapping[Branch, Tensor], times: Sequence[float], *, drop_base: bool) -> Tensor:
         """Base and terms added up."""

@@ -43,6 +43,7 @@ class Conditioning:
         pooled: SDXL's pooled text features [1 or B, width].
         time_ids: SDXL's original size, crop and target size [1 or B, 6].
         labels: DiT's class, whole numbers [1 or B].
+        guidance: the guidance weight w that a distilled network (LCM) is told [1 or B].
         controls: ControlNets whose residuals are added up.
     """
 
@@ -50,6 +51,7 @@ class Conditioning:
     pooled: Tensor | None = None
     time_ids: Tensor | None = None
     labels: Tensor | None = None
+    guidance: Tensor | None = None
     controls: tuple[Control, ...] = ()
 
     def rows(self, first: int, count: int, batch: int) -> Conditioning:
@@ -61,6 +63,7 @@ class Conditioning:
                 ("pooled", self.pooled),
                 ("time_ids", self.time_ids),
                 ("labels", self.labels),
+                ("guidance", self.guidance),
             )
         }
         return replace(self, **told, controls=tuple(c.rows(first, count, batch) for c in self.controls))  # pyright: ignore
@@ -119,4 +122,5 @@ def stacked(conditions: Sequence[Condition]) -> Condition:
         pooled=joined([one.pooled for one in told]),
         time_ids=joined([one.time_ids for one in told]),
         labels=joined([one.labels for one in told]),
+        guidance=joined([one.guidance for one in told]),
     )

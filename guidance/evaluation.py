@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from ..configs.errors import BadInput, SlipcastError
-from .algebra import Branch, Guidance
+from .algebra import Answers, Branch, Guidance
 from .conditioning import Condition, condition_rows
 from .predictors import NoisePredictor
+from .schedules import parameterisation_named
 from .shapes import Answered, Latents, Timesteps
 
 
@@ -37,6 +38,8 @@ class GuidedNoise:
         self.guidance, self.max_batch = guidance, max_batch
         self.schedule = guidance.base.predictor.schedule
         self.latent_space = guidance.base.predictor.latent_space
+        # What the base's network answers: the others' are converted to eps at the same level.
+        self.prediction_type: str = getattr(guidance.base.predictor, "prediction_type", "epsilon")
 
     def __call__(self, x_t: Latents, t: Timesteps) -> Answered:
         """x_t [B, C, h, w] and timesteps t [B] -> eps_hat [B, C, h, w].
@@ -61,7 +64,18 @@ class GuidedNoise:
         needed = self.guidance.needed(times, drop_base=drop_base)
         if not needed:
             return torch.zeros_like(x_t)
-        return self.guidance.combine(self._evaluate(needed, x_t, t), times, drop_base=drop_base)
+        eps = self._evaluate(needed, x_t, t)
+        return self.guidance.combine(eps, times, drop_base=drop_base, answers=self._answers(x_t, t))
+
+    def _answers(self, x_t: Tensor, t: Tensor) -> Answers | None:
+        """Between eps and what the base's network answers, at x_t; None for one that answers eps."""
+        if self.prediction_type == "epsilon":
+            return None
+        way = parameterisation_named(self.prediction_type)
+        return (
+            lambda eps: way.from_eps(self.schedule, x_t, eps, t),
+            lambda answer: way.to_eps(self.schedule, x_t, answer, t),
+        )
 
     def _times(self, x_t: Tensor, t: Tensor) -> list[float]:
         """t / T of each sample."""

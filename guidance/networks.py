@@ -6,8 +6,7 @@ here, at the edge.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from .conditioning import Condition, Conditioning, as_conditioning
 from .control_residuals import home_of, residuals
+from .low_rank import switched_on
 from .null_text import is_null_text
 from .predictors import NoisePredictor
 from .schedules import Schedule, parameterisation_named
@@ -133,6 +133,7 @@ class UNetPredictor(_Predictor):
         )
         self.takes_text = not is_null_text(unet)
         self.takes_sizes = getattr(unet.config, "addition_embed_type", None) == "text_time"
+        self.guidance_width: int | None = getattr(unet.config, "time_cond_proj_dim", None)
 
     @property
     def unet(self) -> Any:
@@ -146,6 +147,10 @@ class UNetPredictor(_Predictor):
             raise ValueError(f"The predictor {self.name!r} takes no text but was given one.")
         if self.takes_sizes and (told.pooled is None or told.time_ids is None):
             raise ValueError(f"The predictor {self.name!r} (SDXL) needs pooled text and time_ids as well.")
+        if self.guidance_width is not None and told.guidance is None:
+            raise ValueError(
+                f"The predictor {self.name!r} is distilled and needs the weight of its guidance."
+            )
         if told.labels is not None:
             raise ValueError(f"The predictor {self.name!r} knows no classes but was given labels.")
 
@@ -159,9 +164,26 @@ class UNetPredictor(_Predictor):
                 "time_ids": self._stack([one.time_ids for one in told], batch),
             }
         options: dict[str, Any] = {"added_cond_kwargs": added} if added else {}
+        if self.guidance_width is not None:
+            # Never rounded to the network's dtype: its waves turn a thousand times as fast as w.
+            weights = torch.cat([one.guidance.expand(batch) for one in told if one.guidance is not None])
+            options["timestep_cond"] = guidance_features(weights, self.guidance_width).to(x)
         if any(one.controls for one in told):
             options |= residuals(x, t, text, told, added)
         return self.network(x, t, encoder_hidden_states=text, return_dict=False, **options)[0]
+
+
+def guidance_features(weights: Tensor, width: int) -> Tensor:
+    """How a distilled network is told its guidance weight: waves of 1000 (w - 1), [B] -> [B, width], as in diffusers.
+
+    Latent consistency models (arxiv.org/abs/2310.04378) count from 0, so w = 1 is no guidance here as well. In float32
+    and in this order, as they were trained: the waves are so quick that rounding otherwise shows.
+    """
+    half = width // 2
+    rate = torch.log(torch.tensor(10000.0)) / (half - 1)
+    rates = torch.exp(torch.arange(half, dtype=torch.float32) * -rate).float()
+    waves = ((weights.float().cpu() - 1) * 1000)[:, None] * rates
+    return torch.nn.functional.pad(torch.cat([waves.sin(), waves.cos()], 1), (0, width % 2))
 
 
 def beside(unet: Any, other: NetworkPredictor, *, name: str) -> UNetPredictor:
@@ -219,29 +241,21 @@ class DiTPredictor(_Predictor):
 
 
 class AdaptedPredictor:
-    """The same network with a LoRA switched on: a branch of its own at the cost of the adapter alone.
+    """The same network with low-rank adapters switched on: a branch of its own at the cost of the adapters alone.
 
-    The adapter was loaded by diffusers (``network.load_lora_adapter(..., adapter_name=...)``) and is off
-    except during this predictor's forwards, so that the plain predictor of the network stays the base.
+    They were put in by ``low_rank.put_in`` and are off except during this predictor's forwards, so that the plain
+    predictor of the network stays the base.
+
+    Args:
+        strengths: of each adapter by its name, in the order in which they are added up.
     """
 
-    def __init__(self, plain: NetworkPredictor, adapter: str, *, scale: float = 1.0, name: str) -> None:
-        self.plain, self.adapter, self.scale, self.name = plain, adapter, scale, name
+    def __init__(self, plain: NetworkPredictor, strengths: Mapping[str, float], *, name: str) -> None:
+        self.plain, self.strengths, self.name = plain, dict(strengths), name
         self.schedule, self.latent_space = plain.schedule, plain.latent_space
         self.network, self.prediction_type = plain.network, plain.prediction_type
-        plain.network.disable_adapters()
-
-    @contextlib.contextmanager
-    def _switched_on(self) -> Iterator[None]:
-        network = self.plain.network
-        network.set_adapters([self.adapter], [self.scale])
-        network.enable_adapters()
-        try:
-            yield
-        finally:
-            network.disable_adapters()
 
     def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``."""
-        with self._switched_on():
+        with switched_on([self.network], self.strengths):
             return self.plain.predict(x_t, t, conditions)

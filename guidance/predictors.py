@@ -60,7 +60,7 @@ class ConditionalDenoiser(Protocol):
     @property
     def predictor(self) -> NoisePredictor: ...
 
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | tuple[int, int] | None = None) -> Condition:
         """The condition of prompts [B]; ``size`` is the side of the picture in pixels, the model's own if None."""
         ...
 

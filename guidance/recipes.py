@@ -185,6 +185,21 @@ def interval(weight: Weight, t_min: float = 0.0, t_max: float = 1.0) -> Callable
     return lambda t: _at(weight, t) if t_min <= t <= t_max else 0.0
 
 
+def quieter(guidance: Guidance, share: float, full_at: float) -> Guidance:
+    """The same terms, with weights that are ``share`` of themselves at t = 0 and rise linearly to all at t = full_at.
+
+    Score distillation asks at low noise, too, where shape and layout are settled: strong guidance adds nothing there
+    but saturation, step after step in the same direction.
+    """
+    if not 0 <= share <= 1 or not 0 < full_at <= 1:
+        raise ValueError(f"share lies in [0, 1] and full_at in ]0, 1], not {share} and {full_at}.")
+
+    def risen(weight: Weight) -> Weight:
+        return _scaled(weight, 1.0, lambda t: min(1.0, share + (1 - share) * t / full_at))
+
+    return replace(guidance, terms=[replace(term, weight=risen(term.weight)) for term in guidance.terms])
+
+
 def _at(weight: Weight, t: float) -> float:
     return float(weight(t)) if callable(weight) else float(weight)
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..configs.errors import BadInput
+from ..configs.errors import BadInput, in_one_line
 from ..configs.names import unknown_name
-from .schedules import Schedule, from_diffusers
+from .schedules import NoiseSchedule, Schedule, from_diffusers, parameterisation_named
 from .shapes import Latents
 
 NoiseFunction = Callable[[Tensor, Tensor], Tensor]
@@ -30,8 +30,20 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddpm": ("DDPMScheduler", {}),
     "euler": ("EulerDiscreteScheduler", {}),
     "euler-a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
 }
-"""Samplers by the names that people use: diffusers' class and what it is told beside the model's own settings."""
+_SPACED = ("dpm++", "dpm++-sde", "unipc", "euler", "heun")
+for _sigmas in ("karras", "exponential"):
+    for _name in _SPACED:
+        _kind, _options = SCHEDULERS[_name]
+        SCHEDULERS[f"{_name}-{_sigmas}"] = (_kind, _options | {f"use_{_sigmas}_sigmas": True})
+"""Samplers by the names that people use: diffusers' class and what it is told beside the model's own settings.
+
+``karras`` spaces the noise levels as in arxiv.org/abs/2206.00364, Eq. 5; ``exponential`` evenly in their logarithm.
+Heun's method asks the model twice a step; lcm and tcd are for models distilled to few steps.
+"""
 
 
 def scheduler_named(name: str, own: Any) -> Any:
@@ -74,7 +86,7 @@ def sample(
     start: Latents | None = None,
     strength: float = 1.0,
     mask: Float[Tensor, "#batch 1 height width"] | None = None,
-    eta: float = 0.0,
+    eta: float | None = None,
     generator: torch.Generator | list[torch.Generator] | None = None,
     callback: Callable[[int, int, Tensor], None] | None = None,
 ) -> Latents:
@@ -93,7 +105,7 @@ def sample(
         strength: with ``start``, the part of the steps that is run; 1 forgets most of ``start``.
         mask: with ``start``, where to paint anew: [1 or B, 1, h, w], 1 paints and 0 keeps ``start`` (inpainting
             with an ordinary model, as in RePaint, arxiv.org/abs/2201.09865, without its resampling).
-        eta: DDIM's randomness, ignored by schedulers without it.
+        eta: DDIM's or TCD's randomness, ignored by schedulers without it; None is the scheduler's own, 0 and 0.3.
         generator: of the CPU, for schedulers that add noise; one, or one per sample.
         callback: called after each step with (steps done, steps in all, latents).
     Returns:
@@ -106,10 +118,15 @@ def sample(
         raise ValueError("A mask needs the start that it keeps.")
     if not 0 < strength <= 1:
         raise ValueError(f"strength is the part of the steps to run, above 0 and at most 1, not {strength}.")
-    scheduler = _speaking_eps(scheduler, getattr(noise_fn, "schedule", None))
+    schedule = getattr(noise_fn, "schedule", None)
+    scheduler = _speaking_eps(scheduler, schedule)
+    if getattr(schedule, "ends_in_noise", False) and latents.device.type == "mps":
+        raise BadInput(
+            "the model begins at pure noise, which needs float64, and mps has none; use device=cpu"
+        )
     if not 1 <= steps <= scheduler.config.num_train_timesteps:
         raise ValueError(f"steps lies between 1 and {scheduler.config.num_train_timesteps}, not {steps}.")
-    scheduler.set_timesteps(steps, device=latents.device)
+    set_steps(scheduler, steps, latents.device)
     first = 0 if start is None else _first_step(scheduler, steps, strength)
     timesteps = scheduler.timesteps[first:]
 
@@ -122,16 +139,30 @@ def sample(
     ):  # a hole that is painted in full starts from noise
         x = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
 
-    options = _accepted(scheduler.step, eta=eta, generator=generator)
+    options = _accepted(scheduler.step, generator=generator, **({} if eta is None else {"eta": eta}))
+    spaced = any(scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential"))
     for i, t in enumerate(timesteps):
         x_t = scheduler.scale_model_input(x, t)
-        eps = _fitting(noise_fn(x_t, t.expand(len(x_t))), x.shape[1], scheduler)
+        eps = noise_fn(x_t, t.expand(len(x_t)))
+        if spaced:
+            eps = _at_level_of(float(scheduler.sigmas[first + i]), eps, x_t, t, noise_fn)
+        eps = _fitting(eps, x.shape[1], scheduler)
         x = scheduler.step(eps, t, x, return_dict=False, **options)[0]
         if mask is not None and start is not None:
             x = mask * x + (1 - mask) * _at_level(scheduler, start, noise, timesteps[i + 1 :])
         if callback is not None:
             callback(i + 1, len(timesteps), x)
     return x.to(latents.dtype)
+
+
+def set_steps(scheduler: Any, steps: int, device: torch.device | str | None = None) -> None:
+    """Choose a scheduler's timesteps. BadInput for more than it takes: distilled ones were trained with a few."""
+    try:
+        scheduler.set_timesteps(steps, device=device)
+    except ValueError as error:
+        raise BadInput(
+            f"{type(scheduler).__name__} cannot take {steps} steps ({in_one_line(error)})"
+        ) from error
 
 
 def _speaking_eps(scheduler: Any, schedule: Schedule | None) -> Any:
@@ -144,14 +175,36 @@ def _speaking_eps(scheduler: Any, schedule: Schedule | None) -> Any:
     copied = copy.deepcopy(
         scheduler
     )  # quicker than from_config, which takes a tenth of a step of the starter's
-    copied.register_to_config(prediction_type="epsilon")
     own = from_diffusers(copied)
+    copied.register_to_config(prediction_type="epsilon")
+    if own.ends_in_noise:  # as near to pure noise as the model's own table, so that both mean the same x0
+        nearest = getattr(schedule, "alphas_cumprod", own.alphas_cumprod)[-1]
+        copied.alphas_cumprod = copied.alphas_cumprod.clamp_min(float(nearest))
+        own = NoiseSchedule(copied.alphas_cumprod)
+    if getattr(schedule, "ends_in_noise", False) and not own.ends_in_noise:
+        raise BadInput(
+            f"the model begins at pure noise (zero terminal SNR), which {type(scheduler).__name__} does not; "
+            "choose the scheduler ddim, ddpm, lcm or tcd"
+        )
     if schedule is not None and not schedule.matches(own):
         raise BadInput(
             f"The sampler's noise schedule ({own}) is not that of the model ({schedule}); "
             "load the scheduler from the model's own folder."
         )
     return copied
+
+
+def _at_level_of(sigma: float, eps: Tensor, x_t: Tensor, t: Tensor, noise_fn: Any) -> Tensor:
+    """eps at the noise level s / a = ``sigma``, which the timestep t of a spaced sampler names only roughly.
+
+    What a network answers holds at x_t; only v and x0 become another eps at another level.
+    """
+    kind = getattr(noise_fn, "prediction_type", "epsilon")
+    if kind == "epsilon":
+        return eps
+    way, every = parameterisation_named(kind), torch.zeros(len(x_t), dtype=torch.long)
+    answer = way.from_eps(noise_fn.schedule, x_t, eps, t.expand(len(x_t)))
+    return way.to_eps(NoiseSchedule(torch.tensor([1 / (1 + sigma**2)])), x_t, answer, every)
 
 
 def _fitting(output: Tensor, channels: int, scheduler: Any) -> Tensor:

@@ -98,6 +98,13 @@ class Schedule(Protocol):
         return x_t / (a + s), (s / (a + s)).flatten() * len(self)
 
 
+_PURE_NOISE = 1e-12
+"""alpha_bar in the place of 0 where a schedule ends in pure noise (zero terminal SNR, arxiv.org/abs/2305.08891).
+
+At 0 eps has forgotten x0; so it still holds it, a millionth of its size, which float64 reads to ten digits.
+"""
+
+
 class NoiseSchedule(Schedule):
     """alpha_bar of every training timestep: variance preserving, a^2 + s^2 = 1.
 
@@ -128,9 +135,14 @@ class NoiseSchedule(Schedule):
         first, last = self.alphas_cumprod[0].item(), self.alphas_cumprod[-1].item()
         return f"{len(self)} timesteps, alpha_bar {first:.4g} to {last:.4g}"
 
+    @property
+    def ends_in_noise(self) -> bool:
+        """Whether nothing is left of x0 at the last timestep."""
+        return float(self.alphas_cumprod[-1]) <= 2 * _PURE_NOISE
+
     def matches(self, other: Schedule) -> bool:
         """Whether both add the same noise at every timestep."""
-        if not isinstance(other, NoiseSchedule):
+        if not isinstance(other, NoiseSchedule) or self.ends_in_noise != other.ends_in_noise:
             return False
         mine, theirs = self.alphas_cumprod.cpu(), other.alphas_cumprod.cpu()
         return len(mine) == len(theirs) and torch.allclose(mine, theirs, rtol=1e-4, atol=1e-7)
@@ -196,8 +208,8 @@ def from_diffusers(scheduler: Any) -> NoiseSchedule:
     """The noise schedule of a diffusers scheduler.
 
     Raises:
-        BadInput: the scheduler has none that can be used, or its last step is pure noise, where eps says nothing
-            about x0.
+        BadInput: the scheduler has none that can be used, or its last step is pure noise and its network predicts
+            eps, which says nothing about x0 there.
     """
     table = getattr(scheduler, "alphas_cumprod", None)
     name = type(scheduler).__name__
@@ -205,12 +217,12 @@ def from_diffusers(scheduler: Any) -> NoiseSchedule:
         raise BadInput(
             f"{name} has no alphas_cumprod; use a variance-preserving scheduler such as DDIMScheduler."
         )
-    if float(table[-1]) == 0:
+    if float(table[-1]) == 0 and scheduler.config.get("prediction_type", "epsilon") == "epsilon":
         raise BadInput(
             f"{name} ends in pure noise (zero terminal SNR), where eps does not determine x0; "
             "load it with rescale_betas_zero_snr=False."
         )
     try:
-        return NoiseSchedule(table)
+        return NoiseSchedule(table.clamp_min(_PURE_NOISE))
     except ValueError as error:
         raise BadInput(f"the noise schedule of {name} cannot be used: {error}") from error

@@ -59,7 +59,10 @@ class Adjustment(_Reads, Protocol):
 
 
 class Final(_Reads, Protocol):
-    """A change of the finished prediction."""
+    """A change of the finished prediction; of eps, or with ``of_answers`` of what the base's network itself answers."""
+
+    @property
+    def of_answers(self) -> bool: ...
 
     def __call__(self, eps_hat: Latents, eps: Answers) -> Latents:
         """eps_hat [B, C, h, w] -> eps_hat [B, C, h, w]."""
@@ -168,11 +171,13 @@ class ZeroStar:
 class Rescaled:
     """The prediction with the contrast of one branch (arxiv.org/abs/2305.08891, section 3.4).
 
-    phi eps_hat std(eps_like) / std(eps_hat) + (1 - phi) eps_hat; phi is diffusers' ``guidance_rescale``.
+    phi eps_hat std(eps_like) / std(eps_hat) + (1 - phi) eps_hat; phi is diffusers' ``guidance_rescale``. Of v where the
+    network answers v, as in the paper: near pure noise a factor on eps would change x0 without bound.
     """
 
     like: Branch
     phi: float = 0.7
+    of_answers = True
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -190,6 +195,7 @@ class NormCapped:
 
     like: Branch
     ratio: float = 1.0
+    of_answers = False
 
     @property
     def branches(self) -> tuple[Branch, ...]:

@@ -130,8 +130,9 @@ def asset_of_run(run: FinishedRun, credits: Mapping[str, str], *, name: str) -> 
     catalogue = _catalogue(run)
     models = {str(told.get("id")): str(told.get("licence", "unknown")) for told in run.models.values()}
     named = ", ".join(f"{model} ({licence})" for model, licence in models.items())
+    title = run.prompt or run.path.name  # without a prompt it is named after its picture
     shown = {
-        "description": f"{run.prompt}. Made with {named}." if named else run.prompt,
+        "description": f"{title}. Made with {named}." if named else title,
         "catalogue": catalogue,
         "tags": ["slipcast", catalogue.rpartition("/")[2]],
     }

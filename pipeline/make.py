@@ -15,11 +15,11 @@ from .exporters.table import check_formats
 from .report.writing import reported
 from .run.execution import Forced, run_stage
 from .run.folder import RunFolder, open_run, run_path
-from .run.keys import inputs, stage_keys
-from .run.manifest import versions
+from .run.keys import inputs, named_files, stage_keys
+from .run.manifest import Manifest, versions
 from .run.measure import machine
 from .run.progress import Quiet, Reporter
-from .run.prompts import check_prompt
+from .run.prompts import check_prompt, file_name, with_checked_prompts
 from .run.record import StageRecord
 from .run.stage import Models, Stage, StageContext, selected
 from .stages.table import all_stages
@@ -62,6 +62,7 @@ def make(
     """Run what is not finished yet of prompt -> image -> lift -> refine -> mesh -> paint -> export.
 
     Args:
+        prompt: what to make; may be empty where ``image.picture`` names pictures of it.
         resume: the folder of this prompt's and seed's run, whatever it is called; by default it is found in ``out``.
         from_stage: take the stages before this one as they lie in the run folder, even if edited or made with other
             settings, and run this one and the later ones anew.
@@ -74,22 +75,22 @@ def make(
         BadInput: an unusable prompt, stage name or run folder.
         SlipcastError: a stage failed; what was finished before stays.
     """
-    prompt = check_prompt(prompt)
     stages = all_stages() if stages is None else stages
     first, last = selected(stages, from_stage, until_stage)
     check_formats(config.export.formats)
-    _check_device(config.device)
+    check_device(config.device)
     console = console or Quiet()
     open_models = open_models or _real_models
+    prompt, config, path = run_folder_of(prompt, config, Path(out), seed, resume)
     # All at once and first, so that a missing model is told before any work is done.
     roles = sorted({role for stage in stages[first : last + 1] for role in stage.roles})
     store = open_models(config)
     known = store.identities(roles)
-    asked, config = config, _filled_in(config, store) if "domain" in roles else config
+    files = {stage.name: named_files(stage, config) for stage in stages[first : last + 1]}
+    asked, config = config, filled_in(config, store, console.notice) if "domain" in roles else config
     made: list[str] = []
-    path = resume or run_path(Path(out), prompt, seed)
     with open_run(path, prompt, seed, console.notice) as run, reported(path, console.notice):
-        config = _settled(config, run)
+        config = as_began(config, run.manifest)
         models = open_models(config)
         # What was asked is what a resumed run begins with: its nulls must follow another base or domain.
         asked = replace(asked, device=config.device, dtype=config.dtype)
@@ -103,7 +104,7 @@ def make(
                 records[stage.name] = run.as_it_is(stage)
                 continue
             identities = stage.identities(known)
-            keys = stage_keys(stage, prompt, seed, config, records, identities)
+            keys = stage_keys(stage, prompt, seed, config, records, identities, files[stage.name])
             record = None if forced.wants(stage) else run.finished(stage, keys)
             if record is None or record.failed:
                 if not made and any(later.name == "export" for later in stages[index : last + 1]):
@@ -113,7 +114,7 @@ def make(
                     prompt, config, run.partial(stage), read, seed, stage.name, console, models
                 )
                 _note_threads(run, console)
-                record = run_stage(run, stage, keys[0], context, identities, console)
+                record = run_stage(run, stage, keys, context, identities, console)
                 made.append(stage.name)
                 _mark_outdated(run, stages[index + 1 :])
             else:
@@ -127,7 +128,7 @@ def make(
         return MakeResult(run.path, run.folder(stages[last]), glb, tuple(made), records)
 
 
-def _check_device(wanted: str) -> None:
+def check_device(wanted: str) -> None:
     """Before anything is made; what every machine has is not worth the import of torch here."""
     if wanted not in ("auto", "cpu"):
         from ..systems.models.precision import resolve_device
@@ -135,18 +136,40 @@ def _check_device(wanted: str) -> None:
         resolve_device(wanted)
 
 
-def _filled_in(config: MakeConfig, models: Models) -> MakeConfig:
+def run_folder_of(
+    prompt: str, config: MakeConfig, out: Path, seed: int, resume: Path | None
+) -> tuple[str, MakeConfig, Path]:
+    """(prompt and settings with every prompt checked, the run's folder).
+
+    Without a prompt there are pictures: the run is named after the first one's file.
+
+    Raises:
+        BadInput: a prompt that is none, or none at all.
+    """
+    pictures = config.image.picture
+    if prompt or not pictures:
+        prompt = check_prompt(prompt)
+    config = replace(
+        config,
+        image=with_checked_prompts(config.image, "image."),
+        refine=with_checked_prompts(config.refine, "refine."),
+    )
+    name = file_name(Path(pictures[0]).stem) if pictures else ""
+    return prompt, config, resume or (out / f"{name}-{seed}" if pictures else run_path(out, prompt, seed))
+
+
+def filled_in(config: MakeConfig, models: Models, notice: Callable[[str], None]) -> MakeConfig:
     """The settings with what base and domain say in the place of every null."""
     from ..systems.guided.settled import settled
 
-    return settled(config, models.uses())
+    return settled(config, models.uses(), notice)
 
 
-def _settled(config: MakeConfig, run: RunFolder) -> MakeConfig:
+def as_began(config: MakeConfig, manifest: Manifest | None) -> MakeConfig:
     """With device and dtype for ``auto``: what the run began with, or else what this machine is best at."""
     from ..systems.models.precision import resolve_device, resolve_dtype
 
-    began = run.manifest.config or {}
+    began = (None if manifest is None else manifest.config) or {}
     # Runs made before there was a choice of device were made on the CPU.
     before = began.get("device", "cpu" if began else "auto")
     device = resolve_device(before if config.device == "auto" else config.device)

@@ -78,7 +78,7 @@ def test_the_family_reads_prompts_without_a_layer(tmp_path: Path) -> None:
 
 
 def test_the_lift_makes_a_ball(tmp_path: Path) -> None:
-    lifted = lift_named("ball").function(PICTURE, LiftConfig(), tmp_path, "cpu")
+    lifted = lift_named("ball").function([PICTURE], LiftConfig(), tmp_path, "cpu")
     solid = (as_grid(lifted, 32).occupancy > 0.5).float().mean().item()
     assert solid == pytest.approx(4 / 3 * np.pi * 0.6**3 / 8, rel=0.03)
 
@@ -89,7 +89,7 @@ def test_the_field_is_refined_towards_the_picture() -> None:
         field="sphere", steps=12, size=16, resolution=16, samples=8, distillation_weight=0.0
     )
     losses: list[dict[str, float]] = []
-    ball = lift_named("ball").function(PICTURE, LiftConfig(), Path(), "cpu")
+    ball = lift_named("ball").function([PICTURE], LiftConfig(), Path(), "cpu")
     options: dict[str, Any] = {
         "denoiser_for": None,
         "encode": None,
@@ -122,7 +122,7 @@ def test_the_recipe_is_known_by_its_name() -> None:
 
 def test_the_stage_runs_after_what_it_needs_and_only_when_it_has_to(tmp_path: Path) -> None:
     stages = all_stages()
-    assert [stage.name for stage in stages] == ["image", "count", "lift", "refine", "mesh", "export"]
+    assert [stage.name for stage in stages] == ["image", "count", "lift", "refine", "mesh", "paint", "export"]
     workshop = Workshop(tmp_path / "runs")
 
     def draw(ctx: StageContext) -> None:

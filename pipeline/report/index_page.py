@@ -104,7 +104,9 @@ def _card(folder: Path, told: RunTold) -> Markup:
     )
     box = element("input", type="checkbox", class_="pick")
     pick = element("label", box, "compare", class_="pick-label", hidden=True)
-    figures = [f"seed {told.seed}", words.duration(told.seconds)]
+    figures = [f"seed {told.seed}"]
+    if told.seconds:
+        figures.append(words.duration(told.seconds))
     faces = _faces(told)
     if faces:
         figures.append(f"{faces:,} faces")
@@ -112,7 +114,7 @@ def _card(folder: Path, told: RunTold) -> Markup:
         "article",
         element("a", small, href=page, class_="thumb", tabindex="-1", aria_hidden="true"),
         element("h2", element("a", told.prompt, href=page, dir="auto")),
-        element("p", chip(told.state), " ", " · ".join(figures), class_="soft"),
+        element("p", chip(told.state), [[" ", element("span", figure)] for figure in figures], class_="soft"),
         element("div", view if told.glb else None, pick, class_="card-tools"),
         data_run=told.path.name,
     )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _VOID = frozenset(("br", "img", "input", "link", "meta", "source"))
 
 
@@ -66,5 +68,4 @@ def _attribute(name: str, value: Any) -> str:
 
 def _printable(text: str) -> str:
     """Without halves of characters, which no file takes, and control characters, which no page may hold."""
-    kept = "".join(sign if sign in "\n\t" or ord(sign) >= 32 else "\ufffd" for sign in text)
-    return kept.encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub("\ufffd", text).encode("utf-8", "replace").decode("utf-8")

@@ -13,6 +13,8 @@ from .pictures import Picture, animation, as_picture, candidates, front_view, pi
 from .reading import RunTold, StageTold
 from .viewer import LARGEST_GLB, VERSION, held, licences, packed
 
+_LONG = 120  # signs; a longer prompt is no headline any more
+
 
 class _Pictures(NamedTuple):
     subject: Picture | None
@@ -34,7 +36,7 @@ def run_page(told: RunTold) -> str:
     main = element(
         "main",
         _problem(told),
-        element("div", _view(told, pictures, glb), _aside(told, pictures), class_="hero"),
+        _hero(told, pictures, glb),
         _preview(pictures.preview),
         files(told),
         _candidates(told),
@@ -72,7 +74,9 @@ def view_page(told: RunTold) -> str:
 
 def _head(told: RunTold) -> Markup:
     index = told.path / ".." / "index.html"
-    figures = [f"seed {told.seed}", words.duration(told.seconds)]
+    figures = [f"seed {told.seed}"]
+    if told.seconds:
+        figures.append(words.duration(told.seconds))
     if told.memory_mb:
         figures.append(f"{words.memory(told.memory_mb)} at most")
     mesh_stage = told.stage("mesh")
@@ -89,7 +93,7 @@ def _head(told: RunTold) -> Markup:
             element("a", "all runs", href="../index.html") if index.is_file() else None,
             class_="crumbs",
         ),
-        element("h1", told.prompt, dir="auto"),
+        element("h1", told.prompt, dir="auto", class_="long" if len(told.prompt) > _LONG else None),
         element(
             "p",
             chip(told.state),
@@ -104,17 +108,19 @@ def _problem(told: RunTold) -> Markup | None:
     failed = [stage for stage in told.stages if stage.status in ("failed", "interrupted")]
     if not failed:
         return None
-    return element("div", [_told_problem(stage) for stage in failed], class_="problem", role="note")
+    return element(
+        "div", [_told_problem(stage) for stage in failed], class_=f"problem {told.state}", role="note"
+    )
 
 
 def _told_problem(stage: StageTold) -> Markup:
+    go_on = element("a", "The command to go on", href="#commands")
     if stage.status == "interrupted":
         return element(
-            "p", element("strong", f"Stage {stage.name} was stopped."), " It goes on where it was."
+            "p", element("strong", f"Stopped in stage {stage.name}."), " Nothing finished is lost. ", go_on
         )
-    return element(
-        "p", element("strong", f"Stage {stage.name} failed."), " ", stage.error or "No reason was noted."
-    )
+    error = (stage.error or "no reason was noted").rstrip(".")
+    return element("p", element("strong", f"Failed in stage {stage.name}:"), f" {error}. ", go_on)
 
 
 def _held_glb(told: RunTold) -> bytes | None:
@@ -154,9 +160,15 @@ def _no_mesh(told: RunTold) -> str:
     return f"No 3D view yet: the run has come as far as stage {waiting}."
 
 
-def _aside(told: RunTold, pictures: _Pictures) -> Markup:
+def _hero(told: RunTold, pictures: _Pictures, glb: bytes | None) -> Markup:
+    aside = _aside(told, pictures)
+    view = _view(told, pictures, glb)
+    return element("div", view, aside, class_="hero" if aside else "hero alone")
+
+
+def _aside(told: RunTold, pictures: _Pictures) -> Markup | None:
     figures: list[Child] = []
-    if pictures.subject:
+    if pictures.subject and (pictures.front or told.glb):  # otherwise it is in the place of the view already
         image = _image(pictures.subject, f"The picture that the object was made from: {told.prompt}")
         figures.append(element("figure", image, element("figcaption", "Picture, cut out")))
     if pictures.turntable:
@@ -171,9 +183,7 @@ def _aside(told: RunTold, pictures: _Pictures) -> Markup:
         figures.append(
             element("figure", element("picture", calm, turning), element("figcaption", "Turntable"))
         )
-    if not figures:
-        figures.append(element("p", "No pictures yet.", class_="empty"))
-    return element("div", figures, class_="aside")
+    return element("div", figures, class_="aside") if figures else None
 
 
 def _preview(sheet: Picture | None) -> Markup | None:

@@ -11,6 +11,7 @@ from ...configs.atomic import explain_os_errors, fingerprint
 from ...configs.errors import SlipcastError
 from ...configs.stopping import asked_to_stop, check_stop
 from .folder import RunFolder
+from .keys import Keys
 from .manifest import ForcedNote, Manifest
 from .measure import Measured
 from .progress import Reporter
@@ -21,19 +22,20 @@ from .stage import Stage, StageContext
 def run_stage(
     run: RunFolder,
     stage: Stage,
-    key: str,
+    keys: Keys,
     context: StageContext,
     identities: dict[str, dict[str, Any]],
     console: Reporter,
 ) -> StageRecord:
     """Run a stage in its partial folder and commit it.
 
-    A stopped or failed stage keeps its partial folder, so that the same key goes on from what is in there.
+    A stopped or failed stage keeps its partial folder, so that the same keys go on from what is in there.
 
     Raises:
         SlipcastError: the stage failed; the manifest says so too.
     """
-    _, resumed = run.begin(stage, key)
+    key = keys[0]
+    _, resumed = run.begin(stage, keys)
     run.mark(stage, "running", key=key, resumed=resumed)
     try:
         check_stop()

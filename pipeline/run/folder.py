@@ -124,17 +124,17 @@ class RunFolder:
                 write_record(folder, record)
         return record
 
-    def begin(self, stage: Stage, key: str) -> tuple[Path, bool]:
-        """(folder to work in, whether an earlier attempt with the same key is resumed in it)."""
+    def begin(self, stage: Stage, keys: Keys) -> tuple[Path, bool]:
+        """(folder to work in, whether an earlier attempt with one of these keys is resumed in it)."""
         partial = self.partial(stage)
         with explain_os_errors(partial, f"starting stage {stage.name}"):
             self._settle(stage)
             key_file = partial / KEY
-            resumed = key_file.is_file() and key_file.read_bytes() == key.encode()
+            resumed = key_file.is_file() and key_file.read_bytes() in [key.encode() for key in keys]
             if not resumed:
                 self._discard(stage)
                 partial.mkdir()
-                write_text(key_file, key)
+                write_text(key_file, keys[0])
         return partial, resumed
 
     def discard_partial(self, stage: Stage) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import fingerprint
-from ...configs.errors import SlipcastError
+from ...configs.atomic import fingerprint, sha256_of_file
+from ...configs.errors import BadInput, SlipcastError
+from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from .commands import command
 from .record import StageRecord
@@ -61,6 +63,35 @@ def inputs(stage: Stage, records: Mapping[str, StageRecord], folders: Mapping[st
                 f"`{command('make', '--resume', run, '--from', other)}` makes it again"
             )
     return Inputs(stage.name, found)
+
+
+def named_files(stage: Stage, config: MakeConfig) -> dict[str, list[str]]:
+    """{setting: SHA-256 of each picture that it names, with what is said beside its path} of a stage's own settings.
+
+    Raises:
+        BadInput: such a file is not there.
+    """
+    own: Any = getattr(config, stage.name, None)
+    found: dict[str, list[str]] = {}
+    for item in () if own is None else fields(own):
+        named: list[str] | str | None = getattr(own, item.name) if item.metadata.get("files", False) else None
+        if named:
+            texts = [named] if isinstance(named, str) else named
+            found[f"{stage.name}.{item.name}"] = [_told(one) for one in texts]
+    for name, one in getattr(own, "conditions", {}).items():
+        if one.control:
+            found[f"{stage.name}.conditions.{name}"] = [_told(text) for text in one.control]
+    return found
+
+
+def _told(text: str) -> str:
+    """``canny:edges.png:net`` and ``edges.png`` with the hash of the picture in the place of its path."""
+    kind, colon, rest = text.partition(":") if not Path(text).is_file() else ("", "", text)
+    path, *network = rest.split(":") if colon else [rest]
+    place = given_path(path, "a picture")
+    if not place.is_file():
+        raise BadInput(f"there is no picture {path}; give the path of a PNG or JPEG file")
+    return ":".join([*([kind] if colon else []), sha256_of_file(place), *network])
 
 
 def stage_keys(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -43,8 +43,10 @@ class Asked:
     run: Path | None = None
 
 
-def asked_of(where: Path, overrides: Sequence[str] = ()) -> Asked:
-    """Prompt, seed and settings of the run in a folder, whatever the folder is called now; ``overrides`` come on top.
+def asked_of(
+    where: Path, overrides: Sequence[str] = (), layers: Sequence[tuple[str, Mapping[Any, Any]]] = ()
+) -> Asked:
+    """Prompt, seed and settings of the run in a folder, whatever it is called now; ``layers``, ``overrides`` on top.
 
     Raises:
         BadInput: no run, or its manifest holds what cannot be used.
@@ -53,8 +55,11 @@ def asked_of(where: Path, overrides: Sequence[str] = ()) -> Asked:
 
     run = find_run(where)
     manifest = read_manifest(run)
-    config = restore_config(manifest.config or {}, overrides, source=str(run / MANIFEST))
-    return Asked(check_prompt(manifest.prompt), manifest.seed, config, run)
+    config = restore_config(manifest.config or {}, overrides, source=str(run / MANIFEST), layers=layers)
+    prompt = (
+        manifest.prompt if config.image.picture and not manifest.prompt else check_prompt(manifest.prompt)
+    )
+    return Asked(prompt, manifest.seed, config, run)
 
 
 def find_run(where: Path) -> Path:
@@ -146,7 +151,7 @@ class Manifest:
             name: StageLine(**_sorted_out(StageLine, line))
             for name, line in content.get("stages", {}).items()
         }
-        known = _sorted_out(cls, content) | {"stages": stages}
+        known: dict[str, Any] = _sorted_out(cls, content) | {"stages": stages}
         if forced := content.get("forced"):
             known["forced"] = ForcedNote(stage=forced["from"], done=forced["done"])
         return cls(**known)

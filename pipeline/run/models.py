@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,11 @@ class ModelStore:
         from ...systems.models.aliases import resolve
         from ...systems.models.known import SHIPPED, WEIGHTS
 
-        wanted = getattr(self.config, role)
+        wanted = self.named(role)
+        if wanted is None:
+            raise BadInput(
+                f"there is no {role} here; give --{role} NAME or a folder, or choose a recipe without one"
+            )
         if role == "lift_model" and self.lift != "starter":
             return self._lift_source()
         shipped = SHIPPED.get(role, {}).get(wanted)
@@ -71,12 +75,20 @@ class ModelStore:
         from ...systems.models.identity import model_identity
         from ...systems.models.known import entry_of
 
-        told = {}
+        told: dict[str, dict[str, Any]] = {}
         for role in roles:
-            name = getattr(self.config, role)
+            if "." in role:
+                told |= self._beside(role)
+                continue
+            if role in ("loras", "embeddings"):
+                if getattr(self.config, role):
+                    told[role] = self._told_of_loras() if role == "loras" else self._told_of_embeddings()
+                continue
+            name = self.named(role)
             if name is None:
                 continue
             folder, known = self.folder(role), entry_of(role, name)
+            self._places[role] = folder
             content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": name,
@@ -87,19 +99,74 @@ class ModelStore:
                 told[role] |= self.look()
         return told
 
+    def _beside(self, role: str) -> dict[str, dict[str, Any]]:
+        """{role and name: identity} of the networks that a setting names: ControlNets, conditions' models, matting."""
+        from ...systems.models.aliases import resolve
+        from ...systems.models.controlnet import parted
+        from ...systems.models.identity import model_identity
+        from ...systems.models.known import ALIASES, WEIGHTS
+
+        group, _, setting = role.partition(".")
+        value, base = getattr(getattr(self.config, group), setting), self.config.base
+        named: dict[str, str] = {}
+        if setting == "matting" and value:
+            named[role] = str(given_path(value, role))
+        controls = {role: value} if setting == "control" else {}
+        if setting == "conditions":
+            named |= {f"{role} {name}": one.model for name, one in value.items() if one.model}
+            controls = {f"{role} {name}": one.control for name, one in value.items()}
+        for owner, texts in controls.items():
+            for kind, _, network in (parted(text, base) for text in texts):
+                named[f"{owner} {kind if network.startswith(str(WEIGHTS)) else network}"] = network
+        told = {}
+        for name, wanted in named.items():
+            self._places[name] = place = resolve(wanted, allow_pickle=self.allow_pickle)
+            licence = ALIASES[wanted].licence if wanted in ALIASES else "unknown"
+            shipped = wanted.startswith(str(WEIGHTS))
+            told[name] = {
+                "id": f"{base} {place.name}" if shipped else wanted,
+                "revision": model_identity(place),
+                "licence": "Apache-2.0" if shipped else licence,
+            }
+        return told
+
+    def place(self, name: str) -> Path:
+        """Where a model lies that ``identities`` told of."""
+        return self._places[name]
+
+    @cached_property
+    def _places(self) -> dict[str, Path]:
+        return {}
+
+    def named(self, role: str) -> str | None:
+        """How the settings call the model of a role; None where they name none."""
+        from ...systems.models.known import domain_for
+
+        if "." in role:
+            return None
+        return (
+            domain_for(self.config.base, self.config.domain)
+            if role == "domain"
+            else getattr(self.config, role)
+        )
+
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
-        from ...systems.models.known import GENERAL, entry_of
+        from ...systems.models.known import GENERAL, entry_of, uses_of_base
 
         base = entry_of("base", self.config.base)
-        said = GENERAL if base is None else base.uses.over(GENERAL)
+        said = uses_of_base(self.folder("base")).over(GENERAL)
+        said = said if base is None else base.uses.over(said)
         return self._domain_uses().over(said)
 
     def _domain_uses(self) -> Uses:
         from ...systems.models.known import Uses, entry_of, uses_of_card
 
+        name = self.named("domain")
+        if name is None:
+            return Uses()
         own = uses_of_card(self.card(), self.folder("domain") / "domain.json")
-        known = entry_of("domain", self.config.domain)
+        known = entry_of("domain", name)
         return own.over(Uses() if known is None else known.uses)
 
     def card(self) -> dict[str, Any]:
@@ -119,10 +186,10 @@ class ModelStore:
 
     @cached_property
     def base(self) -> Base:
-        """The frozen prior."""
+        """The frozen prior, which knows the words of all embeddings."""
         from ...systems.models.base import load_base
 
-        return load_base(
+        base = load_base(
             self.folder("base"),
             name=self.config.base,
             device=self.device,
@@ -130,6 +197,78 @@ class ModelStore:
             allow_pickle=self.allow_pickle,
             offload=self.offload,
         )
+        self._teach(base)
+        return replace(base, embedded_guidance=self.config.embedded_guidance)
+
+    def _teach(self, base: Base) -> None:
+        from ...systems.guided.embeddings import add_embedding
+
+        for path, token in self._embeddings:
+            add_embedding(base, path, token)
+
+    def base_with_loras(self, notice: Callable[[str], None]) -> Base:
+        """The base as its branches are to hear it: with the LoRAs of the settings in it, put there once."""
+        from ...systems.guided.lora import with_loras
+
+        if not self._adapted:
+            self._adapted.append(with_loras(self.base, [(where, s) for _, where, s in self._loras], notice))
+        return self._adapted[0]
+
+    @cached_property
+    def _adapted(self) -> list[Base]:
+        return []
+
+    @cached_property
+    def _loras(self) -> list[tuple[str, Path, float]]:
+        """(as it was written, where it lies, strength) of every LoRA. BadInput for one that is not there."""
+        from ...configs.strengths import path_and_strength
+        from ...systems.guided.lora import lora_files
+        from ...systems.models.aliases import resolve
+
+        found = []
+        for text in self.config.loras:
+            name, strength = path_and_strength(text, "--lora")
+            where = resolve(name)
+            if not lora_files(where):
+                raise BadInput(
+                    f"--lora {name} is no LoRA: it holds no .safetensors; give a file or PEFT's folder"
+                )
+            found.append((name, where, strength))
+        return found
+
+    @cached_property
+    def _embeddings(self) -> list[tuple[Path, str | None]]:
+        from ...systems.guided.embeddings import file_and_token
+
+        return [file_and_token(text) for text in self.config.embeddings]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """{"lora FILE:strength": hash of its files}, and {"embedding FILE": hash}"""
+        from ...systems.guided.lora import lora_identity
+        from ...systems.models.identity import sha256_once
+
+        loras = {f"lora {name}:{strength!r}": lora_identity(where) for name, where, strength in self._loras}
+        return loras | {f"embedding {path}": sha256_once(path) for path, _ in self._embeddings}
+
+    def _told_of_loras(self) -> dict[str, Any]:
+        """All of them as one model: strengths are a part of what they are."""
+        from ...systems.guided.lora import lora_identity, lora_licence
+
+        return {
+            "id": " + ".join(f"{name}:{strength!r}" for name, _, strength in self._loras),
+            "revision": " + ".join(f"{lora_identity(where)}:{s!r}" for _, where, s in self._loras),
+            "licence": " + ".join(dict.fromkeys(lora_licence(where) for _, where, _ in self._loras)),
+        }
+
+    def _told_of_embeddings(self) -> dict[str, Any]:
+        from ...systems.models.identity import sha256_once
+
+        return {
+            "id": " + ".join(self.config.embeddings),
+            "revision": " + ".join(sha256_once(path) for path, _ in self._embeddings),
+            "licence": "unknown",
+        }
 
     @cached_property
     def domain(self) -> Domain:
@@ -141,15 +280,19 @@ class ModelStore:
     def custom(self, path: str, notice: Callable[[str], None]) -> ConditionalDenoiser:
         """A model that somebody made of the base (a LoRA, a checkpoint, a domain), loaded once."""
         from ...systems.guided.variants import load_custom
+        from ...systems.models.base import Base
 
         if path not in self._custom:
-            self._custom[path] = load_custom(
+            made = load_custom(
                 path,
-                self.base,
+                self.base_with_loras(notice),
                 scale=self.config.lora_scale,
                 allow_pickle=self.allow_pickle,
                 notice=notice,
             )
+            if isinstance(made, Base) and made.pipeline is not self.base.pipeline:
+                self._teach(made)  # a checkpoint brings a tokenizer of its own
+            self._custom[path] = made
         return self._custom[path]
 
     @cached_property
@@ -188,6 +331,17 @@ class ModelStore:
         return path
 
 
-def open_models(config: MakeConfig) -> ModelStore:
-    """The models of a config; nothing is loaded yet."""
-    return ModelStore(config)
+def open_models(config: MakeConfig, *, allow_pickle: bool = False, low_memory: bool = False) -> ModelStore:
+    """The models of a config; nothing is loaded yet.
+
+    Args:
+        allow_pickle: read weights from pickles where there are no others; no setting, so that no run asks for it.
+        low_memory: keep one network on the device at a time.
+    Raises: BadInput for a device that this machine has not, if networks are to take turns on it.
+    """
+    if not low_memory:
+        return ModelStore(config, allow_pickle)
+    from ...guidance.offloading import CPUOffload
+    from ...systems.models.precision import resolve_device
+
+    return ModelStore(config, allow_pickle, CPUOffload(resolve_device(config.device)))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from ...configs.errors import BadInput
 from ...configs.names import settings_of
-from ...configs.schema import MakeConfig
+from ...configs.picture import PictureConfig
+from ...configs.schema import MakeConfig, RecipeConfig
 
-LONGEST = 1000  # characters; every text encoder in use reads far less
+LONGEST = 4000  # characters; some 1,000 tokens, a dozen chunks of a CLIP encoder
 _NAME_BYTES = (
     60  # of UTF-8, before a fingerprint; file systems take 255 with everything that comes after a stem
 )
@@ -18,27 +21,68 @@ _DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[\d¹²³]", re.IGNORECASE)  # o
 _FINGERPRINTED = re.compile(r".*-[0-9a-f]{8}")
 
 
-def check_prompt(prompt: str, *, digits: bool = False) -> str:
+def check_prompt(prompt: str, *, digits: bool = False, what: str = "the prompt") -> str:
     """The prompt with its white space folded to single blanks.
 
     Args:
         digits: a number alone will do, as models of classes take it.
+        what: how the prompt is called; it begins the sentence.
     Raises:
         BadInput: empty, without a single letter, longer than ``LONGEST``, or holding control or undecodable characters.
     """
     text = " ".join(prompt.split())
     if not text:
-        raise BadInput('the prompt is empty; say what to make, such as "a blue and white porcelain teapot"')
+        raise BadInput(f'{what} is empty; say what to make, such as "a blue and white porcelain teapot"')
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn"):
             raise BadInput(
-                f"the prompt holds the character U+{ord(character):04X}, which is not text; take it out"
+                f"{what} holds the character U+{ord(character):04X}, which is not text; take it out"
             )
     if len(text) > LONGEST:
-        raise BadInput(f"the prompt has {len(text)} characters; at most {LONGEST} are read, so shorten it")
+        raise BadInput(f"{what} has {len(text)} characters; at most {LONGEST} are read, so shorten it")
     if not any(character.isalpha() or (digits and character.isdecimal()) for character in text):
-        raise BadInput(f"the prompt {text!r} holds no letters; say in words what to make")
+        raise BadInput(f"{what} {text!r} holds no letters; say in words what to make")
     return text
+
+
+T = TypeVar("T", RecipeConfig, PictureConfig)
+
+
+def prompts_of(group: RecipeConfig | PictureConfig) -> list[str]:
+    """Every prompt of a group of settings, beside the prompt itself: those to stay away from, wanted, of conditions."""
+    return [
+        *group.negative,
+        *group.wanted,
+        *group.unwanted,
+        *(one.prompt for one in group.conditions.values()),
+    ]
+
+
+def with_checked_prompts(group: T, where: str = "") -> T:
+    """The same with all of ``prompts_of`` as ``check_prompt`` gives them back; empty ones are unconditional prompts.
+
+    Args:
+        where: how the group is called, such as ``refine.``; it begins the sentence.
+    Raises:
+        BadInput: one that ``check_prompt`` refuses.
+    """
+
+    def checked(prompt: str, setting: str) -> str:
+        # A number is a class of DiT; other bases say later that it is no text.
+        if not prompt or prompt.isdecimal():
+            return prompt
+        return check_prompt(prompt, what=f"{where}{setting}")
+
+    changed: dict[str, Any] = {
+        "negative": [checked(prompt, "negative") for prompt in group.negative],
+        "wanted": {checked(prompt, "wanted"): weight for prompt, weight in group.wanted.items()},
+        "unwanted": {checked(prompt, "unwanted"): weight for prompt, weight in group.unwanted.items()},
+        "conditions": {
+            name: replace(one, prompt=checked(one.prompt, f"conditions.{name}"))
+            for name, one in group.conditions.items()
+        },
+    }
+    return replace(group, **changed)
 
 
 def slug(prompt: str) -> str:

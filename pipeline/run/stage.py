@@ -8,12 +8,13 @@ their files are of an older make. The table of stages is ``pipeline.stages.table
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...configs.errors import BadInput
+from ...configs.names import settings_of
 from ...configs.schema import MakeConfig
 from .progress import Progress
 
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     import torch
 
     from ...systems.models.known import Uses
+
+
+ROLES = (
+    "base",
+    "domain",
+    "model",
+    "loras",
+    "embeddings",
+    "lift_model",
+    "image.control",
+    "image.conditions",
+    "image.matting",
+    "refine.conditions",
+)
+"""The settings that name a run's models."""
 
 
 class Models(Protocol):
@@ -31,8 +47,8 @@ class Models(Protocol):
 
         The domain may add "roughness", how glossy its things are.
 
-        A role is the name of a model setting: ``base``, ``domain``, ``model``, ``lift_model``; one that names no model
-        is left out.
+        A role is the name of a model setting, see ``ROLES``; one that names no model is left out, and one that names
+        several tells them as ``image.control canny``.
         """
         ...
 
@@ -106,20 +122,41 @@ class Stage:
         chosen = {}
         own = getattr(config, self.name, None)  # another package's stage has no settings of its own
         if own is not None:
-            book_keeping = {
-                item.name for item in fields(own) if not item.metadata.get("affects_result", True)
+            values = asdict(own)
+            chosen = {
+                item.name: values[item.name] for item in fields(own) if _counts(item, values[item.name])
             }
-            chosen = {name: value for name, value in asdict(own).items() if name not in book_keeping}
-        return chosen | {name: attrgetter(name)(config) for name in self.reads}
+        plain, known = MakeConfig(), settings_of(MakeConfig)
+        for name in self.reads:
+            value = attrgetter(name)(config)
+            later = name in known and known[name].metadata.get("added_later", False)
+            if not (later and value == attrgetter(name)(plain)):
+                chosen[name] = _plain(value)
+        return chosen
 
     def identities(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """Out of all that is known of the models, by role, what changes what this stage makes."""
         counts = ("id", "revision", "licence", *self.card)
         return {
-            role: {key: known[role][key] for key in counts if key in known[role]}
-            for role in self.roles
-            if role in known
+            role: {key: told[key] for key in counts if key in told}
+            for role, told in known.items()
+            if role.partition(" ")[0] in self.roles
         }
+
+
+def _counts(item: Field[Any], value: Any) -> bool:
+    """Whether a setting changes what is made; the content of files counts elsewhere, see ``keys.named_files``."""
+    default = item.default if item.default_factory is MISSING else item.default_factory()
+    told = item.metadata
+    book_keeping = not told.get("affects_result", True) or told.get("files", False)
+    return not book_keeping and not (told.get("added_later", False) and value == default)
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value as JSON has it: conditions are objects of their own."""
+    if isinstance(value, dict):
+        return {name: asdict(one) if is_dataclass(one) else one for name, one in value.items()}
+    return value
 
 
 def in_order(stages: Sequence[Stage], added: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from pathlib import Path
 from typing import cast
 
 from ...systems.images.files import read_subject
@@ -11,8 +12,8 @@ from ..exporters.exporting import Source, export_files
 from ..exporters.glb import read_glb
 from ..exporters.preview import preview_sheet, write_turntable
 from ..run.commands import command
-from ..run.prompts import slug
-from ..run.stage import StageContext
+from ..run.prompts import file_name, slug
+from ..run.stage import ROLES, StageContext
 from .facts import ExportFacts
 
 
@@ -26,11 +27,11 @@ def run(ctx: StageContext) -> ExportFacts:
     source = Source(
         prompt=ctx.prompt,
         seed=ctx.seed,
-        models=ctx.models.identities(("base", "domain", "model", "lift_model")),
+        models=ctx.models.identities(ROLES),
         mesh_file=ctx.inputs["paint/mesh.safetensors"],
         crease_deg=ctx.config.mesh.crease_deg,
     )
-    exported = export_files(source, settings, ctx.folder, stem=slug(ctx.prompt), progress=ctx.progress)
+    exported = export_files(source, settings, ctx.folder, stem=_stem(ctx), progress=ctx.progress)
     if exported.failed:
         lods = ["--lods"] if settings.lods else []
         retry = command("export", ctx.folder.parent, "--format", ",".join(exported.failed_formats), *lods)
@@ -46,3 +47,8 @@ def run(ctx: StageContext) -> ExportFacts:
     facts = exported.told(attrgetter("name")) | {"preview": "preview.png"}
     facts |= {name: exported.asset.facts[name] for name in ("height_m", "assumed")}
     return cast(ExportFacts, facts | ({"glb": files["glb"].name} if "glb" in files else {}))
+
+
+def _stem(ctx: StageContext) -> str:
+    """What files are called: after the prompt, or without one after the picture."""
+    return slug(ctx.prompt) if ctx.prompt else file_name(Path(ctx.config.image.picture[0]).stem)

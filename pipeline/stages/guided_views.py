@@ -7,40 +7,67 @@ from dataclasses import replace
 
 from ...configs.schema import RecipeConfig
 from ...guidance.evaluation import GuidedNoise
-from ...systems.guided.branches import Ingredients, framed
+from ...guidance.predictors import ConditionalDenoiser
+from ...guidance.recipes import quieter
+from ...guidance.sampling import scheduler_named
+from ...systems.guided.balance import balanced
+from ...systems.guided.branches import Extra, Ingredients, framed
 from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
 from ...systems.guided.remembered import RemembersTexts
-from ...systems.guided.settled import until
+from ...systems.guided.settled import since, until
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
 
 
 def guided_views(
-    ctx: StageContext, group: RecipeConfig
+    ctx: StageContext, group: RecipeConfig, *, quiet: tuple[float, float] | None = None
 ) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
-    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own."""
+    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
+
+    quiet: the share of the weights at t = 0 and the fraction t from which they are whole: ``guidance.recipes.quieter``.
+    """
     wanted = ctx.config.model
+
+    def custom(path: str | None) -> ConditionalDenoiser | None:
+        return None if path is None else ctx.models.custom(path, ctx.progress.notice)
+
     takes_model = wanted is not None and "model" in recipe_named(group.recipe).reads
-    model = ctx.models.custom(wanted, ctx.progress.notice) if takes_model else None
+    model = custom(wanted) if takes_model else None
     made = Ingredients(
-        base=RemembersTexts(ctx.models.base),
+        base=RemembersTexts(ctx.models.base_with_loras(ctx.progress.notice)),
         prompt=ctx.prompt,
         domain=ctx.models.domain if needs_domain(group.recipe, model) else None,
         model=model,
         negatives=tuple(group.negative),
         wanted=group.wanted,
         unwanted=group.unwanted,
+        extras={
+            name: Extra(one.prompt, one.weight, custom(one.model)) for name, one in group.conditions.items()
+        },
     )
+    weights = _balanced(ctx, made, group.balance) | group.weights
 
     def denoiser_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         seen = zip(views, map(background_word, backgrounds), strict=True)
         framings = tuple(framed("", view, f"{background} background") for view, background in seen)
-        return guided_noise_for(
+        guided = guided_noise_for(
             group.recipe,
             replace(made, framings=framings),
-            group.weights,
+            weights,
             until(group),
+            since=since(group),
+            guidance_rescale=group.guidance_rescale,
             domain_strength=ctx.config.domain_strength,
         )
+        return guided if quiet is None else GuidedNoise(quieter(guided.guidance, *quiet))
 
     return denoiser_for
+
+
+def _balanced(ctx: StageContext, made: Ingredients, total: float | None) -> dict[str, float]:
+    """The weights of domain and text that share a total by the norm rule; nothing where there is none to share."""
+    base = ctx.models.base
+    if total is None:
+        return {}
+    scheduler = scheduler_named("ddim", base.pipeline.scheduler)
+    return balanced(made, total, scheduler, base.latent_shape, device=base.device)

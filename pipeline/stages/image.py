@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,16 +15,20 @@ from ...configs.schema import MakeConfig
 from ...systems.guided.branches import framed
 from ...systems.guided.ranking import evidence
 from ...systems.guided.recipes import recipe_named
-from ...systems.guided.settled import until
-from ...systems.images.foreground import cut_out
+from ...systems.guided.settled import since, until
+from ...systems.images.foreground import cut_out, squared
 from ...systems.types import SubjectImage
 from ..drawing.pictures import draw, steps
 from ..drawing.plan import plan_pictures
 from ..run.stage import StageContext
+from .facts import ImageFacts
+from .own_pictures import take_pictures
 
 
-def run(ctx: StageContext) -> dict[str, Any]:
-    """Draw candidates, cut them out, rank them, keep the best as image.png (RGBA)."""
+def run(ctx: StageContext) -> ImageFacts:
+    """Draw candidates, cut them out, rank them, keep the best as image.png (RGBA, square); or take the user's own."""
+    if ctx.config.image.picture:
+        return take_pictures(ctx)
     plan = plan_pictures(picture_of(ctx.config, ctx.prompt, ctx.seed), ctx.progress, ctx.models)
     advance = ctx.progress.task("drawing pictures", steps(plan))
     batches = list(draw(plan, lambda: advance()))
@@ -48,8 +52,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
             f"none of the {len(pictures)} pictures of {ctx.prompt!r} shows a subject before a plain background; "
             "try another --seed or image.candidates"
         )
-    best.save(ctx.folder / "image.png")
-    facts = {
+    squared(best).save(ctx.folder / "image.png")
+    facts: dict[str, Any] = {
         "prompt": framed(made.prompt, *made.framings),
         "chosen": order[0],
         "ranking": order,
@@ -57,7 +61,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "coverage": round(float(best.alpha.mean()), 4),
     }
     write_json(ctx.folder / "image.json", facts)
-    return facts
+    return cast(ImageFacts, facts)
 
 
 def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
@@ -66,7 +70,8 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
     shared = {
         name: getattr(image, name)
         for name in (
-            "recipe", "weights", "negative", "wanted", "unwanted", "steps", "scheduler", "view", "background",
+            "recipe", "weights", "negative", "wanted", "unwanted", "conditions", "balance", "control", "control_scale",
+            "edit", "strength", "mask", "size", "steps", "scheduler", "view", "background",
         )
     }  # fmt: skip
     return PictureConfig(
@@ -76,7 +81,12 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
         domain=config.domain,
         model=config.model if "model" in recipe_named(image.recipe).reads else None,
         lora_scale=config.lora_scale,
+        loras=config.loras,
+        embeddings=config.embeddings,
         until=until(image),
+        since=since(image),
+        guidance_rescale=image.guidance_rescale,
+        embedded_guidance=config.embedded_guidance,
         domain_strength=config.domain_strength,
         seed=seed,
         count=image.candidates,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ...systems.images.files import read_subject
 from ...systems.lift.gridding import as_grid
 from ...systems.lift.table import lift_named
@@ -11,12 +13,27 @@ from .facts import LiftFacts
 
 def run(ctx: StageContext) -> LiftFacts:
     """Write field.safetensors: occupancy and colour, front (-Y) towards the picture's camera."""
-    subject = read_subject(ctx.inputs["image/image.png"])
+    pictures = [read_subject(path) for path in pictures_of(ctx)]
     settings, models = ctx.config.lift, ctx.models
+    lift = lift_named(models.lift)
+    if len(pictures) > 1 and not lift.several:
+        ctx.progress.notice(
+            f"the lift {models.lift} looks at the first of the {len(pictures)} pictures alone"
+        )
     advance = ctx.progress.task("lifting the picture", 1)
     source = models.folder("lift_model")
-    lifted = lift_named(models.lift).function(subject, settings, source, models.device)
+    lifted = lift.function(pictures, settings, source, models.device)
     field = as_grid(lifted, settings.resolution)
     field.save(ctx.folder / "field.safetensors")
     advance()
     return {"solid_fraction": round(float((field.occupancy > 0.5).float().mean()), 5)}
+
+
+def pictures_of(ctx: StageContext) -> list[Path]:
+    """The pictures of the object, the front first."""
+    front = ctx.inputs["image/image.png"]
+    further = sorted(
+        (path for name, path in ctx.inputs.items() if name.startswith("image/image-")),
+        key=lambda path: int(path.stem.rpartition("-")[2]),
+    )
+    return [front, *further]

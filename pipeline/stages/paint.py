@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ...configs.errors import BadInput
@@ -57,11 +56,14 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
     if size % min(step, base.picture_size):
         raise BadInput(f"paint.size must be a multiple of {min(step, base.picture_size)}, not {size}")
     angles = painting_angles(config.views, math.radians(ctx.config.image.elevation_deg))
-    drawn = torch.randint(len(BACKGROUNDS), (len(angles),), generator=ctx.generator("backgrounds"))
-    backgrounds = [BACKGROUNDS[pick] for pick in drawn.tolist()]
+    backgrounds = [BACKGROUNDS[0]] * len(angles)  # grey: of a colour, autoencoders leave a rim on thin parts
     picture = ctx.config.image
     # The picture's own recipe, but weaker: where shape and layout are there, strong guidance only burns colours.
-    asked = replace(picture, weights={name: config.guidance * w for name, w in picture.weights.items()})
+    asked = replace(
+        picture,
+        weights={name: config.guidance * w for name, w in picture.weights.items()},
+        balance=None if picture.balance is None else config.guidance * picture.balance,
+    )
     words = [view_word(*pair) for pair in angles]
     advance = ctx.progress.task("painting", config.steps)
     painted, told = paint(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
-from ...systems.field.cameras import orbit_camera
+from ...configs.schema import RefineConfig
+from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
 from ...systems.refine.checkpoint import CHECKPOINT_FILE
 from ...systems.refine.loop import refine_field
+from ...systems.refine.views import BACKGROUNDS, background_word
+from ..run.prompt_syntax import notes_on
+from ..run.prompts import prompts_of
 from ..run.stage import StageContext
 from .facts import RefineFacts
 from .guided_views import guided_views
@@ -25,9 +29,10 @@ def run(ctx: StageContext) -> RefineFacts:
         advance(done - seen)  # a resumed run begins with one long stride
         seen, last = done, losses
 
+    _note(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
-        denoiser_for=guided_views(ctx, config),
+        denoiser_for=guided_views(ctx, config, quiet=_quiet(config)),
         encode=base.encode,
         reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
@@ -40,3 +45,22 @@ def run(ctx: StageContext) -> RefineFacts:
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return {"losses": {name: round(value, 6) for name, value in last.items()}}
+
+
+def _quiet(config: RefineConfig) -> tuple[float, float] | None:
+    """Nothing where the weights are whole at all noise, or no noise is drawn at all."""
+    return (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None
+
+
+def _note(ctx: StageContext) -> None:
+    """Say what is not read of the prompts, and what it is to have none."""
+    seen = f"{view_word(0.0, 0.0)}, {background_word(BACKGROUNDS[1])} background"
+    drawn = not ctx.config.image.picture  # then the picture's stage has told of the prompt
+    for prompt in dict.fromkeys(([] if drawn else [ctx.prompt]) + prompts_of(ctx.config.refine)):
+        for sentence in notes_on(prompt, ctx.models.base, seen):
+            ctx.progress.notice(sentence)
+    if not ctx.prompt:
+        ctx.progress.notice(
+            "there is no prompt, so refinement hears the empty text: what it paints is up to the domain, the picture "
+            "and the lifted colours; a prompt beside --picture says what the object is"
+        )

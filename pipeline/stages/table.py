@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...configs.plugins import entries, loaded
-from ..run.stage import Stage, StageContext, in_order
+from ..run.stage import ROLES, Stage, StageContext, in_order
 
 
 def _image(ctx: StageContext) -> Mapping[str, Any]:
@@ -49,7 +49,7 @@ def _export(ctx: StageContext) -> Mapping[str, Any]:
     return run(ctx)
 
 
-_GUIDED = ("dtype", "device", "domain_strength", "lora_scale")
+_GUIDED = ("dtype", "device", "domain_strength", "lora_scale", "embedded_guidance")
 """What all stages that ask the guided denoiser read of the settings of all."""
 
 STAGES: tuple[Stage, ...] = (
@@ -59,7 +59,16 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
-        roles=("base", "domain", "model"),
+        roles=(
+            "base",
+            "domain",
+            "model",
+            "loras",
+            "embeddings",
+            "image.control",
+            "image.conditions",
+            "image.matting",
+        ),
         reads=_GUIDED,
         version=2,
         work=("image.steps", "image.candidates"),
@@ -68,7 +77,7 @@ STAGES: tuple[Stage, ...] = (
         "lift",
         "20-lift",
         _lift,
-        needs=("image/image.png",),
+        needs=("image/image.png", "image/image-*.png"),
         gives=("field.safetensors",),
         roles=("lift_model",),
         reads=("device",),
@@ -81,7 +90,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        roles=("base", "domain", "model"),
+        roles=("base", "domain", "model", "loras", "embeddings", "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),
@@ -99,7 +108,7 @@ STAGES: tuple[Stage, ...] = (
         _paint,
         needs=("image/image.png", "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
-        roles=("base", "domain", "model"),
+        roles=("base", "domain", "model", "loras", "embeddings", "image.conditions"),
         reads=(
             "image.elevation_deg",
             "image.recipe",
@@ -108,6 +117,9 @@ STAGES: tuple[Stage, ...] = (
             "image.negative",
             "image.wanted",
             "image.unwanted",
+            "image.until",
+            "image.conditions",
+            "image.balance",
             *_GUIDED,
         ),
     ),
@@ -119,8 +131,8 @@ STAGES: tuple[Stage, ...] = (
         _export,
         needs=("image/image.png", "paint/mesh.safetensors"),
         gives=("preview.png",),
-        roles=("base", "domain", "model", "lift_model"),
-        reads=("mesh.crease_deg",),
+        roles=ROLES,
+        reads=("mesh.crease_deg", "image.picture"),
         card=("roughness",),
         version=3,
     ),

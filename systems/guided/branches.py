@@ -32,7 +32,7 @@ class Ingredients:
 
     Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4). So do the words
     of ``framings``, one for the whole batch or one per sample: they say how the subject is seen, whatever it is, and
-    nothing that is to be stayed away from.
+    nothing that is to be stayed away from. An empty prompt stays the unconditional one.
     """
 
     base: ConditionalDenoiser
@@ -44,7 +44,7 @@ class Ingredients:
     unwanted: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, Extra] = field(default_factory=dict)
     controls: tuple[Control, ...] = ()
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     framings: tuple[str, ...] = ("",)
 
     @cached_property
@@ -105,7 +105,7 @@ class Ingredients:
         """The further conditions by name."""
         return [
             (
-                self._of(one.model or self.base, name, one.prompt, one.controls, seen=bool(one.prompt)),
+                self._of(one.model or self.base, name, one.prompt, one.controls, seen=True),
                 one.weight,
             )
             for name, one in self.extras.items()
@@ -120,7 +120,7 @@ class Ingredients:
         *,
         seen: bool = False,
     ) -> Branch:
-        prompts = [framed(prompt, words) for words in self.framings] if seen else [prompt]
+        prompts = [framed(prompt, words) for words in self.framings] if seen and prompt else [prompt]
         told: Condition = model.condition(prompts, size=self.size)
         if controls:
             told = as_conditioning(told).following(*controls)

@@ -1,239 +1,269 @@
 """LoRA files (arxiv.org/abs/2106.09685) in any layout that people have, put into a base's network and text encoders.
 
-diffusers' old layout (``to_q_lora.down``), PEFT's (``lora_A``) and kohya's (``lora_unet_..._to_q.lora_down`` with an
-``alpha``) are all led to PEFT's names, part by part, and matched against the modules that are there: what matches
-nothing is counted and said, for half a LoRA is another picture.
+What matches nothing in the base is counted and said, for half a LoRA is another picture.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
+import itertools
 import json
+import math
 import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...configs.atomic import fingerprint, read_json_object
 from ...configs.errors import BadInput, SlipcastError, in_one_line
+from ...guidance.low_rank import LowRank, put_in
+from ...guidance.networks import AdaptedPredictor
 from ..models.base import Base
-from ..models.precision import quiet_libraries
+from ..models.identity import sha256_once
 from .lora_families import family_of_base, family_of_lora
+from .lora_layouts import PARTS, kind_of_adapter, layers_of, place_of
 
-PARTS = ("unet", "text_encoder", "text_encoder_2")
 MOST_UNREAD = 0.5
 """Share of a file's keys above which a LoRA that does not match is refused."""
 
-_KOHYA = re.compile(r"lora_(unet|te|te1|te2)_")
-_PEFT = re.compile(r"(?P<module>.+)\.(?P<leaf>lora_A|lora_B|lora_magnitude_vector)(?:\.weight|\.bias|)")
+_CONFIG = "adapter_config.json"
+_NUMBERS = itertools.count()  # adapters of one process never share a name
 
 
 @dataclass
 class Lora:
-    """What a file says to a base: {part: {PEFT's name: tensor}}, and the keys that match nothing in it."""
+    """What a file says to a base: {part: {layer: its adapter}}, and the keys that match nothing in it."""
 
-    parts: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, dict[str, LowRank]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
 
-def read_lora(path: Path, base: Base, notice: Callable[[str], None]) -> Lora:
-    """The LoRA in a file, as far as it fits a base; what does not fit is told to ``notice``.
+def lora_files(where: Path) -> list[Path]:
+    """The weights of a LoRA: the file itself, those of PEFT's or diffusers' folder, or a folder's only one; or none."""
+    if where.is_file():
+        return [where]
+    known = [where / "pytorch_lora_weights.safetensors"]
+    known += [place / "adapter_model.safetensors" for place in (where, *(where / part for part in PARTS))]
+    if found := [path for path in known if path.is_file()]:
+        return found
+    alone = sorted(where.glob("*.safetensors"))
+    return alone if len(alone) == 1 and not any(where.glob("*.json")) else []
+
+
+def lora_identity(where: Path) -> str:
+    """A hash of a LoRA's files: for a single file, its sha256."""
+    files = lora_files(where)
+    if files != [where]:
+        files += [path for file in files if (path := file.parent / _CONFIG).is_file()]
+    hashes = {path.relative_to(where).as_posix(): sha256_once(path) for path in files}
+    return fingerprint(hashes) if len(hashes) > 1 else next(iter(hashes.values()))
+
+
+def lora_licence(where: Path) -> str:
+    """What the file's header says of its licence (``modelspec.license``), else 'unknown'."""
+    for path in lora_files(where):
+        try:
+            with safe_open(path, framework="pt") as file:
+                told = file.metadata() or {}
+        except (OSError, SafetensorError):
+            continue  # said where it is read
+        if text := told.get("modelspec.license") or told.get("license"):
+            return text
+    return "unknown"
+
+
+def with_loras(
+    base: Base,
+    loras: Sequence[tuple[Path, float]],
+    notice: Callable[[str], None] = lambda sentence: None,
+    *,
+    name: str | None = None,
+) -> Base:
+    """The base with LoRAs in its own network and text encoders, beside those that it has: a model of its own.
+
+    The plain base goes on without them: nothing is loaded twice, and what one says the other never hears.
+
+    Args:
+        loras: where each lies, and its strength; one of strength 0 is looked at, and then left out.
+        notice: told which part of a LoRA matches nothing.
+        name: of the adapted network, in sentences.
+    Raises: BadInput for a LoRA that does not fit; SlipcastError for an unreadable one.
+    """
+    strengths, parts = dict(base.loras), set[str]()
+    for where, strength in loras:
+        lora = read_lora(where, base, notice)
+        if strength == 0:
+            continue
+        adapter = f"lora_{next(_NUMBERS)}"
+        for part, layers in lora.parts.items():
+            put_in(part_of(base, part), adapter, layers)
+        parts |= lora.parts.keys()
+        strengths[adapter] = strength
+    if strengths == base.loras:
+        return base
+    predictor: Any = base.predictor
+    if "unet" in parts:
+        plain = predictor.plain if isinstance(predictor, AdaptedPredictor) else predictor
+        called = name or " + ".join([predictor.name, *(where.stem for where, s in loras if s)])
+        predictor = AdaptedPredictor(plain, strengths, name=called)
+    return replace(base, predictor=predictor, loras=strengths)
+
+
+def read_lora(where: Path, base: Base, notice: Callable[[str], None]) -> Lora:
+    """The LoRA in a file or folder, as far as it fits a base; what does not fit is told to ``notice``.
 
     Raises:
-        SlipcastError: the file cannot be read.
-        BadInput: it holds no LoRA, one of another family, or one of which more than ``MOST_UNREAD`` matches nothing.
+        SlipcastError: a file cannot be read.
+        BadInput: it holds no LoRA, another kind of adapter, a LoRA of another family, one of which more than
+            ``MOST_UNREAD`` matches nothing, or numbers that are none.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            tensors = {name: file.get_tensor(name) for name in names if any("lora" in n for n in names)}
-            settings = dict(json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}")))
-    except (OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
-        raise unusable(path, base, error) from error
-    if not tensors:
-        raise BadInput(f"{path} holds no LoRA for the network of {base.name!r}; give one made for that base")
-    lora = Lora(settings=settings)
-    if hasattr(base.pipeline, "lora_state_dict"):
-        _sort(_by_module(tensors, base), base, lora)
-    else:
-        lora.unread += tensors
+    lora, keys = Lora(), dict[str, Tensor]()
+    for path in lora_files(where):
+        try:
+            tensors, settings = _opened(path, folder=path != where)
+            keys |= tensors
+            _sort(tensors, settings, base, lora)
+        except (
+            OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, SafetensorError, re.error,
+        ) as error:  # fmt: skip
+            if isinstance(error, SlipcastError):
+                raise
+            raise _unusable(where, base, error) from error
+    kind = kind_of_adapter(keys)
+    if not any(place_of(key) for key in keys) and kind is None:
+        raise BadInput(f"{where} holds no LoRA for the network of {base.name!r}; give one made for that base")
     if not lora.unread:
+        _refuse_broken_numbers(where, lora)
         return lora
-    ours, theirs = family_of_base(base), family_of_lora(tensors, base)
+    few = len(lora.unread) <= MOST_UNREAD * len(keys)
+    if kind is not None and not few:
+        raise BadInput(f"{where} is a {kind}, which slipcast does not read; give a LoRA")
+    ours, theirs = family_of_base(base), family_of_lora(keys, base)
     if theirs not in (None, ours):
         raise BadInput(
-            f"{path} is a LoRA for {theirs}, and the base {base.name!r} is {ours}; give a LoRA made for that base, "
+            f"{where} is a LoRA for {theirs}, and the base {base.name!r} is {ours}; give a LoRA made for that base, "
             "or choose the LoRA's own with --base"
         )
     said = (
-        f"{len(lora.unread)} of {len(tensors)} keys of the LoRA {path} match nothing in the base {base.name!r} "
+        f"{len(lora.unread)} of {len(keys)} keys of the LoRA {where} match nothing in the base {base.name!r} "
         f"({ours}), such as {lora.unread[0]}"
     )
-    if len(lora.unread) > MOST_UNREAD * len(tensors):
+    if not few:
         raise BadInput(f"{said}; give a LoRA made for that base")
+    _refuse_broken_numbers(where, lora)
     notice(f"{said}; they are left out")
     return lora
 
 
-def unusable(path: Path, base: Base, error: Exception) -> SlipcastError:
-    """The error for a file that breaks a library."""
+def _unusable(path: Path, base: Base, error: Exception) -> SlipcastError:
     return SlipcastError(f"{path} cannot be used as a LoRA of {base.name!r} ({in_one_line(error)})")
 
 
-def _by_module(tensors: dict[str, Tensor], base: Base) -> Iterator[tuple[list[str], dict[str, Tensor]]]:
-    """(the file's keys, tensors by the names of diffusers or PEFT) of each module, or of each single tensor.
+def _opened(path: Path, *, folder: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A file's tensors, and the trainer's settings: of its header (diffusers), or beside it (PEFT)."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        settings = dict(json.loads((file.metadata() or {}).get("lora_adapter_metadata", "{}")))
+    beside = path.parent / _CONFIG
+    if folder and beside.is_file():
+        settings = read_json_object(beside, "the LoRA's settings")
+        kind = settings.get("peft_type", "LORA")
+        if kind != "LORA":
+            raise BadInput(f"{beside} is of a {kind}, which slipcast does not read; give a LoRA")
+        settings["part"] = path.parent.name if path.parent.name in PARTS else None
+    return tensors, settings
 
-    kohya's have their alpha / rank multiplied in, so that every layout has scale 1.
-    """
-    groups = collections.defaultdict[str, dict[str, Tensor]](dict)
+
+def _sort(tensors: Mapping[str, Tensor], settings: dict[str, Any], base: Base, lora: Lora) -> None:
+    """Fill ``parts`` and ``unread`` from one file."""
+    networks = {part: net for part in PARTS if (net := part_of(base, part)) is not None}
+    tables = {part: layers_of(part, network) for part, network in networks.items()}
+    groups = collections.defaultdict[tuple[str | None, str], dict[str, tuple[str, Tensor]]](dict)
     for key, tensor in tensors.items():
-        if not _KOHYA.match(key):
-            yield [key], {key: tensor}
-            continue
-        module, _, leaf = key.partition(".")
-        groups[module][leaf] = tensor
-    for module, leaves in groups.items():
-        keys = [f"{module}.{leaf}" for leaf in leaves]
-        alpha = leaves.pop("alpha", None)
-        plain = set(leaves) == {"lora_down.weight", "lora_up.weight"}  # no LoHa, LoKr, DoRA, Tucker factors
-        if not plain or (alpha is not None and alpha.numel() != 1):
-            yield keys, {}
-            continue
-        if alpha is not None:
-            scale = float(alpha) / max(1, len(leaves["lora_down.weight"]))
-            leaves["lora_up.weight"] = leaves["lora_up.weight"].float() * scale
-        yield keys, _diffusers_names({f"{module}.{leaf}": value for leaf, value in leaves.items()}, base)
-
-
-def _diffusers_names(module: dict[str, Tensor], base: Base) -> dict[str, Tensor]:
-    """One kohya module by diffusers' names; nothing where diffusers knows no name for it."""
-    try:
-        return base.pipeline.lora_state_dict(module, unet_config=base.predictor.network.config)[0]
-    except (ValueError, IndexError, KeyError):  # how its table of names says so
-        return {}
-
-
-def _sort(modules: Iterator[tuple[list[str], dict[str, Tensor]]], base: Base, lora: Lora) -> None:
-    """Fill ``parts`` and ``unread``."""
-    there = {part: dict(net.named_modules()) for part in PARTS if (net := part_of(base, part)) is not None}
-    found: dict[tuple[str, str], dict[str, tuple[list[str], Tensor]]] = collections.defaultdict(dict)
-    for keys, tensors in modules:
-        placed = [_place(name, tensor, there) for name, tensor in tensors.items()]
-        if not placed or None in placed:
-            lora.unread += keys
-            continue
-        for (part, module, leaf), tensor in zip((p for p in placed if p), tensors.values(), strict=True):
-            found[part, module][leaf] = keys, tensor
-    for (part, module), leaves in found.items():
-        if {"lora_A.weight", "lora_B.weight"} <= set(leaves):
-            whole = {f"{module}.{leaf}": tensor for leaf, (_, tensor) in leaves.items()}
-            lora.parts.setdefault(part, {}).update(whole)
+        place = place_of(key)
+        if place is None or place.leaf in groups[place.part, place.layer]:
+            lora.unread.append(key)
         else:
-            lora.unread += [key for keys, _ in leaves.values() for key in keys]
+            groups[place.part, place.layer][place.leaf] = key, tensor
+    for (part, joined), leaves in groups.items():
+        for one in _parts_to_try(part or settings.get("part"), settings, networks):
+            name = tables[one].get(joined)
+            if name is None or name in lora.parts.get(one, {}):
+                continue
+            layer = networks[one].get_submodule(name)
+            adapter = _adapter(
+                {leaf: t for leaf, (_, t) in leaves.items()}, layer, _scale(settings, one, name)
+            )
+            if adapter is not None:
+                lora.parts.setdefault(one, {})[name] = adapter
+                break
+        else:
+            lora.unread += [key for key, _ in leaves.values()]
 
 
-def _place(name: str, tensor: Tensor, there: dict[str, dict[str, Any]]) -> tuple[str, str, str] | None:
-    """(part, module, leaf) of a tensor by PEFT's names; None where the base has no such module, or of another size."""
-    from diffusers.utils import state_dict_utils as tables
+def _parts_to_try(part: str | None, settings: Mapping[str, Any], networks: Mapping[str, Any]) -> list[str]:
+    """The part that a key names; else those whose class PEFT wrote down, or all."""
+    if part is not None:
+        return [part] if part in networks else []
+    told = (settings.get("auto_mapping") or {}).get("base_model_class")
+    return [one for one, net in networks.items() if type(net).__name__ == told] or list(networks)
 
-    part, _, name = name.partition(".")
-    if part not in there:
+
+def _scale(settings: Mapping[str, Any], part: str, layer: str) -> Callable[[int], float] | None:
+    """rank -> factor by the trainer's settings (PEFT's ``LoraConfig``); None where there are none for that part."""
+    own = {k.removeprefix(f"{part}."): v for k, v in settings.items() if k.startswith(f"{part}.")}
+    own = own or (settings if "lora_alpha" in settings else {})
+    if not own:
         return None
-    text = tables.DIFFUSERS_OLD_TO_PEFT | tables.DIFFUSERS_TO_PEFT
-    (name,) = tables.convert_state_dict({name: tensor}, tables.UNET_TO_DIFFUSERS if part == "unet" else text)
-    found = _PEFT.fullmatch(name)
-    if found is None:
-        return None
-    # transformers' CLIP lost this level of names in its fifth version; files of both kinds are about.
-    plain = found["module"].removeprefix("text_model.")
-    module = next((m for m in (plain, f"text_model.{plain}") if m in there[part]), None)
-    if module is None or not _fits(there[part][module], found["leaf"], tensor):
-        return None
-    return part, module, name[len(found["module"]) + 1 :]
+    # PEFT's rule: a pattern is the end of a layer's name, or a regular expression for it.
+    patterns = (own.get("alpha_pattern") or {}).items()
+    alpha = next((a for p, a in patterns if re.match(rf"(.*\.)?({p})$", layer)), own.get("lora_alpha", 8))
+    return lambda rank: float(alpha) / (math.sqrt(rank) if own.get("use_rslora") else rank)
 
 
-def _fits(module: Any, leaf: str, tensor: Tensor) -> bool:
-    weight = getattr(module, "weight", None)
-    if weight is None or weight.ndim < 2:
-        return False
-    axis = 1 if leaf == "lora_A" else 0
-    return tensor.shape[axis if tensor.ndim > 1 else 0] == weight.shape[axis]
+def _adapter(leaves: dict[str, Tensor], layer: Any, told: Callable[[int], float] | None) -> LowRank | None:
+    """The adapter of a layer out of its matrices; None where some are missing or do not fit."""
+    down, up, alpha = leaves.get("down"), leaves.get("up"), leaves.get("alpha")
+    if down is None or up is None or min(down.ndim, up.ndim) < 2 or not len(down):
+        return None
+    if alpha is not None and alpha.numel() != 1:
+        return None
+    rank = len(down) if leaves.get("mid") is None else up.shape[1]
+    scale = float(alpha) / rank if alpha is not None else 1.0 if told is None else told(rank)
+    if (mid := leaves.get("mid")) is not None:  # kohya's Tucker form of a convolution: B (M (A x))
+        if mid.ndim != 4 or mid.shape[:2] != (rank, len(down)):
+            return None
+        down = torch.einsum("ijkl,jr->irkl", mid.float(), down.float().flatten(1))
+    if isinstance(layer, nn.Linear):  # some trainers write a linear layer as a convolution of one pixel
+        down, up = down.flatten(1), up.flatten(1)
+    elif down.ndim == 2:
+        down, up = down[:, :, None, None], up[:, :, None, None]
+    fits = down.shape[1:] == layer.weight.shape[1:] and up.shape[:2] == (len(layer.weight), len(down))
+    if not fits or up[0].numel() != len(down):
+        return None
+    magnitude = leaves.get("magnitude", leaves.get("dora_scale"))
+    if magnitude is not None:
+        # kohya's may lie along the other axis, which is another method.
+        if magnitude.numel() != len(up) or ("dora_scale" in leaves and len(magnitude) != len(up)):
+            return None
+        magnitude = magnitude.flatten()
+    return LowRank(down, up, scale=scale, magnitude=magnitude)
+
+
+def _refuse_broken_numbers(where: Path, lora: Lora) -> None:
+    for part, layers in lora.parts.items():
+        for name, one in layers.items():
+            if not (math.isfinite(one.scale) and all(bool(b.isfinite().all()) for b in one.buffers())):
+                raise BadInput(f"{where} holds NaN or infinity in {part}.{name}; get the file again")
 
 
 def part_of(base: Base, part: str) -> Any:
-    """The base's network or text encoder of that name, None where it has none."""
-    return base.predictor.network if part == "unet" else getattr(base.pipeline, part, None)
-
-
-def put_in(lora: Lora, base: Base, adapter: str) -> list[Any]:
-    """Add the adapter to every part that the LoRA speaks of, switched off; the text encoders among them."""
-    from diffusers.utils import set_adapter_layers
-
-    encoders = []
-    with quiet_libraries(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several are what we want
-        for part, tensors in lora.parts.items():
-            network = part_of(base, part)
-            settings = _settings(part, tensors, lora.settings)
-            if part == "unet":
-                weights = {f"unet.{name}": tensor for name, tensor in tensors.items()}
-                named = {f"unet.{name}": value for name, value in settings.items()} or None
-                network.load_lora_adapter(weights, prefix="unet", adapter_name=adapter, metadata=named)
-                network.to(memory_format=torch.channels_last)  # as ``ready`` laid out the base: mixed is slow
-            else:
-                _into_text_encoder(network, tensors, settings, adapter)
-                encoders.append(network)
-            network.requires_grad_(False).eval()
-            set_adapter_layers(network, enabled=False)
-    return encoders
-
-
-def _settings(part: str, tensors: dict[str, Tensor], settings: dict[str, Any]) -> dict[str, Any]:
-    """The trainer's own LoraConfig of a part, if the file has one, for the modules that are here."""
-    own = {k.removeprefix(f"{part}."): v for k, v in settings.items() if k.startswith(f"{part}.")}
-    return own and own | {"target_modules": _modules(tensors), "init_lora_weights": True}
-
-
-def _modules(tensors: dict[str, Tensor]) -> list[str]:
-    return sorted({name.split(".lora_")[0] for name in tensors})
-
-
-def _into_text_encoder(
-    encoder: Any, tensors: dict[str, Tensor], settings: dict[str, Any], adapter: str
-) -> None:
-    from peft import LoraConfig
-
-    if not settings:
-        ranks = {name.split(".lora_")[0]: len(t) for name, t in tensors.items() if ".lora_A" in name}
-        settings = {
-            "r": next(iter(ranks.values())),
-            "lora_alpha": next(iter(ranks.values())),
-            "rank_pattern": ranks,
-            "alpha_pattern": ranks,
-            "target_modules": _modules(tensors),
-            "use_dora": any("lora_magnitude_vector" in name for name in tensors),
-        }
-    encoder.load_adapter(adapter_name=adapter, adapter_state_dict=tensors, peft_config=LoraConfig(**settings))
-    encoder.to(device=encoder.device, dtype=encoder.dtype)
-
-
-@contextlib.contextmanager
-def switched_on(networks: Sequence[Any], adapter: str, scale: float) -> Iterator[None]:
-    """An adapter works in these text encoders, and nowhere outside of the block."""
-    from diffusers.utils import set_adapter_layers, set_weights_and_activate_adapters
-
-    for network in networks:
-        set_weights_and_activate_adapters(network, [adapter], [scale])
-        set_adapter_layers(network, enabled=True)
-    try:
-        yield
-    finally:
-        for network in networks:
-            set_adapter_layers(network, enabled=False)
+    """The base's UNet or text encoder of that name, None where it has none."""
+    if part == "unet":
+        return base.predictor.network if hasattr(base.pipeline, "unet") else None
+    return getattr(base.pipeline, part, None)

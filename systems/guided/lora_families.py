@@ -14,8 +14,10 @@ _BY_TEXT_WIDTH = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: _
 _SIGNS = {
     "Flux": r"single_blocks_|double_blocks[._]|single_transformer_blocks",
     "Stable Diffusion 3": r"joint_blocks|transformer_blocks\.\d+\.attn\.add_[kq]_proj",
-    "a diffusion transformer": r"^(base_model\.model\.)?(transformer|diffusion_model|lora_transformer)[._]",
-    _XL: r"^(lora_te2_|text_encoder_2\.)|label_emb|add_embedding|attentions[._]\d+[._]transformer_blocks[._][2-9]",
+    "a diffusion transformer": r"^(base_model\.model\.)?(transformer|lora_transformer)[._]"
+    r"|^diffusion_model\.(transformer_)?(blocks|layers)\.",
+    _XL: r"^(lora_te2_|text_encoder_2\.|text_encoders\.clip_g\.)|label_emb|add_embedding"
+    r"|(attentions|blocks|block)[._]\d+([._]\d+)?[._]transformer_blocks[._][1-9]",
 }
 _READS_TEXT = re.compile(r"attn2[._](processor\.)?to_[kv](_lora)?\.(lora\.|lora_)?(down|A)\b")
 
@@ -25,7 +27,7 @@ def family_of_base(base: Base) -> str:
     kind = type(base.pipeline).__name__
     if kind.startswith(("StableDiffusionXL", "DiT")):
         return _XL if "XL" in kind else "DiT"
-    return _of_width(base.predictor.network.config.cross_attention_dim)
+    return family_of_width(base.predictor.network.config.cross_attention_dim)
 
 
 def family_of_lora(tensors: Mapping[str, Tensor], base: Base) -> str | None:
@@ -38,8 +40,9 @@ def family_of_lora(tensors: Mapping[str, Tensor], base: Base) -> str | None:
         return None
     if widths == {getattr(base.predictor.network.config, "cross_attention_dim", None)}:
         return family_of_base(base)
-    return _of_width(min(widths))
+    return family_of_width(min(widths))
 
 
-def _of_width(width: int) -> str:
+def family_of_width(width: int) -> str:
+    """The family whose network reads text of so many numbers a word."""
     return _BY_TEXT_WIDTH.get(width, f"a Stable Diffusion that reads text of {width} numbers a word")

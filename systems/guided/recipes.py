@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
@@ -16,6 +17,7 @@ from ...configs.plugins import look_up
 from ...guidance.algebra import Guidance, Weight
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.recipes import RECIPES, interval
+from ...guidance.transforms import Rescaled
 from .branches import Ingredients
 
 Weights = Mapping[str, Weight]
@@ -32,7 +34,7 @@ def _in_domain(made: Ingredients, w: Weights) -> Guidance:
 
 
 def _composable(made: Ingredients, w: Weights) -> Guidance:
-    wanted = [(made.text, w["text"]), *made.further(made.wanted, "and")]
+    wanted = [(made.text, w["text"]), *made.further(made.wanted, "and"), *made.extra()]
     return RECIPES["composable"](made.null, wanted, made.further(made.unwanted, "not"))
 
 
@@ -90,10 +92,11 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         "negative + w_text (text - negative)", {"text": 7.5}, _negative_prompt, frozenset({"negatives"})
     ),
     "composable": PictureRecipe(
-        "null + w_text (text - null) + sum_i w_i (and_i - null) - sum_j w_j (not_j - null)",
+        "null + w_text (text - null) + sum_i w_i (and_i - null) + sum_i w_i (condition_i - null) "
+        "- sum_j w_j (not_j - null)",
         {"text": 7.5},
         _composable,
-        frozenset({"wanted", "unwanted"}),
+        frozenset({"wanted", "unwanted", "extras"}),
     ),
     "in_domain": PictureRecipe(
         "null + w_domain (domain - null) + w_text (text - null) + sum_i w_i (condition_i - null); "
@@ -198,20 +201,40 @@ def needs_domain(recipe: str, model: object | None) -> bool:
     return chosen.domain or ("model" in chosen.reads and model is None)
 
 
+def without_domain(recipe: str, conditions: object) -> str:
+    """What stands in for the default recipe where there is no domain: cfg, or composable if there are conditions."""
+    if recipe != "in_domain":
+        return recipe
+    return "composable" if conditions else "cfg"
+
+
+def without_domain_notice(base: str, recipe: str) -> str:
+    """The sentence about it."""
+    return (
+        f"there is no domain beside the base {base!r}, so the recipe is {recipe}, which asks the base alone; "
+        "--domain brings one"
+    )
+
+
 def picture_guidance(
     recipe: str,
     made: Ingredients,
     weights: Mapping[str, float],
     until: Mapping[str, float] | None = None,
     *,
+    since: Mapping[str, float] | None = None,
     domain_strength: float = 1.0,
+    guidance_rescale: float = 0.0,
 ) -> Guidance:
     """The guidance of a recipe, for one picture or for a batch of views.
 
     Args:
         weights: by the names of the recipe's terms; what is left out has the recipe's default.
         until: noise fraction t / T up to which a term is on, by name.
+        since: noise fraction t / T from which up a term is on, by name.
         domain_strength: factor on the weight of the term ``domain``, where there is one; 0 is the base alone.
+        guidance_rescale: how much of the contrast of the branch of the prompt the sum is given, 0 to 1
+            (``guidance.transforms.Rescaled``).
     Raises: BadInput for an unknown recipe or name of a weight, a weight that is not a finite number, or a recipe that
         lacks a model or a prompt.
     """
@@ -221,16 +244,34 @@ def picture_guidance(
     full: dict[str, Weight] = {
         name: weight * domain_strength if name == "domain" else weight for name, weight in numbers.items()
     }
-    for name, end in (until or {}).items():
+    first, last = since or {}, until or {}
+    for name in dict.fromkeys([*first, *last]):
+        low, high = first.get(name, 0.0), last.get(name, 1.0)
         if name not in full:
             raise unknown_name(f"weight of the recipe {recipe}", name, full)
-        if not 0 <= end <= 1:
-            raise BadInput(f"until {name} lies between 0 and 1, not {end}")
-        full[name] = interval(full[name], 0.0, end)
+        for word, end in (("since", low), ("until", high)):
+            if not 0 <= end <= 1:
+                raise BadInput(f"{word} {name} lies between 0 and 1, not {end}")
+        if low > high:
+            raise BadInput(f"the term {name} is never on: since {low} lies above until {high}")
+        full[name] = interval(full[name], low, high)
     try:
-        return chosen.build(made, full)
+        return _rescaled(recipe, chosen.build(made, full), made, guidance_rescale)
     except ValueError as error:  # two branches of one name, and the like: the user's names meet the recipe's
         raise BadInput(str(error)) from error
+
+
+def _rescaled(recipe: str, guidance: Guidance, made: Ingredients, phi: float) -> Guidance:
+    """The same with the contrast of the branch of the prompt: of the base, else of the custom model or the domain."""
+    if not phi:
+        return guidance
+    if guidance.final is not None:
+        raise BadInput(
+            f"the recipe {recipe} changes the finished prediction itself; take guidance_rescale={phi} out or choose cfg"
+        )
+    named = {branch.name: branch for branch in guidance.branches}
+    like = next(named[name] for name in ("text", "model", "domain") if name in named)
+    return replace(guidance, final=Rescaled(like, phi))
 
 
 def guided_noise_for(
@@ -238,11 +279,10 @@ def guided_noise_for(
     made: Ingredients,
     weights: Mapping[str, float],
     until: Mapping[str, float] | None = None,
-    *,
-    domain_strength: float = 1.0,
+    **more: Any,
 ) -> GuidedNoise:
     """The guided denoiser of a recipe, which 2-D sampling and score distillation share; see ``picture_guidance``."""
-    return GuidedNoise(picture_guidance(recipe, made, weights, until, domain_strength=domain_strength))
+    return GuidedNoise(picture_guidance(recipe, made, weights, until, **more))
 
 
 def refuse_unread(recipe: str, given: Mapping[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...guidance.conditioning import Condition, stacked
+from ...guidance.conditioning import Condition, as_conditioning, stacked
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 
 
@@ -16,7 +16,7 @@ class RemembersTexts:
 
     def __init__(self, base: ConditionalDenoiser) -> None:
         self._base = base
-        self._known: dict[tuple[str, int | None], Condition] = {}
+        self._known: dict[tuple[str, int | tuple[int, int] | None], Condition] = {}
 
     @property
     def name(self) -> str:
@@ -33,9 +33,12 @@ class RemembersTexts:
         """The base's."""
         return self._base.predictor
 
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | tuple[int, int] | None = None) -> Condition:
         """What the network is told for each prompt."""
         for prompt in prompts:
             if (prompt, size) not in self._known:
                 self._known[prompt, size] = self._base.condition([prompt], size=size)
-        return stacked([self._known[prompt, size] for prompt in prompts])
+        told = [self._known[prompt, size] for prompt in prompts]
+        lengths = {None if (text := as_conditioning(one).text) is None else text.shape[1] for one in told}
+        # Long prompts of different lengths are read together, which fills the shorter ones up.
+        return stacked(told) if len(lengths) == 1 else self._base.condition(prompts, size=size)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.schema import MakeConfig, RecipeConfig
-from ..models.known import PICTURE, REFINE, Uses
-from .recipes import recipe_named, refuse_unread, term_weights
+from ..models.known import NO_DOMAIN, PICTURE, REFINE, Uses, domain_for
+from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
 
-_WISHES = {"negative": "negatives", "wanted": "wanted", "unwanted": "unwanted"}
+_WISHES = {"negative": "negatives", "wanted": "wanted", "unwanted": "unwanted", "conditions": "extras"}
+_DRAWING = ("control", "edit", "mask", "size", "conditions", "balance")
 
 
-def settled(config: MakeConfig, uses: Uses) -> MakeConfig:
-    """The same settings with words, sampler and every weight filled in.
+def settled(
+    config: MakeConfig, uses: Uses, notice: Callable[[str], None] = lambda sentence: None
+) -> MakeConfig:
+    """The same settings with domain, words, sampler and every weight filled in.
 
     Args:
         uses: what base and domain say of their use.
+        notice: told of the recipe that takes the place of ``in_domain`` where there is no domain.
     Raises: BadInput for an unknown recipe, a weight or wish that a recipe does not know, or a model or a domain's
         strength that neither recipe would listen to.
     """
+    _refuse_unheard(config)
+    config = _with_domain(config, notice)
     recipes = [recipe_named(group.recipe) for group in (config.image, config.refine)]
     if config.model is not None and not any("model" in one.reads for one in recipes):
         refuse_unread(config.image.recipe, {f"model={config.model}": "model"})
@@ -43,7 +49,55 @@ def settled(config: MakeConfig, uses: Uses) -> MakeConfig:
 
 def until(group: RecipeConfig) -> dict[str, float]:
     """Noise fractions up to which terms are on, by name; empty where all are always on."""
-    return {"domain": group.domain_until} if group.domain_until < 1 else {}
+    return ({"domain": group.domain_until} if group.domain_until < 1 else {}) | group.until
+
+
+def _with_domain(config: MakeConfig, notice: Callable[[str], None]) -> MakeConfig:
+    """With the domain that is meant, and recipes that do without where there is none."""
+    domain = domain_for(config.base, config.domain)
+    if domain is not None:
+        return replace(config, domain=domain)
+    image, refine = (
+        replace(group, recipe=without_domain(group.recipe, group.conditions))
+        for group in (config.image, config.refine)
+    )
+    taken = [
+        new.recipe
+        for new, old in ((image, config.image), (refine, config.refine))
+        if new.recipe != old.recipe
+    ]
+    if taken:
+        notice(without_domain_notice(config.base, " and ".join(dict.fromkeys(taken))))
+    return replace(config, domain=NO_DOMAIN, image=image, refine=refine)
+
+
+def _refuse_unheard(config: MakeConfig) -> None:
+    """BadInput for settings that nobody would listen to."""
+    image = config.image
+    heard = [name for name in _DRAWING if getattr(image, name)] if image.picture else []
+    if heard:
+        raise BadInput(
+            f"image.{heard[0]} says how to draw, and image.picture that nothing is drawn; leave one out"
+        )
+    if image.matting and not image.picture:
+        raise BadInput("image.matting cuts out a picture of yours; give one with --picture")
+    for name, one in config.refine.conditions.items():
+        if one.control:
+            raise BadInput(
+                f"refine.conditions.{name}.control follows a picture, and refinement looks from all sides; "
+                "leave it to image.conditions"
+            )
+    for name, group in (("image", image), ("refine", config.refine)):
+        if group.balance is not None and group.recipe != "in_domain":
+            raise BadInput(
+                f"{name}.balance shares a weight between domain and text; it needs the recipe in_domain, "
+                f"not {group.recipe}"
+            )
+
+
+def since(group: RecipeConfig) -> dict[str, float]:
+    """Noise fractions from which up terms are on, by name; empty where all are always on."""
+    return {"domain": group.domain_since} if group.domain_since > 0 else {}
 
 
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:
@@ -59,9 +113,16 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
                 f"{name}.{term}_weight={asked[term]} and {name}.weights say two things of the term {term}; "
                 "leave one out"
             )
-    full = term_weights(group.recipe, {**asked, **group.weights}, own)
-    if until(group).keys() - full.keys():
-        raise BadInput(
-            f"{name}.domain_until={group.domain_until} changes nothing: the recipe {group.recipe} has no term domain"
-        )
+    given = {**asked, **group.weights}
+    full = term_weights(group.recipe, given, own)
+    limits = {"until": until(group), "since": since(group)}
+    for which, ends in limits.items():
+        if unknown := sorted(ends.keys() - full.keys()):
+            own_setting = getattr(group, f"domain_{which}")
+            said = f"{which} {unknown[0]}" if unknown[0] != "domain" else f"domain_{which}={own_setting}"
+            raise BadInput(
+                f"{name}.{said} changes nothing: the recipe {group.recipe} has no term {unknown[0]}"
+            )
+    if group.balance is not None:  # what is left out is measured on the models
+        full = given
     return {"weights": full, "domain_weight": full.get("domain"), "text_weight": full.get("text")}

@@ -6,41 +6,16 @@ checkpoint brings its network and shares whatever else has the same weights.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
-from ...configs.atomic import sha256_of_file
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Condition
-from ...guidance.networks import AdaptedPredictor
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 from ..domain.model import Domain, load_domain
 from ..models.aliases import resolve
 from ..models.base import Base, load_base
-from .lora import put_in, read_lora, switched_on, unusable
-
-_NUMBERS = itertools.count()  # adapters of one process never share a name
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """A base with a LoRA switched on, in its network and in the text encoders that the LoRA speaks of."""
-
-    name: str
-    base: Base
-    predictor: NoisePredictor
-    identity: str
-    adapter: str
-    scale: float
-    encoders: tuple[Any, ...] = ()
-
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
-        """As the base, read by the LoRA's own text encoders."""
-        with switched_on(self.encoders, self.adapter, self.scale):
-            return self.base.condition(prompts, size=size)
+from .lora import lora_files, lora_identity, with_loras
 
 
 @dataclass(frozen=True)
@@ -62,7 +37,7 @@ class TextFree:
         """The domain's."""
         return self.domain.predictor
 
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Condition:
+    def condition(self, prompts: Sequence[str], *, size: int | tuple[int, int] | None = None) -> Condition:
         """The domain's own."""
         return self.domain.condition
 
@@ -78,8 +53,8 @@ def load_custom(
     """Read a model made of ``base``.
 
     Args:
-        path: a LoRA (a .safetensors file, or a folder that holds pytorch_lora_weights.safetensors), a folder or hub
-            id in diffusers' layout, or a domain's folder.
+        path: a LoRA (a .safetensors file, or a folder as diffusers and PEFT write it), a folder or hub id in
+            diffusers' layout, or a domain's folder.
         scale: strength of a LoRA.
         notice: told which part of a LoRA matches nothing.
     Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
@@ -88,9 +63,9 @@ def load_custom(
     device = str(base.predictor.network.device) if base.offload is None else base.offload.device
     if (where / "domain.json").is_file():
         return TextFree(load_domain(where, base, device=device))
-    lora = where if where.is_file() else where / "pytorch_lora_weights.safetensors"
-    if lora.is_file():
-        return _with_lora(lora, base, scale, notice)
+    if files := lora_files(where):
+        adapted = with_loras(base, [(where, scale)], notice, name=files[0].stem)
+        return replace(adapted, name=files[0].stem, identity=lora_identity(where))
     model = load_base(
         where,
         name=path,
@@ -106,16 +81,3 @@ def load_custom(
             "give a model made of that base"
         )
     return model
-
-
-def _with_lora(path: Path, base: Base, scale: float, notice: Callable[[str], None]) -> Adapted:
-    lora = read_lora(path, base, notice)
-    adapter = f"slipcast_{next(_NUMBERS)}"
-    try:
-        encoders = put_in(lora, base, adapter)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
-        raise unusable(path, base, error) from error
-    predictor: NoisePredictor = base.predictor
-    if "unet" in lora.parts:
-        predictor = AdaptedPredictor(base.predictor, adapter, scale=scale, name=path.stem)
-    return Adapted(path.stem, base, predictor, sha256_of_file(path), adapter, scale, tuple(encoders))

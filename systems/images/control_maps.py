@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ...configs.names import unknown_name
-from .files import middle_square, read_image, upright
+from .files import Size, middle_of, read_image, upright
 
 
 def canny(picture: np.ndarray, low: float = 100, high: float = 200) -> np.ndarray:
@@ -64,19 +64,19 @@ CONTROLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """What is made of the picture [H, W, 3] in [0, 1] that a user gives, for each kind of control; the same shape."""
 
 
-def control_picture(kind: str, picture: Path | str | Image.Image, size: int) -> Tensor:
-    """What a ControlNet of one kind sees, [1, 3, size, size] in [0, 1].
+def control_picture(kind: str, picture: Path | str | Image.Image, size: Size) -> Tensor:
+    """What a ControlNet of one kind sees, [1, 3, H, W] in [0, 1].
 
     Args:
         kind: 'canny' finds edges in an ordinary picture; 'depth' and 'normal' take a map as it is.
         picture: a file, or what PIL made of one. Transparent parts are put over grey, single channels are repeated,
-            16-bit greys keep their depth; the middle square is scaled without ringing.
-        size: pixels along each side.
+            16-bit greys keep their depth; the middle is scaled without ringing.
+        size: pixels of a square, or (height, width).
     Raises:
         BadInput: an unknown kind, a picture that cannot be read, or one whose range is unknown.
     """
     if kind not in CONTROLS:
         raise unknown_name("control", kind, CONTROLS)
     opened = upright(picture) if isinstance(picture, Image.Image) else read_image(Path(picture))
-    drawn = CONTROLS[kind](middle_square(opened, size, Image.Resampling.BILINEAR))
+    drawn = CONTROLS[kind](middle_of(opened, size, Image.Resampling.BILINEAR))
     return torch.from_numpy(np.ascontiguousarray(drawn.transpose(2, 0, 1)))[None]

@@ -102,45 +102,85 @@ def _eight_bits(levels: np.ndarray) -> np.ndarray:
     return (levels * 255 + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def middle_square(picture: Image.Image, size: int, resampling: Image.Resampling) -> np.ndarray:
-    """The middle square of an upright picture, [size, size, 3] float32 in [0, 1]; transparent parts over grey."""
-    if picture.mode == "RGBA":
-        ground = Image.new("RGBA", picture.size, _GREY)
-        picture = Image.alpha_composite(ground, picture).convert("RGB")
-    square = ImageOps.fit(picture, (size, size), resampling)
-    levels = np.asarray(square, np.float32)
-    if square.mode == "F":
+Size = int | tuple[int, int]
+"""Pixels of a square, or (height, width)."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(height, width) of a size."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _width_height(size: Size) -> tuple[int, int]:
+    height, width = sides(size)
+    return width, height
+
+
+def middle_of(picture: Image.Image, size: Size, resampling: Image.Resampling) -> np.ndarray:
+    """The middle of an upright picture, scaled to a size: [H, W, 3] float32 in [0, 1]; transparency over grey."""
+    return _rgb(ImageOps.fit(_opaque(picture), _width_height(size), resampling))
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    if picture.mode != "RGBA":
+        return picture
+    return Image.alpha_composite(Image.new("RGBA", picture.size, _GREY), picture).convert("RGB")
+
+
+def _rgb(picture: Image.Image) -> np.ndarray:
+    levels = np.asarray(picture, np.float32)
+    if picture.mode == "F":
         return np.repeat(levels[..., None], 3, axis=2).clip(0, 1)
     return levels / 255
 
 
-def read_subject(path: Path) -> SubjectImage:
+def read_subject(path: Path | Image.Image) -> SubjectImage:
     """What ``SubjectImage.save`` wrote, or any picture that people give: one without transparency is all subject.
+
+    Args:
+        path: a file, or what ``read_image`` made of one.
 
     Raises: BadInput when there is none or it cannot be read.
     """
-    picture = read_image(path)
+    picture = path if isinstance(path, Image.Image) else read_image(path)
     if picture.mode == "F":
         picture = Image.fromarray(_eight_bits(np.asarray(picture)))
     rgba = np.asarray(picture.convert("RGBA")).astype(np.float32) / 255
     return SubjectImage(rgb=rgba[..., :3].copy(), alpha=rgba[..., 3].copy())
 
 
-def read_picture(path: Path, size: int) -> Tensor:
-    """A picture as [1, 3, size, size] in [0, 1]: its middle square, transparent parts over grey.
+def read_picture(path: Path, size: Size) -> Tensor:
+    """A picture as [1, 3, H, W] in [0, 1]: its middle, scaled to a size, transparent parts over grey.
 
     Raises: BadInput when there is none or it cannot be read.
     """
-    square = middle_square(read_image(path), size, Image.Resampling.LANCZOS)
-    return torch.from_numpy(square).permute(2, 0, 1)[None].contiguous()
+    middle = middle_of(read_image(path), size, Image.Resampling.LANCZOS)
+    return torch.from_numpy(middle).permute(2, 0, 1)[None].contiguous()
 
 
-def read_mask(path: Path, picture: Path, size: int) -> Tensor:
-    """A mask as [1, 1, size, size] of zeros and ones in pixels: 1 is painted anew.
+def read_whole(path: Path, size: Size) -> Tensor:
+    """A picture as it is, [1, 3, H, W] in [0, 1], its last row and column repeated to fill a larger size.
+
+    Raises: BadInput when there is none or it cannot be read.
+    """
+    rgb = _rgb(_opaque(read_image(path)))
+    filled = np.pad(rgb, (*_missing(rgb, size), (0, 0)), mode="edge")
+    return torch.from_numpy(filled).permute(2, 0, 1)[None].contiguous()
+
+
+def _missing(array: np.ndarray, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
+    height, width = sides(size)
+    return (0, height - array.shape[0]), (0, width - array.shape[1])
+
+
+def read_mask(path: Path, picture: Path, size: Size, *, whole: bool = False) -> Tensor:
+    """A mask as [1, 1, H, W] of zeros and ones in pixels: 1 is painted anew.
 
     A pixel of the file is painted where it is nearer to white than to black; transparent is black. A pixel of the
     result is painted if any that it covers is, so that thin lines survive scaling.
 
+    Args:
+        whole: as ``read_whole`` reads the picture, what is filled in being kept; else as ``read_picture`` does.
     Raises: BadInput when it is unreadable, of another size than its picture, or nowhere white.
     """
     mask, shown = read_image(path), read_image(picture)
@@ -152,20 +192,24 @@ def read_mask(path: Path, picture: Path, size: int) -> Tensor:
     if mask.mode == "RGBA":
         mask = Image.alpha_composite(Image.new("RGBA", mask.size, _BLACK), mask)
     grey = _eight_bits(np.asarray(mask)) if mask.mode == "F" else np.asarray(mask.convert("L"))
-    white = Image.fromarray((grey >= 128).astype(np.float32))
-    square = np.asarray(ImageOps.fit(white, (size, size), Image.Resampling.BOX)) > 0
-    if not square.any():
+    white = (grey >= 128).astype(np.float32)
+    if whole:
+        painted = np.pad(white, _missing(white, size)) > 0
+    else:
+        scaled = ImageOps.fit(Image.fromarray(white), _width_height(size), Image.Resampling.BOX)
+        painted = np.asarray(scaled) > 0
+    if not painted.any():
         raise BadInput(f"the mask {path} has no white part, so nothing would be painted anew")
-    return torch.from_numpy(square.astype(np.float32))[None, None]
+    return torch.from_numpy(painted.astype(np.float32))[None, None]
 
 
 def latent_mask(mask: Tensor, pixels_per_latent: int) -> Tensor:
-    """A mask of pixels [1, 1, S, S] in latents: one is painted if any of its pixels is."""
+    """A mask of pixels [1, 1, H, W] in latents: one is painted if any of its pixels is."""
     return max_pool2d(mask, pixels_per_latent)
 
 
 def with_kept_pixels(drawn: np.ndarray, picture: Tensor, mask: Tensor) -> np.ndarray:
-    """What was drawn, [S, S, 3] uint8, with the pixels outside of the mask exactly as in the picture [1, 3, S, S].
+    """What was drawn, [H, W, 3] uint8, with the pixels outside of the mask exactly as in the picture [1, 3, H, W].
 
     A codec returns no picture to the bit, and its decoder looks beyond one latent; people keep what they mask.
     """

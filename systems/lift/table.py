@@ -6,7 +6,7 @@ To add one, write a function and one line here, or offer a ``Lift`` from another
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from ...configs.plugins import look_up
 from ...configs.schema import LiftConfig
 from ..types import Mesh, RadianceField, SubjectImage
 
-LiftFunction = Callable[[SubjectImage, LiftConfig, Path, str], RadianceField | Mesh]
-"""(square cut-out picture in the common framing, settings, the lift's source, device) -> the object in [-1, 1]^3."""
+LiftFunction = Callable[[Sequence[SubjectImage], LiftConfig, Path, str], RadianceField | Mesh]
+"""(square cut-out pictures of one object, the front first, settings, the lift's source, device) -> the object in
+[-1, 1]^3. There is one picture at least."""
 
 
 def content_identity(source: Path) -> str:
@@ -34,20 +35,24 @@ class Lift:
         identity: a hash of all that it reads of its source, by which finished stages know that it changed; raises
             ``BadInput`` in one sentence if the source is of no use.
         source: what ``lift.source`` has to be, in a few words; it is a path that is there when the function is called.
+        several: whether it looks at more pictures than the first.
     """
 
     function: LiftFunction
     identity: Callable[[Path], str] = content_identity
     source: str = "its weights"
+    several: bool = False
 
 
-def _starter(picture: SubjectImage, settings: LiftConfig, source: Path, device: str) -> RadianceField:
+def _starter(
+    pictures: Sequence[SubjectImage], settings: LiftConfig, source: Path, device: str
+) -> RadianceField:
     from .starter import lift_picture, load_lift
 
-    return lift_picture(load_lift(source, device=device), picture, settings.resolution)
+    return lift_picture(load_lift(source, device=device), pictures[0], settings.resolution)
 
 
-def _mesh(picture: SubjectImage, settings: LiftConfig, source: Path, device: str) -> RadianceField:
+def _mesh(pictures: Sequence[SubjectImage], settings: LiftConfig, source: Path, device: str) -> RadianceField:
     from .mesh_file import read_surface
     from .solid import field_of_surface
     from .surface import framed

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,18 @@ from torch import Tensor
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
 from ...guidance.control_residuals import home_of
+from ...guidance.low_rank import switched_on
 from ...guidance.networks import NetworkPredictor
 from ...guidance.offloading import CPUOffload, offloaded
+from ..images.files import Size, sides
 from .aliases import resolve
 from .codec import Codec
+from .families.clip import spells_words
 from .families.family import Family
 from .families.table import family_of
 from .identity import model_identity, network_identity, same_part
 from .precision import DTYPES, quiet_libraries, ready, resolve_dtype
+from .prompt_weights import plain_text
 from .reading import read_pipeline
 
 
@@ -43,6 +47,8 @@ class Base:
         identity: of all files that it was read from, for run manifests.
         folder: where it was read from.
         offload: where its networks take turns on a small device; None keeps all there.
+        loras: strengths, by name, of the LoRAs that its text encoders are read with (``guided.lora``).
+        embedded_guidance: the guidance weight that a distilled network is told; others are told none.
     """
 
     name: str
@@ -52,6 +58,8 @@ class Base:
     identity: str
     folder: Path
     offload: CPUOffload | None = None
+    loras: Mapping[str, float] = field(default_factory=dict)
+    embedded_guidance: float = 8.5
 
     @property
     def dtype(self) -> torch.dtype:
@@ -76,25 +84,48 @@ class Base:
         return self.codec.pixels_per_latent
 
     @property
+    def only_square(self) -> bool:
+        """Whether it draws squares alone, as its family does."""
+        return self.family.only_square
+
+    @property
+    def cell(self) -> int:
+        """What a picture's sides must be multiples of, in pixels: one latent, or DiT's patch of latents.
+
+        UNets halve three times, and diffusers' bring odd halves back to their size, so any number of latents will do.
+        """
+        patch = self.predictor.network.config.patch_size if self.only_square else 1
+        return patch * self.pixels_per_latent
+
+    @property
     def picture_size(self) -> int:
         """Pixels along each side of a picture at the model's own size."""
         return self.latent_shape[1] * self.pixels_per_latent
 
     @torch.no_grad()
-    def condition(self, prompts: Sequence[str], *, size: int | None = None) -> Conditioning:
+    def condition(self, prompts: Sequence[str], *, size: Size | None = None) -> Conditioning:
         """What the network is told for each prompt; the empty prompt is the unconditional one.
 
         Args:
             prompts: texts, or for DiT the names or numbers of classes.
-            size: pixels along each side, which SDXL reads too; the model's own if None.
+            size: pixels of a square or (height, width), which SDXL reads too; the model's own if None.
         Raises: BadInput for a class that DiT does not know.
         """
-        self._seat_encoders()
-        return self.family.condition(self.pipeline, list(prompts), size or self.picture_size)
+        with switched_on(self._seated_encoders(), self.loras):
+            told = self.family.condition(self.pipeline, list(prompts), sides(size or self.picture_size))
+        return self._with_guidance(told)
 
-    def _seat_encoders(self) -> None:
-        if self.offload is not None and self.family.encoders:
-            self.offload.take(*[getattr(self.pipeline, name) for name in self.family.encoders])
+    def _with_guidance(self, told: Conditioning) -> Conditioning:
+        """With the weight for a network that has its guidance inside; in float32, which its waves of 1000 w need."""
+        if getattr(self.predictor.network.config, "time_cond_proj_dim", None) is None:
+            return told
+        return replace(told, guidance=torch.tensor([self.embedded_guidance], dtype=torch.float32))
+
+    def _seated_encoders(self) -> list[Any]:
+        encoders = [getattr(self.pipeline, name) for name in self.family.encoders]
+        if self.offload is not None and encoders:
+            self.offload.take(*encoders)
+        return encoders
 
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Text features [B, T, C], float32; the empty prompt is the unconditional one."""
@@ -106,9 +137,12 @@ class Base:
     @property
     @torch.no_grad()
     def unconditional(self) -> Conditioning:
-        """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing."""
-        self._seat_encoders()
-        return self.family.unconditional(self.pipeline, self.picture_size)
+        """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing.
+
+        Read without LoRAs: they are the base's, and such a network was trained beside the plain one.
+        """
+        self._seated_encoders()
+        return self._with_guidance(self.family.unconditional(self.pipeline, sides(self.picture_size)))
 
     @property
     def codec(self) -> Codec:
@@ -116,11 +150,11 @@ class Base:
         return self.family.codec(self.pipeline, self.name, self.offload)
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Latents of pictures [B, 3, S, S] in [0, 1], differentiable; see ``Codec.encode``."""
+        """Latents of pictures [B, 3, H, W] in [0, 1], differentiable; see ``Codec.encode``."""
         return self.codec.encode(pictures)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pictures [B, 3, S, S] in [0, 1] of latents; see ``Codec.decode``."""
+        """Pictures [B, 3, H, W] in [0, 1] of latents; see ``Codec.decode``."""
         return self.codec.decode(latents)
 
     @cached_property
@@ -128,32 +162,37 @@ class Base:
         """Of its network alone, equal for fp16 and full copies: what belongs to this base names it."""
         return network_identity(self.folder, self.predictor.prediction_type)
 
+    @property
+    def reads_weights(self) -> bool:
+        """Whether it reads weights of words, and prompts of any length in chunks: sub-word tokenizers do."""
+        tokenizer = getattr(self.pipeline, "tokenizer", None)
+        return tokenizer is not None and spells_words(tokenizer)
+
     def cut_off(self, prompt: str) -> str:
         """The end of a prompt that the text encoder does not read, empty if it reads all."""
         words = getattr(self.pipeline, "tokenizer", None)
-        if words is None:
+        if words is None or self.reads_weights:
             return ""
-        ids = words(prompt, truncation=False, add_special_tokens=False, verbose=False).input_ids
+        ids = words(plain_text(prompt), truncation=False, add_special_tokens=False, verbose=False).input_ids
         room = words.model_max_length - words.num_special_tokens_to_add()
         return words.decode(ids[room:]).strip()
 
     def unknown_words(self, prompt: str) -> dict[str, list[str]]:
-        """Words of the prompt that a word tokenizer does not know, each with its nearest known words.
+        """Words of the prompt that the tokenizer does not know, each with its nearest known words.
 
         Empty for sub-word tokenizers (Stable Diffusion's), which spell everything, and for classes.
         """
         tokenizer = getattr(self.pipeline, "tokenizer", None)
-        known = {} if tokenizer is None else tokenizer.get_vocab()
-        if tokenizer is None or tokenizer.unk_token_id is None or len(known) > 20_000:
+        if tokenizer is None or self.reads_weights:
             return {}
-        words = dict.fromkeys(re.findall(r"[\w-]+", prompt.lower()))
-        return {
-            word: difflib.get_close_matches(
-                word, [k for k in known if k.isalpha() or "-" in k], n=3, cutoff=0.5
-            )
+        words = dict.fromkeys(re.findall(r"[\w-]+", plain_text(prompt).lower()))
+        unknown = [
+            word
             for word in words
-            if word not in known
-        }
+            if tokenizer.unk_token_id in tokenizer(word, add_special_tokens=False).input_ids
+        ]
+        near = [word for word in tokenizer.get_vocab() if word.isalpha() or "-" in word] if unknown else []
+        return {word: difflib.get_close_matches(word, near, n=3, cutoff=0.5) for word in unknown}
 
 
 def load_base(

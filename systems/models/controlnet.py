@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput
+from ...configs.names import unknown_name
 from ...guidance.conditioning import Control
-from ..images.control_maps import control_picture
+from ..images.control_maps import CONTROLS, control_picture
+from ..images.files import Size
 from .aliases import resolve
 from .base import Base
 from .known import SHIPPED, WEIGHTS
@@ -17,7 +19,7 @@ from .reading import read_network
 
 
 def load_controls(
-    wanted: Sequence[str], base: Base, *, size: int, scale: float = 1.0, allow_pickle: bool = False
+    wanted: Sequence[str], base: Base, *, size: Size, scale: float = 1.0, allow_pickle: bool = False
 ) -> tuple[Control, ...]:
     """Controls written as ``kind:picture`` or ``kind:picture:network``.
 
@@ -31,25 +33,37 @@ def load_controls(
         )
     found, networks = [], dict[str, Any]()
     for text in wanted:
-        kind, _, rest = text.partition(":")
-        picture, _, network = rest.partition(":")
-        if not picture:
-            raise BadInput(f"--control expects kind:picture, such as canny:edges.png, not {text!r}")
+        kind, picture, place = parted(text, base.name)
         shown = control_picture(kind, Path(picture), size)
-        place = network or _usual(kind, base)
         if place not in networks:
             networks[place] = _load(place, base, allow_pickle)
         found.append(Control(networks[place], shown, scale))
     return tuple(found)
 
 
-def _usual(kind: str, base: Base) -> str:
-    shipped = SHIPPED["base"].get(base.name)
+def parted(text: str, base: str) -> tuple[str, str, str]:
+    """(kind, picture, network) of a control as it is written, the base's usual network where none is named.
+
+    Args:
+        base: how the user calls it.
+    Raises: BadInput for a text without a picture, or a kind for which a shipped base has no network.
+    """
+    kind, _, rest = text.partition(":")
+    picture, _, network = rest.partition(":")
+    if not picture:
+        raise BadInput(f"--control expects kind:picture, such as canny:edges.png, not {text!r}")
+    return kind, picture, network or _usual(kind, base)
+
+
+def _usual(kind: str, base: str) -> str:
+    if kind not in CONTROLS:
+        raise unknown_name("control", kind, CONTROLS)
+    shipped = SHIPPED["base"].get(base)
     if shipped is None:
         return kind  # an alias
     if kind not in shipped.controls:
         raise BadInput(
-            f"the {base.name} ships no ControlNet for {kind}; it has {', '.join(shipped.controls) or 'none'}"
+            f"the {base} ships no ControlNet for {kind}; it has {', '.join(shipped.controls) or 'none'}"
         )
     return str(WEIGHTS / shipped.controls[kind])
 

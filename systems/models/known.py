@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "starter" / "weights"
 """Where the shipped models are."""
 
 PICTURE, REFINE = "picture", "refine"
+NO_DOMAIN = "none"
+"""How a user says that there is to be no domain."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,33 @@ ALIASES = {
 def entry_of(role: str, name: str) -> Shipped | Source | None:
     """What is known of a model by its name; nothing of folders and hub ids."""
     return SHIPPED.get(role, {}).get(name) or (ALIASES.get(name) if role == "base" else None)
+
+
+def domain_for(base: str, domain: str | None) -> str | None:
+    """The domain that is meant beside a base: the one named, for null the base's own; None where there is none."""
+    if domain is None:
+        return base if base in SHIPPED["domain"] else None
+    return None if domain == NO_DOMAIN else domain
+
+
+_DISTILLED = {role: {"text": 1.0} for role in (PICTURE, REFINE)}
+"""Weights for a network that has its guidance inside: more on top would burn the colours."""
+
+
+def uses_of_base(folder: Path) -> Uses:
+    """How a base wants to be used by what its configs say: a latent consistency model, or one of zero terminal SNR.
+
+    Raises:
+        BadInput: a config that cannot be read.
+    """
+    configs = [folder / "unet" / "config.json", folder / "scheduler" / "scheduler_config.json"]
+    network, scheduler = (
+        read_json_object(path, "the model's config", allow_nan=True) if path.is_file() else {}
+        for path in configs
+    )
+    if network.get("time_cond_proj_dim") is not None:
+        return Uses(scheduler="lcm", weights=_DISTILLED)
+    return Uses(scheduler="ddim" if scheduler.get("rescale_betas_zero_snr") else None)
 
 
 def uses_of_card(card: Mapping[str, Any], where: Path) -> Uses:

@@ -96,31 +96,31 @@ def paint(
             f"none of the {len(cameras)} views sees the mesh's surface squarely enough to paint it; "
             "look at the mesh, or give paint.views more"
         )
-    wall = _Wall(
+    shared = _Texture(
         canvas, texels, mesh, backgrounds.astype(np.float32), painter, *_held(canvas, picture, config)
     )
-    clean = wall.encoded(wall.seen(wall.before))
+    clean = shared.encoded(shared.seen(shared.before))
     noise = torch.randn(clean.shape, generator=generator)
     denoise_together(
         painter.denoiser,
         clean,
         noise,
-        wall.agree,
+        shared.agree,
         start=config.start,
         steps=config.steps,
         agree_every=config.agree_every,
         callback=progress,
     )
-    texture = _enlarged(wall.colours, canvas.trust, texels, mesh, edge)
+    texture = _enlarged(shared.colours, canvas.trust, texels, mesh, edge)
     facts = {
         "seen": _share(canvas.trust),
-        "held_by_picture": _share(wall.hold),
+        "held_by_picture": _share(shared.hold),
         "changed": round(float(np.abs(texture.astype(int) - mesh.texture).mean()), 3),
     }
     return mesh.with_(texture=texture), facts
 
 
-class _Wall:
+class _Texture:
     """The texture while it is painted: ``colours`` [N, 3] is what the views agreed on last."""
 
     def __init__(

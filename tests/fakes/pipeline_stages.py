@@ -1,4 +1,4 @@
-"""Five stages that write a line each, and a log of which of them ran."""
+"""Six stages that write a line each, and a log of which of them ran."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FakeModels:
         return {
             role: {"id": f"fake-{role}", "revision": self.revision, "licence": "CC0"}
             for role in roles
-            if role != "model"
+            if role != "model" and "." not in role
         }
 
     def uses(self) -> Uses:
@@ -64,11 +64,8 @@ class Workshop:
     def make(self, config: MakeConfig | None = None, prompt: str = PROMPT, **options: Any) -> MakeResult:
         """``make`` with the fakes; ``ran`` starts empty."""
         self.ran.clear()
-        options = {
-            "out": self.out,
-            "stages": self.stages,
-            "open_models": lambda config: self.models,
-        } | options
+        options = {"out": self.out, "stages": self.stages} | options
+        options["open_models"] = lambda config: self.models  # whatever the command line says of models
         return make(prompt, config or MakeConfig(), **options)
 
     def stage(self, name: str) -> Stage:

@@ -41,9 +41,9 @@ def main(mode: str, arguments: list[str]) -> None:
         return {"glb": "asset.glb"}
 
     real = make_module.make
-    make_module._settled = lambda config, run: replace(config, dtype="float32", device="cpu")
+    make_module.as_began = lambda config, manifest: replace(config, dtype="float32", device="cpu")
     if mode != "importing":
-        make_module._filled_in = lambda config, models: config
+        make_module.filled_in = lambda config, models, notice: config
         make_module._tell_missing = lambda formats, console: None
         make_module._note_threads = lambda run, console: None
     make_module.make = lambda prompt, config, **options: real(
@@ -53,8 +53,7 @@ def main(mode: str, arguments: list[str]) -> None:
             replace(stage, function=run, needs=tuple(f"{name}/asset.glb" for name in stage.follows), gives=())
             for stage in STAGES
         ),
-        open_models=lambda config: FakeModels(),
-        **options,
+        **options | {"open_models": lambda config: FakeModels()},
     )
     sys.argv = ["slipcast", *arguments]
     print("ready", file=sys.stderr, flush=True)

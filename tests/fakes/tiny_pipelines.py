@@ -14,13 +14,20 @@ import torch
 SD_BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 
 
-def tokenizer(folder: Path) -> Any:
-    """A CLIP tokenizer that spells every word in letters."""
+def tokenizer(folder: Path, *more: str) -> Any:
+    """A CLIP tokenizer that spells every word in letters, and knows ``more`` tokens."""
     from transformers import CLIPTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    tokens = [*letters, *(letter + "</w>" for letter in letters), "te", "<|startoftext|>", "<|endoftext|>"]
+    tokens = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        "te",
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *more,
+    ]
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\nt e\n")
     return CLIPTokenizer.from_pretrained(folder, model_max_length=16)

@@ -48,7 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, MakeResult]:
 def test_the_run_says_where_it_was_made(runs: dict[str, MakeResult]) -> None:
     told = {name: json.loads((run.run / "manifest.json").read_text()) for name, run in runs.items()}
     assert {name: one["config"]["device"] for name, one in told.items()} == {"cpu": "cpu", "cuda": "cuda"}
-    assert runs["cuda"].made == ("image", "lift", "refine", "mesh", "export")
+    assert runs["cuda"].made == ("image", "lift", "refine", "mesh", "paint", "export")
 
 
 def test_the_image_stage_draws_the_same_picture(runs: dict[str, MakeResult]) -> None:

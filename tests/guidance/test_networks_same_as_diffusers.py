@@ -21,6 +21,7 @@ from slipcast.guidance import (
     from_diffusers,
     sample,
 )
+from slipcast.guidance.low_rank import LowRank, put_in
 from slipcast.guidance.recipes import around
 
 CLOSE: dict[str, Any] = dict(atol=1e-5, rtol=0)
@@ -246,24 +247,29 @@ def test_a_learned_variance_reaches_the_ddpm_sampler() -> None:
 
 def test_a_lora_is_a_branch_of_the_same_network(tmp_path) -> None:
     from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
 
-    pipe = tiny.stable_diffusion(tmp_path)
+    theirs, pipe = tiny.stable_diffusion(tmp_path), tiny.stable_diffusion(tmp_path)
     plain, t = predictor_of(pipe), torch.tensor([100, 900])
     text, _ = texts(pipe)
     before = plain.predict(noise(), t, [text])[0]
     torch.manual_seed(1)
-    config = LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False)
-    pipe.unet.add_adapter(config, adapter_name="porcelain")
-    adapted = AdaptedPredictor(plain, "porcelain", name="porcelain")
+    config = LoraConfig(r=2, target_modules=["to_q", "to_v", "conv1"], init_lora_weights=False)
+    theirs.unet.add_adapter(config, adapter_name="porcelain")
     with torch.no_grad():
-        pipe.unet.set_adapters(["porcelain"])
-        pipe.unet.enable_adapters()
-        expected = pipe.unet(noise(), t, text.expand(2, -1, -1)).sample
-        pipe.unet.disable_adapters()
+        expected = theirs.unet(noise(), t, text.expand(2, -1, -1)).sample
+    state = get_peft_model_state_dict(theirs.unet, adapter_name="porcelain")
+    layers = {key.split(".lora_")[0] for key in state}
+    put_in(
+        pipe.unet,
+        "porcelain",
+        {one: LowRank(*(state[f"{one}.lora_{x}.weight"] for x in "AB"), scale=4.0) for one in layers},
+    )
+    adapted = AdaptedPredictor(plain, {"porcelain": 1.0}, name="porcelain")
     guided = GuidedNoise(around(Branch("prior", plain, text), (Branch("lora", adapted, text), 2.0)))
     torch.testing.assert_close(adapted.predict(noise(), t, [text])[0], expected, **CLOSE)
     torch.testing.assert_close(guided(noise(), t), before + 2 * (expected - before), **CLOSE)
     # The plain branch never hears the adapter, whichever was asked last.
     torch.testing.assert_close(plain.predict(noise(), t, [text])[0], before, atol=0, rtol=0)
-    half = AdaptedPredictor(plain, "porcelain", scale=0.0, name="silent")
+    half = AdaptedPredictor(plain, {"porcelain": 0.0}, name="silent")
     torch.testing.assert_close(half.predict(noise(), t, [text])[0], before, **CLOSE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from slipcast.guidance import RECIPES, GuidedNoise
+from slipcast.guidance.recipes import interval, quieter
 
 X_T = torch.randn(2, 2, 3, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 T = torch.tensor([10, 800])
@@ -169,3 +171,19 @@ def test_recipe_frequency_decoupled(branches) -> None:
     assert bool(smooth.diff(dim=-1).abs().mean() < delta.diff(dim=-1).abs().mean())
     expected = said(null) + 2 * smooth + 5 * (delta - smooth)
     torch.testing.assert_close(evaluate(RECIPES["frequency_decoupled"](null, text, 2.0, 5.0)), expected)
+
+
+def test_quieter_guidance_rises_to_its_own_weights(branches) -> None:
+    """share of w at t = 0, w from full_at on; a weight that is a function is scaled where it is."""
+    null, text = branches(2)
+    guidance = RECIPES["cfg"](null, text, 10.0)
+    quiet = quieter(guidance, 0.2, 0.5)
+    assert [quiet.terms[0].weight_at(t) for t in (0.0, 0.25, 0.5, 0.9)] == pytest.approx(
+        [2.0, 6.0, 10.0, 10.0]
+    )
+    late = quieter(RECIPES["cfg"](null, text, interval(10.0, 0.2, 1.0)), 0.0, 1.0)
+    assert [late.terms[0].weight_at(t) for t in (0.1, 0.5, 1.0)] == pytest.approx([0.0, 5.0, 10.0])
+    assert quieter(guidance, 1.0, 0.5).terms[0].weight_at(0.0) == 10.0
+    for share, full_at in ((-0.1, 0.5), (1.1, 0.5), (0.5, 0.0), (0.5, 1.1)):
+        with pytest.raises(ValueError, match="share lies in"):
+            quieter(guidance, share, full_at)

@@ -18,7 +18,7 @@ class SLIPCAST_UL_runs(bpy.types.UIList):
     ) -> None:
         """Draw one run; a circle marks those that have nothing to import yet."""
         row = layout.row()
-        row.label(text=item.prompt, icon="MESH_DATA" if item.file else "RADIOBUT_OFF")
+        row.label(text=item.prompt or item.name, icon="MESH_DATA" if item.file else "RADIOBUT_OFF")
         row.label(text=item.seed)
 
 

@@ -116,6 +116,7 @@ addEventListener("message", (event) => {
   const from = frames.find((frame) => frame.contentWindow === event.source);
   const { slipcast, theta, phi } = event.data ?? {};
   if (!from) return;
+  if (slipcast === "close") $("dialog").close();
   if (slipcast === "shown") from.dataset.viewer = "shown";
   if (slipcast !== "turned" || !Number.isFinite(theta) || !Number.isFinite(phi)) return;
   for (const frame of frames) if (frame !== from) frame.contentWindow.postMessage({ slipcast: "turn", theta, phi }, "*");

@@ -73,6 +73,7 @@ async function show() {
   $("full").addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : view.requestFullscreen()));
 
   if (framed) {
+    addEventListener("keydown", (event) => event.key === "Escape" && parent.postMessage({ slipcast: "close" }, "*"));
     // Two views beside each other turn together: each tells the index, which tells the other.
     viewer.addEventListener("camera-change", (event) => {
       if (event.detail.source !== "user-interaction") return;

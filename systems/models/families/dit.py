@@ -20,7 +20,7 @@ def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
     return DiTPipeline(**parts, id2label=index.get("id2label"))
 
 
-def _condition(pipe: Any, prompts: list[str], size: int) -> Conditioning:
+def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
     """Class numbers, or their names; the empty prompt is the null class."""
     known = pipe.labels or {}
     null = pipe.transformer.config.num_embeds_ada_norm
@@ -50,5 +50,6 @@ DIT = Family(
     condition=_condition,
     predictor=_predictor,
     reads="classes",
+    only_square=True,  # it takes the root of its tokens' number for their rows
     prediction_type=lambda scheduler: "epsilon",
 )

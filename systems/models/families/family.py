@@ -21,7 +21,7 @@ class MakePredictor(Protocol):
     ) -> NetworkPredictor: ...
 
 
-def no_words(pipeline: Any, size: int) -> Conditioning:
+def no_words(pipeline: Any, size: tuple[int, int]) -> Conditioning:
     """Nothing at all."""
     return Conditioning()
 
@@ -51,12 +51,13 @@ class Family:
         network: the part that denoises.
         encoders: the parts that read prompts.
         assemble: (parts by name, the content of model_index.json) -> diffusers' pipeline.
-        condition: (pipeline, prompts, pixels to a side) -> what the network is told; the empty prompt is the
+        condition: (pipeline, prompts, (height, width) in pixels) -> what the network is told; the empty prompt is the
             unconditional one.
         predictor: wraps the network.
         reads: "text", or "classes".
         takes_controls: whether there are ControlNets for it.
-        unconditional: (pipeline, pixels to a side) -> what a network of the family that takes no text is still told.
+        only_square: whether it draws squares alone.
+        unconditional: (pipeline, (height, width) in pixels) -> what a network of it that takes no text is still told.
         latent_shape: network -> (channels, height, width) of a latent at the model's own size.
         schedule: its diffusers scheduler -> how much noise there is when.
         prediction_type: its diffusers scheduler -> a name of ``guidance.schedules.PARAMETERISATIONS``, what the
@@ -68,11 +69,12 @@ class Family:
     network: str
     encoders: tuple[str, ...]
     assemble: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
-    condition: Callable[[Any, list[str], int], Conditioning]
+    condition: Callable[[Any, list[str], tuple[int, int]], Conditioning]
     predictor: MakePredictor
     reads: str = "text"
     takes_controls: bool = False
-    unconditional: Callable[[Any, int], Conditioning] = no_words
+    only_square: bool = False
+    unconditional: Callable[[Any, tuple[int, int]], Conditioning] = no_words
     latent_shape: Callable[[Any], tuple[int, int, int]] = own_size
     schedule: Callable[[Any], Schedule] = from_diffusers
     prediction_type: Callable[[Any], str] = of_scheduler

@@ -27,7 +27,7 @@ def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
     )
 
 
-def _condition(pipe: Any, prompts: list[str], size: int) -> Conditioning:
+def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
     (read,) = each_clip([pipe.tokenizer], [pipe.text_encoder], prompts)
     return Conditioning(text=read.last.float())
 

@@ -21,17 +21,17 @@ def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
     return StableDiffusionXLPipeline(**parts, force_zeros_for_empty_prompt=zeros)
 
 
-def _condition(pipe: Any, prompts: list[str], size: int) -> Conditioning:
-    """The size without a crop; the empty prompt is all zeros, where the model says so."""
+def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
+    """(height, width) without a crop; the empty prompt is all zeros, where the model says so."""
     read = each_clip([pipe.tokenizer, pipe.tokenizer_2], [pipe.text_encoder, pipe.text_encoder_2], prompts)
     text, pooled = torch.cat([one.penultimate for one in read], -1), read[-1].pooled
     if pipe.config.force_zeros_for_empty_prompt:
         text, pooled = zeroed_where_empty(text, prompts), zeroed_where_empty(pooled, prompts)
-    sizes = torch.tensor([[size, size, 0, 0, size, size]], dtype=torch.float32)
+    sizes = torch.tensor([[*size, 0, 0, *size]], dtype=torch.float32)
     return Conditioning(text=text.float(), pooled=pooled.float(), time_ids=sizes)
 
 
-def _unconditional(pipe: Any, size: int) -> Conditioning:
+def _unconditional(pipe: Any, size: tuple[int, int]) -> Conditioning:
     told = _condition(pipe, [""], size)
     return Conditioning(pooled=told.pooled, time_ids=told.time_ids)
 

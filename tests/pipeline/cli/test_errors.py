@@ -93,7 +93,7 @@ def test_whatever_fails_after_a_signal_was_stopped(workshop: Workshop, number: s
     manifest = json.loads(Path("runs/a-vase-0/manifest.json").read_text())
     assert manifest["stages"]["refine"]["status"] == "interrupted"
     workshop.hooks.clear()
-    assert _run("make", "a vase").exit_code == 0 and workshop.ran == ["refine", "mesh", "export"]
+    assert _run("make", "a vase").exit_code == 0 and workshop.ran == ["refine", "mesh", "paint", "export"]
 
 
 def test_a_command_that_ends_without_looking_was_stopped_all_the_same(workshop: Workshop) -> None:

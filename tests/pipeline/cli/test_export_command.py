@@ -30,6 +30,7 @@ from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.prompts import file_name
 from slipcast.pipeline.run.stage import StageContext
 from slipcast.pipeline.stages import export as export_stage
+from slipcast.pipeline.stages.facts import ExportFacts
 from slipcast.pipeline.stages.table import STAGES
 from slipcast.systems.types import SubjectImage
 
@@ -249,8 +250,8 @@ def _context(tmp_path: Path, **export: Any) -> StageContext:
     ones = np.ones((32, 32), np.float32)
     SubjectImage(np.stack([ones * 0.5] * 3, -1), ones).save(run / "10-image" / "image.png")
     settings = ExportConfig(turntable_frames=2, **export)
-    read = ("10-image/image.png", "30-refine/field.safetensors", "40-mesh/mesh.safetensors")
-    inputs = {name[3:]: run / name for name in read}
+    read = ("10-image/image.png", "40-mesh/mesh.safetensors")
+    inputs = {"image/image.png": run / read[0], "paint/mesh.safetensors": run / read[1]}
     return StageContext(PROMPT, MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
 
 
@@ -258,7 +259,8 @@ def test_the_stage_writes_every_format_and_tells_what_it_assumed(tmp_path: Path)
     ctx = _context(tmp_path, formats=["glb", "obj", "usdz"], height_m=0.25, roughness=0.4)
     facts = export_stage.run(ctx)
     assert facts["files"] == {kind: f"a-blue-pot.{kind}" for kind in ("glb", "obj", "usdz")}
-    assert facts["glb"] == "a-blue-pot.glb" and facts["failed"] == {} and facts["height_m"] == 0.25
+    assert facts.get("glb") == "a-blue-pot.glb" and ExportFacts.__required_keys__ <= set(facts)
+    assert facts["failed"] == {} and facts["height_m"] == 0.25
     assert facts["assumed"] == {"roughness": "the setting export.roughness"}
     for name in (*facts["files"].values(), "preview.png", "turntable.gif"):
         assert (ctx.folder / name).stat().st_size > 100

@@ -13,7 +13,6 @@ import pytest
 from fakes.blender_programs import says
 from fakes.pipeline_stages import Workshop
 from fakes.pot import finished_run
-from fakes.stage_records import finish
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
@@ -30,7 +29,6 @@ from slipcast.pipeline.exporters.writing import missing_for
 from slipcast.pipeline.run.commands import command
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
-from slipcast.systems.field.voxels import VoxelField
 
 ABSENT = Format(lambda: importlib.import_module("slipcast_lacks_this").write)
 
@@ -129,13 +127,7 @@ def test_old_files_survive_a_failed_replacement(run: Path, monkeypatch: pytest.M
 def test_a_level_that_failed_is_written_by_the_told_command(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run / "30-refine").mkdir()
-    (run / "30-refine" / "field.safetensors").write_text("")
-    finish(run / "30-refine")
-    monkeypatch.setattr(VoxelField, "load", lambda path: path)
-    monkeypatch.setattr(
-        levels_module, "level_meshes", lambda mesh, field, parts, **more: [mesh for _ in parts]
-    )
+    monkeypatch.setattr(levels_module, "level_meshes", lambda mesh, parts, **more: [mesh for _ in parts])
     with monkeypatch.context() as patch:
         failing(patch, "b_lod2.ply", "b_lod1.ply", "b_lod3.ply")
         result = call("export", run, "--lods", "--name", "b", "--format", "ply", "--json")
@@ -190,15 +182,12 @@ def test_a_run_without_formats_of_its_own_needs_some(tmp_path: Path) -> None:
     assert call("export", run).exit_code == 2 and call("export", run, "--format", "ply").exit_code == 0
 
 
-@pytest.mark.parametrize("lost", ["mesh", "field"])
-def test_the_told_make_keeps_the_runs_own_settings(run: Path, lost: str) -> None:
+def test_the_told_make_keeps_the_runs_own_settings(run: Path) -> None:
     """A new ``slipcast make PROMPT`` would make it anew with the defaults."""
-    if lost == "mesh":
-        (run / "40-mesh" / "mesh.safetensors").unlink()
+    (run / "40-mesh" / "mesh.safetensors").unlink()
     result = call("export", run, "--lods")
     (words,) = told_commands(result.stderr)
-    assert result.exit_code == 2 and words[:4] == ["slipcast", "make", "--resume", str(run)]
-    assert words[4:] == ([] if lost == "mesh" else ["--from", "refine"])
+    assert result.exit_code == 2 and words == ["slipcast", "make", "--resume", str(run)]
 
 
 # Within slipcast make

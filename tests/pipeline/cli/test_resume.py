@@ -61,7 +61,7 @@ def _stopped(workshop: Workshop, where: str = "refine") -> Path:
 def test_it_goes_on_with_prompt_seed_and_settings_of_the_run(workshop: Workshop, tmp_path: Path) -> None:
     run = _stopped(workshop)
     told = json.loads(_run("make", "--resume", run, "--json").stdout)
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
     assert (told["prompt"], told["seed"], told["run"]) == (PROMPT, 5, str(run))
     asked = asked_of(run)
     assert (asked.prompt, asked.seed, asked.run) == (PROMPT, 5, run)
@@ -78,7 +78,7 @@ def test_a_moved_and_renamed_run_goes_on_where_it_is(workshop: Workshop, place: 
     run = run.rename(place)
     result = _run("make", "--resume", place)
     assert result.exit_code == 0, result.stderr
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
     assert Path(result.stdout.strip()) == run / "50-export" / "asset.glb"
     assert list(Path("runs").iterdir()) == []
 
@@ -89,7 +89,7 @@ def test_the_command_that_export_tells_is_taken_as_it_stands(workshop: Workshop)
     assert result.exit_code == 2 and "has no finished mesh" in result.stderr
     told = shlex.split(result.stderr.split("`")[1])
     assert told[:3] == ["slipcast", "make", "--resume"]
-    assert _run(*told[1:]).exit_code == 0 and workshop.ran == ["mesh", "export"]
+    assert _run(*told[1:]).exit_code == 0 and workshop.ran == ["mesh", "paint", "export"]
 
 
 def test_overrides_come_on_top_and_stay(workshop: Workshop) -> None:
@@ -104,7 +104,7 @@ def test_overrides_come_on_top_and_stay(workshop: Workshop) -> None:
 def test_a_path_inside_the_run_leads_to_it(workshop: Workshop) -> None:
     run = _stopped(workshop)
     assert _run("make", "--resume", run / "10-image" / "image.txt").exit_code == 0
-    assert workshop.ran == ["refine", "mesh", "export"]
+    assert workshop.ran == ["refine", "mesh", "paint", "export"]
 
 
 @pytest.mark.parametrize(
@@ -166,5 +166,5 @@ def test_neither_prompt_nor_run_is_bad_input(workshop: Workshop) -> None:
     result = _run("make")
     assert (
         result.exit_code == 2
-        and 'make expects a prompt, such as "a blue vase", or --resume RUN' in result.stderr
+        and 'make expects a prompt, such as "a blue vase", a --picture, or --resume RUN' in result.stderr
     )

@@ -1,4 +1,4 @@
-"""Levels of detail: closed, painted from the field, where the full mesh stands, never over files that are there."""
+"""Levels of detail: closed, painted from the full mesh, where the full mesh stands, never over files that are there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes.stage_records import finish
 from typer.testing import CliRunner, Result
 
 from slipcast.configs.errors import BadInput, SlipcastError
@@ -24,7 +25,6 @@ from slipcast.pipeline.exporters.table import Format
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
 from slipcast.pipeline.stages import export as export_stage
-from slipcast.systems.field.voxels import VoxelField
 from slipcast.systems.mesh.report import report
 from slipcast.systems.types import Mesh, SubjectImage
 
@@ -43,9 +43,8 @@ def full(ball: Path) -> Mesh:
 
 
 @pytest.fixture(scope="module")
-def levels(ball: Path, full: Mesh) -> list[Mesh]:
-    field = VoxelField.load(ball / "30-refine" / "field.safetensors")
-    return level_meshes(full, field, FRACTIONS)
+def levels(full: Mesh) -> list[Mesh]:
+    return level_meshes(full, FRACTIONS)
 
 
 def call(*arguments: object) -> Result:
@@ -60,11 +59,10 @@ def test_a_level_is_closed_and_about_as_small_as_wanted(full: Mesh, levels: list
         assert told.volume == pytest.approx(report(full).volume, rel=0.03)
 
 
-def test_creases_of_the_full_mesh_are_creases_of_its_levels(ball: Path, full: Mesh) -> None:
+def test_creases_of_the_full_mesh_are_creases_of_its_levels(full: Mesh) -> None:
     """Where the stick meets the ball, vertices are doubled with normals of both sides."""
-    field = VoxelField.load(ball / "30-refine" / "field.safetensors")
-    (sharp,) = level_meshes(full, field, [0.5], crease_deg=30)
-    (smooth,) = level_meshes(full, field, [0.5])
+    (sharp,) = level_meshes(full, [0.5], crease_deg=30)
+    (smooth,) = level_meshes(full, [0.5])
     assert _normals_per_place(sharp).max() > 1 and _normals_per_place(smooth).max() == 1
 
 
@@ -74,8 +72,8 @@ def _normals_per_place(mesh: Mesh) -> np.ndarray:
     return np.unique(both[:, :3], axis=0, return_counts=True)[1]
 
 
-def test_a_level_has_an_atlas_of_its_own_painted_with_the_fields_colours(levels: list[Mesh]) -> None:
-    """The field's colour at p is (p + 1) / 2, so a texture tells where its texel lies."""
+def test_a_level_has_an_atlas_of_its_own_painted_with_the_mesh_s_colours(levels: list[Mesh]) -> None:
+    """The full mesh's colour at p is (p + 1) / 2, so a texture tells where its texel lies."""
     for level in levels:
         assert level.uv is not None and level.texture is not None
         assert level.uv.min() >= 0 and level.uv.max() <= 1 and level.normal_map is None and level.orm is None
@@ -130,13 +128,21 @@ def test_the_runs_own_levels_hold_and_come_only_when_asked_for(run: Path) -> Non
     assert level["fraction"] == 0.3 and Path(level["files"]["glb"]).is_file()
 
 
-def test_without_a_field_there_is_a_sentence_and_no_file(run: Path) -> None:
+def test_levels_need_no_field_and_show_the_mesh_as_it_is_painted_now(run: Path, full: Mesh) -> None:
     (run / "30-refine" / "field.safetensors").unlink()
-    result = call(run, "--lods")
-    assert result.exit_code == 2
-    assert "30-refine/field.safetensors is not there; leave --lods out" in result.stderr
-    assert not (run / "exports").exists()
-    assert call(run).exit_code == 0
+    red = np.zeros_like(full.texture)
+    red[..., 0] = 255
+    full.with_(texture=red).save(run / "40-mesh" / "mesh.safetensors")
+    finish(run / "40-mesh")
+    assert call(run, "--lods", "--name", "red").exit_code == 0
+    for number in (1, 2, 3):
+        level, _ = read_glb(run / "exports" / f"red_lod{number}.glb")
+        assert level.texture is not None and (level.texture == [255, 0, 0]).all()
+
+
+def test_a_mesh_without_a_texture_has_levels_without_one(full: Mesh) -> None:
+    (level,) = level_meshes(full.with_(uv=None, texture=None), [0.5])
+    assert level.texture is None and report(level).watertight
 
 
 def test_a_level_that_is_there_is_kept_without_force(run: Path) -> None:
@@ -199,8 +205,7 @@ def test_the_stage_writes_levels_and_tells_their_files(run: Path, tmp_path: Path
     settings = ExportConfig(formats=["glb", "ply"], lods=FRACTIONS, turntable_frames=0)
     inputs = {
         "image/image.png": picture / "image.png",
-        "refine/field.safetensors": run / "30-refine" / "field.safetensors",
-        "mesh/mesh.safetensors": run / "40-mesh" / "mesh.safetensors",
+        "paint/mesh.safetensors": run / "40-mesh" / "mesh.safetensors",
     }
     ctx = StageContext("a ball", MakeConfig(export=settings), folder, inputs, 3, "export", Quiet(), _Models())
     facts = export_stage.run(ctx)

@@ -103,7 +103,8 @@ def test_the_view_of_a_report_turns_when_it_is_dragged_and_by_the_keys(browser: 
         browser.press("ArrowRight", 39)
     assert _changed(turned, _settled(browser), box) > 0.01
     browser.eval("document.getElementById('reset').click()")
-    assert _changed(still, _settled(browser), box) < 0.005
+    orbit = "(({ theta, phi }) => [theta, phi])(document.querySelector('model-viewer').getCameraOrbit())"
+    browser.wait(f"Math.hypot({orbit}[0], {orbit}[1] - 72 * Math.PI / 180) < 0.01", timeout_s=20)
 
 
 def test_a_prompt_that_is_a_script_is_text(browser: Browser, runs: Path) -> None:
@@ -169,7 +170,7 @@ def test_the_index_sorts_and_filters(browser: Browser, runs: Path) -> None:
     assert choose("order", "seed", "change")[:3] == ["run-0", "run-1", "run-2"]
     faces = [1000 + seed * 7 % 500 for seed in range(1, COUNT)]
     assert choose("order", "faces", "change")[:2] == ["run-0", f"run-{1 + faces.index(max(faces))}"]
-    assert set(choose("search", "number 41", "input")) == {f"run-{n}" for n in (41, *range(410, 420))}
+    assert set(choose("search", "number 41", "input")) == {f"run-{n}" for n in range(COUNT) if "41" in str(n)}
     assert choose("search", "no such thing", "input") == []
     assert browser.eval("document.getElementById('none').hidden") is False
 
@@ -190,7 +191,7 @@ def test_two_runs_are_compared_and_turn_together(browser: Browser, runs: Path) -
     after = _settled(browser)
     assert _changed(before, after, left) > 0.02
     assert _changed(before, after, right) == pytest.approx(_changed(before, after, left), rel=0.3)
-    browser.press("Escape", 27)
+    browser.press("Escape", 27)  # which goes to the frame that was dragged in
     browser.wait(
         "!document.getElementById('dialog').open && document.querySelectorAll('iframe').length === 0"
     )

@@ -199,7 +199,7 @@ def test_a_failed_stage_is_told_first(tmp_path: Path) -> None:
     told = manifest(until="mesh")
     told["stages"]["mesh"] |= {"status": "failed", "error": "the field is empty", "facts": {}}
     text = Page(write_report(draw_run(tmp_path / "run-0", told, mesh=False))).text
-    assert text.index("Stage mesh failed. the field is empty") < text.index("Files")
+    assert text.index("Failed in stage mesh: the field is empty. The command") < text.index("Files")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,29 @@ def _mesh(run: Path) -> Path:
     return run / "40-mesh" / "mesh.safetensors"
 
 
+def _painted(run: Path, status: str = "finished") -> Path:
+    (run / "45-paint").mkdir()
+    path = run / "45-paint" / "mesh.safetensors"
+    pot().with_(texture=np.full((32, 32, 3), 7, np.uint8)).save(path)
+    finish(run / "45-paint")
+    told = json.loads((run / "manifest.json").read_text())
+    told["stages"]["paint"] = {"status": status}
+    (run / "manifest.json").write_text(json.dumps(told))
+    return path
+
+
+def test_a_painted_mesh_is_the_runs_mesh_unless_the_mesh_is_newer(run: Path) -> None:
+    painted = _painted(run)
+    assert read_run(run).mesh_file == painted
+    painted.with_name("stage.json").unlink()
+    assert read_run(run).mesh_file == _mesh(run)
+
+
+def test_paint_of_a_mesh_that_was_made_anew_since_does_not_count(run: Path) -> None:
+    _painted(run, "outdated")
+    assert read_run(run).mesh_file == _mesh(run)
+
+
 def _flip(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 1

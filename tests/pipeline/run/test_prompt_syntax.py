@@ -14,13 +14,9 @@ from slipcast.pipeline.run.prompt_syntax import unread_syntax
         ("a vase <lyco:x:1> <hypernet:y:1>", ["<lyco:x:1>", "<hypernet:y:1>"]),
         ("a vase in the style of <my-cat>", ["<my-cat>"]),
         ("a vase, embedding:EasyNegative", ["embedding:EasyNegative"]),
-        ("a vase BREAK a table", ["BREAK"]),
         ("a vase AND a table", ["AND"]),
-        ("a (blue:1.3) vase", ["(blue:1.3)"]),
-        ("a (blue and white: 0.5) vase", ["(blue and white: 0.5)"]),
         ("a [red:blue:0.4] vase", ["[red:blue:0.4]"]),
-        ("a ((blue)) vase", ["((blue))"]),
-        ("a [grey] vase", ["[grey]"]),
+        ("a [red|blue] vase", ["[red|blue]"]),
         ("a {blue|green} vase", ["{blue|green}"]),
         ("a blue++ vase", ["blue++"]),
         ("a (blue vase)1.4", ["(blue vase)1.4"]),
@@ -37,6 +33,7 @@ def test_commands_of_other_programs(prompt: str, pieces: list[str]) -> None:
     [
         "a blue and white vase (porcelain)",
         r"a vase \(ming\), \[detail\]",
+        "a (blue:1.3) ((vase)) [grey] BREAK (a table: 0.5)",
         "a well-made bread-and-butter plate, 16:9, 1.5 m tall",
         "A VASE AND A TABLE, DO NOT BREAK",
         "3 < 4 and 5 > 2",
@@ -44,7 +41,7 @@ def test_commands_of_other_programs(prompt: str, pieces: list[str]) -> None:
         "an android and a BREAKFAST set",
     ],
 )
-def test_plain_language(prompt: str) -> None:
+def test_plain_language_and_weights(prompt: str) -> None:
     assert unread_syntax(prompt) == []
 
 

@@ -30,7 +30,7 @@ PROMPTS = st.text(min_size=1, max_size=80).filter(
         ("a vase\x00", r"U\+0000"),
         ("a \x1b[31mvase", r"U\+001B"),
         ("a vase \udcff", r"U\+DCFF"),
-        ("vase " * 201, "at most 1000"),
+        ("vase " * 801, "at most 4000"),
     ],
 )
 def test_what_is_no_prompt_is_refused_with_the_reason(prompt: str, said: str) -> None:

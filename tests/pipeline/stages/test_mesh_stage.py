@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from slipcast.pipeline.make import MakeResult, make
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
 from slipcast.pipeline.stages import mesh as mesh_stage
+from slipcast.pipeline.stages.facts import MeshFacts
 from slipcast.systems.field.voxels import VoxelField
 from slipcast.systems.mesh.report import report
 from slipcast.systems.types import Mesh
@@ -25,7 +25,7 @@ PROMPT = "a blue and white porcelain vase"
 SMALL = ("refine.steps=0", "mesh.normal_map=false", "mesh.ambient_occlusion=false")
 
 
-def meshed(field: SolidField, folder: Path, *settings: str) -> tuple[dict[str, Any], list[str], Mesh]:
+def meshed(field: SolidField, folder: Path, *settings: str) -> tuple[MeshFacts, list[str], Mesh]:
     """What the stage tells of a field, its notices and its mesh."""
     for name in ("30-refine", "40-mesh"):
         (folder / name).mkdir()
@@ -37,6 +37,7 @@ def meshed(field: SolidField, folder: Path, *settings: str) -> tuple[dict[str, A
         StageContext("balls", config, folder / "40-mesh", inputs, 3, "mesh", progress, models=None)
     )
     json.dumps(facts, allow_nan=False)
+    assert set(facts) == MeshFacts.__required_keys__
     return facts, progress.notices, Mesh.load(folder / "40-mesh" / "mesh.safetensors")
 
 
@@ -99,7 +100,7 @@ def made(out: Path, *settings: str, until: str | None = None) -> MakeResult:
 
 def test_a_vase_of_a_hundred_faces_is_closed(vase: Path) -> None:
     run = made(vase, "mesh.target_faces=100")
-    assert run.made == ("mesh", "export") and run.glb is not None
+    assert run.made == ("mesh", "paint", "export") and run.glb is not None
     mesh, _ = read_glb(run.glb)
     told = report(mesh)
     assert told.watertight and told.outward and told.components == 1

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
+from slipcast.configs.picture import picture_config
 from slipcast.pipeline.drawing.plan import plan_pictures
+from slipcast.pipeline.run.keys import named_files, stage_keys
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
+from slipcast.pipeline.stages.guided_views import guided_views
 from slipcast.pipeline.stages.image import picture_of
-from slipcast.pipeline.stages.refine import guided_views
+from slipcast.pipeline.stages.table import STAGES
 from slipcast.systems.guided.recipes import PICTURE_RECIPES
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.known import WEIGHTS
@@ -54,7 +60,8 @@ def test_the_picture_of_make_is_planned_by_any_recipe(store, name) -> None:
 
 @pytest.mark.parametrize("name", PICTURE_RECIPES)
 def test_refinement_asks_any_recipe_and_tells_each_view_its_own_words(store, name) -> None:
-    noise_for = guided_views(context(store, "refine", name))
+    ctx = context(store, "refine", name)
+    noise_for = guided_views(ctx, ctx.config.refine)
     x_t = torch.randn(1, *store.base.latent_shape, generator=torch.Generator().manual_seed(0)).repeat(
         2, 1, 1, 1
     )
@@ -70,8 +77,84 @@ def test_refinement_asks_any_recipe_and_tells_each_view_its_own_words(store, nam
 
 
 def test_strength_0_in_refinement_is_the_prior_alone_to_the_bit(store) -> None:
-    none = guided_views(context(store, "refine", "in_domain", "domain_strength=0"))
-    prior = guided_views(context(store, "refine", "cfg"))
+    contexts = context(store, "refine", "in_domain", "domain_strength=0"), context(store, "refine", "cfg")
+    none, prior = (guided_views(ctx, ctx.config.refine) for ctx in contexts)
     x_t, t = torch.randn(1, *store.base.latent_shape), torch.tensor([400])
     seen = (["front view"], [BACKGROUNDS[0]])
     assert torch.equal(none(*seen)(x_t, t), prior(*seen)(x_t, t))
+
+
+SPEC = """
+control: [canny:{0}/edges.png]
+control_scale: 0.7
+conditions: {{glass: {{prompt: a glass thing, weight: 2}}, lora: {{prompt: a vase, model: {1}}}}}
+balance: 6
+until: {{text: 0.9}}
+edit: {0}/edges.png
+strength: 0.5
+size: 136x120
+steps: 3
+"""
+"""Everything that ``slipcast image`` can steer and make could not: as a YAML file of the former."""
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spec")
+    drawn = np.zeros((128, 128, 3), np.uint8)
+    drawn[30:90, 40:80] = 255
+    Image.fromarray(drawn).save(folder / "edges.png")
+    (folder / "spec.yaml").write_text(SPEC.format(folder, WEIGHTS / "porcelain-lora"))
+    return folder / "spec.yaml"
+
+
+def test_what_image_can_steer_make_can_by_the_same_names(store, spec: Path) -> None:
+    """One YAML file: as the settings ``image`` of a preset, and as the spec of ``slipcast image``."""
+    preset = spec.with_name("preset.yaml")
+    written = "".join(f"  {line}\n" for line in spec.read_text().splitlines())
+    preset.write_text(f"extends: starter\nimage:\n{written}")
+    config = settled(load_config(str(preset)), store.uses())
+    of_make = plan_pictures(picture_of(config, "a vase", 3), Quiet(), store)
+    asked = picture_config(spec, {"prompt": "a vase", "seed": 3, "as_make": True})
+    of_image = plan_pictures(asked, Quiet(), store)
+    assert of_make.told == of_image.told and of_make.size == of_image.size == (120, 136)
+    assert {"glass", "lora"} < {one.name for one in of_make.guidance.branches}
+    assert of_make.weights == of_image.weights and 0 < of_make.weights["domain"] != 2.0
+    assert of_make.files == of_image.files and len(of_make.made.controls) == 1
+    assert (of_make.made.controls[0].scale, of_make.edit is not None) == (0.7, True)
+
+
+def test_what_is_drawn_by_counts_in_the_key_wherever_it_lies(spec: Path, tmp_path: Path) -> None:
+    stage = next(stage for stage in STAGES if stage.name == "image")
+
+    def key(edges: Path) -> str:
+        config = load_config("starter", [f"image.control=[canny:{edges}]", f"image.edit={edges}"])
+        identities = stage.identities(ModelStore(config).identities(stage.roles))
+        told = identities["image.control canny"]
+        assert told["id"] == "starter control-canny" and told["licence"] == "Apache-2.0"
+        return stage_keys(stage, "a vase", 0, config, {}, identities, named_files(stage, config))[0]
+
+    here, there = spec.with_name("edges.png"), tmp_path / "copied.png"
+    there.write_bytes(here.read_bytes())
+    assert key(here) == key(there)
+    Image.new("RGB", (64, 64)).save(there)
+    assert key(here) != key(there)
+    plain = stage_keys(stage, "a vase", 0, load_config("starter"), {}, {}, {})
+    assert key(here) != plain[0]
+    with pytest.raises(BadInput, match="there is no picture"):
+        named_files(stage, load_config("starter", ["image.edit=gone.png"]))
+
+
+def test_refinement_hears_conditions_and_balances(store) -> None:
+    both = context(
+        store, "refine", "in_domain", "refine.conditions={glass: {prompt: a glass thing, weight: 2}}"
+    )
+    guidance = guided_views(both)(["front view"], [BACKGROUNDS[0]]).guidance
+    (term,) = [term for term in guidance.terms if term.positive.name == "glass"]
+    assert term.weight_at(0.5) == 2.0
+    balanced = context(store, "refine", "in_domain", "refine.balance=6", "refine.text_weight=1.5")
+    weights = {
+        term.positive.name: term.weight_at(0.5)
+        for term in guided_views(balanced)(["front view"], [BACKGROUNDS[0]]).guidance.terms
+    }
+    assert weights["text"] == 1.5 and 0 < weights["domain"] < 60 and weights["domain"] != 8.0

@@ -81,6 +81,12 @@ def test_empty_words_are_words():
         (["image.recipe=composable", "image.negative=[red]"], "does not use image.negative; choose cfg or"),
         (["refine.wanted={red: 1}"], "does not use refine.wanted; choose composable"),
         (["model=/some/lora"], "does not use model=/some/lora; choose rectified"),
+        (["refine.recipe=cfg", "refine.conditions={a: {prompt: red}}"], "does not use refine.conditions"),
+        (["refine.conditions={a: {control: [canny:x.png]}}"], "leave it to image.conditions"),
+        (["image.recipe=cfg", "image.balance=7"], "image.balance shares a weight"),
+        (["image.recipe=cfg", "image.until={domain: 0.5}"], "image.until domain changes nothing"),
+        (["image.picture=[a.png]", "image.control=[canny:x.png]"], "image.control says how to draw"),
+        (["image.matting=net.onnx"], "give one with --picture"),
         (
             ["image.recipe=cfg", "refine.recipe=apg", "domain_strength=2"],
             "domain_strength=2.0 changes nothing",
@@ -94,4 +100,36 @@ def test_what_nobody_listens_to_is_refused(overrides, sentence):
 
 def test_one_of_two_recipes_is_enough_for_the_strength_and_the_model():
     asked = config("image.recipe=rectified", "model=/some/lora", "domain_strength=2")
-    assert replace(settled(asked, STARTER), image=asked.image, refine=asked.refine) == asked
+    made = settled(asked, STARTER)
+    assert (
+        made.domain == "starter"
+        and replace(made, domain=None, image=asked.image, refine=asked.refine) == asked
+    )
+
+
+@pytest.mark.parametrize("overrides", [["domain=none"], ["base=sd15"], ["base=/models/mine"]])
+def test_without_a_domain_the_default_recipe_gives_way_and_it_is_said_once(overrides):
+    said = []
+    made = settled(config(*overrides), GENERAL, said.append)
+    assert (made.image.recipe, made.refine.recipe, made.domain) == ("cfg", "cfg", "none")
+    assert made.image.weights == {"text": 7.5} and made.refine.weights == {"text": 5.0}
+    (sentence,) = said
+    assert sentence.startswith(f"there is no domain beside the base {made.base!r}, so the recipe is cfg")
+    assert settled(made, STARTER) == made
+
+
+def test_with_conditions_it_is_composable_and_what_was_chosen_stays():
+    said = []
+    two = config("domain=none", "image.conditions={a: {prompt: red}}", "refine.recipe=apg")
+    made = settled(two, GENERAL, said.append)
+    assert (made.image.recipe, made.refine.recipe) == ("composable", "apg")
+    assert (
+        settled(config("base=sd15", "domain=/some/domain"), GENERAL, said.append).image.recipe == "in_domain"
+    )
+    assert len(said) == 1
+
+
+def test_what_is_measured_is_left_open():
+    made = settled(config("image.balance=7", "refine.balance=9", "refine.text_weight=2"), STARTER)
+    assert made.image.weights == {} and made.refine.weights == {"text": 2.0}
+    assert settled(made, STARTER) == made

@@ -52,30 +52,34 @@ def folders(tmp_path_factory) -> dict[str, Any]:
     return {name: place / name for name in made} | {"pipes": made, "place": place}
 
 
-def noise() -> torch.Tensor:
-    return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+def noise(height: int = 8, width: int = 8) -> torch.Tensor:
+    return torch.randn(2, 4, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def guided(base: Any, prompt: str, weight: float = 3.0) -> GuidedNoise:
+def guided(base: Any, prompt: str, weight: float = 3.0, size: tuple[int, int] | None = None) -> GuidedNoise:
     null, text = (
-        Branch(name, base.predictor, base.condition([p])) for name, p in (("null", ""), ("text", prompt))
+        Branch(name, base.predictor, base.condition([p], size=size))
+        for name, p in (("null", ""), ("text", prompt))
     )
     return GuidedNoise(cfg(null, text, weight))
 
 
+@pytest.mark.parametrize("size", [(16, 16), (24, 40)])
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])
-def test_prompts_are_read_as_diffusers_reads_them(folders, kind) -> None:
+def test_prompts_and_sizes_are_read_as_diffusers_reads_them(folders, kind, size) -> None:
     base = load_base(folders[kind])
+    height, width = size
+    latents = noise(height // 2, width // 2)
     theirs = folders["pipes"][kind](
         ["a teapot"] * 2,
-        height=16,
-        width=16,
+        height=height,
+        width=width,
         num_inference_steps=5,
         guidance_scale=3.0,
-        latents=noise(),
+        latents=latents,
         output_type="latent",
     ).images
-    ours = sample(guided(base, "a teapot"), base.pipeline.scheduler, noise(), steps=5)
+    ours = sample(guided(base, "a teapot", size=size), base.pipeline.scheduler, latents, steps=5)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     assert base.latent_shape == (4, 8, 8)
     assert base.picture_size == 16
@@ -91,12 +95,6 @@ def test_classes_by_name_and_number(folders) -> None:
         base.condition(["1001"])
     with pytest.raises(BadInput, match="reads classes, not text"):
         base.encode_text(["vase"])
-
-
-def test_the_end_of_a_long_prompt_is_named(folders) -> None:
-    base = load_base(folders["sd"])
-    assert base.cut_off("a teapot is for the") == ""  # 14 letters and pairs, which is all it reads
-    assert base.cut_off("a teapot is for the king") == "king"
 
 
 def test_other_kinds_are_refused_in_a_sentence(folders, tmp_path) -> None:

@@ -165,7 +165,7 @@ def test_a_denoiser_that_knows_a_texture_gives_it_back_and_the_unseen_stays(
 
 
 def test_views_agree_on_every_texel_after_every_step(mesh: Mesh, canvas: Canvas) -> None:
-    """Each view insists on a colour of its own, with noise; what goes on shows one colour a texel in all views."""
+    """Each view insists on a colour of its own, with noise on it; what goes on shows one colour a texel in all."""
     rng = np.random.default_rng(0)
     flat = rng.random((VIEWS, 1, 1, 3)).astype(np.float32)
     views = flat + 0.1 * rng.standard_normal((VIEWS, SIZE, SIZE, 3)).astype(np.float32)

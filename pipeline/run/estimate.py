@@ -1,0 +1,109 @@
+"""How long a stage will take, in how much memory: by earlier runs of this machine, or by the README's figures.
+
+Nothing is modelled but what is proportional: a stage's time to the product of the settings in its ``work``. Everything
+else that changes the time (sizes, other settings) is said in the basis, and where nothing is known, nothing is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ...configs.errors import BadInput
+from ...configs.loading import restore_config
+from ...configs.schema import MakeConfig
+from .manifest import Manifest, read_manifest
+from .stage import Stage
+
+README = {
+    "image": (18.9, 583.0),
+    "lift": (0.9, 667.0),
+    "refine": (108.6, 906.0),
+    "mesh": (14.9, 1000.0),
+    "export": (4.3, 926.0),
+}
+"""(seconds, peak memory in MiB) of ``python -m benchmarks.make_time``: the starter's preset on an AMD EPYC with two
+cores, on a slow day; 53 s in all were measured on a quiet one."""
+_README_WORK = {"image": 25 * 4, "refine": 300 * 2}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds and MiB of a stage, None where nothing is known, and what says so."""
+
+    seconds: float | None
+    memory_mb: float | None
+    basis: str
+
+
+UNKNOWN = Estimate(None, None, "unknown: no earlier run of this machine is like it")
+
+
+def earlier_runs(out: Path, machine: Mapping[str, Any]) -> list[tuple[Manifest, MakeConfig]]:
+    """The runs in a folder that this machine made, with the settings that they were made with."""
+    found = []
+    for path in sorted(out.glob("*/manifest.json")):
+        try:
+            manifest = read_manifest(path.parent)
+            if manifest.machine == dict(machine) and manifest.settled:
+                found.append((manifest, restore_config(manifest.settled, source=str(path))))
+        except BadInput:  # not a run, or of another version: it is no measure of this one
+            continue
+    return found
+
+
+def estimate(
+    stage: Stage, config: MakeConfig, threads: int, runs: Sequence[tuple[Manifest, MakeConfig]]
+) -> Estimate:
+    """What a stage will need with these settings, nothing left open in them.
+
+    Args:
+        threads: how many compute.
+        runs: ``earlier_runs``; those with the same device, dtype, threads and models count.
+    """
+    alike = [
+        (line, before)
+        for manifest, before in runs
+        if (line := manifest.stages.get(stage.name)) and line.status == "finished"
+        if line.seconds and not (line.resumed or line.edited) and manifest.threads == threads
+        if all(getattr(before, name) == getattr(config, name) for name in _same_for(stage))
+    ]
+    if alike:
+        same = [one for one in alike if stage.settings(one[1]) == stage.settings(config)]
+        seconds = median(
+            (line.seconds or 0) * work(stage, config) / work(stage, before) for line, before in same or alike
+        )
+        memory = max(line.peak_memory_mb or 0 for line, _ in same or alike)
+        several = f"{len(same or alike)} earlier run{'s' if len(same or alike) > 1 else ''} of this machine"
+        scaled = "" if same else f" with other settings{_scaled(stage)}"
+        return Estimate(round(seconds, 1), round(memory), f"median of {several}{scaled}")
+    shipped = config.base == config.lift_model == "starter" and config.device == "cpu"
+    if stage.name not in README or not shipped:
+        return UNKNOWN
+    seconds, memory = README[stage.name]
+    factor = work(stage, config) / _README_WORK.get(stage.name, 1)
+    return Estimate(
+        round(seconds * factor, 1),
+        round(memory),
+        f"the README's figures, another machine's (AMD EPYC, two cores, a slow day){_scaled(stage)}",
+    )
+
+
+def work(stage: Stage, config: MakeConfig) -> float:
+    """The product of the settings to which a stage's time is proportional; never 0, since it does something anyhow."""
+    return max(1e-3, math.prod(float(attrgetter(name)(config)) for name in stage.work))
+
+
+def _scaled(stage: Stage) -> str:
+    return f", scaled by {' x '.join(stage.work)}" if stage.work else ", not scaled"
+
+
+def _same_for(stage: Stage) -> tuple[str, ...]:
+    """Settings of all that change how long a stage takes."""
+    shared = {"base": ("base", "dtype", "device"), "lift_model": ("lift_model", "device")}
+    return tuple(dict.fromkeys(name for role in stage.roles for name in shared.get(role, ())))
