@@ -158,15 +158,16 @@ def _check_whose(ledger: Ledger, path: Path) -> None:
 
 def _check_models(jobs: Sequence[Job]) -> None:
     """A model that is not here is told before anything is made, and not once for every job."""
-    from ...systems.models.known import SHIPPED
+    from ...systems.models.known import SHIPPED, domain_for
 
     seen: set[tuple[str, str]] = set()
     for job in jobs:
-        for role in ("base", "domain", "model", "lift_model"):
-            wanted = getattr(job.config, role)
-            if wanted is None or (role, wanted) in seen or wanted in SHIPPED.get(role, ()):
+        wanted = {role: getattr(job.config, role) for role in ("base", "model", "lift_model")}
+        wanted["domain"] = domain_for(job.config.base, job.config.domain)
+        for role, name in wanted.items():
+            if name is None or (role, name) in seen or name in SHIPPED.get(role, ()):
                 continue
-            seen.add((role, wanted))
+            seen.add((role, name))
             try:
                 _folder(job, role)
             except BadInput as error:
