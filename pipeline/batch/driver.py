@@ -84,7 +84,7 @@ class Driver:
         self._limits, self._tell, self._free_mb, self._kills = limits, tell, free_mb, kills
         self._running: dict[int, _Running] = {}
         self._models: dict[int, str] = {}
-        self._alone = self._waits_for_memory = self._drains = False
+        self._alone = self._cleared = self._waits_for_memory = self._drains = False
         self._changes = ledger.changes()
 
     def run(self, drain: Drain) -> None:
@@ -120,14 +120,12 @@ class Driver:
         now = time.time()
         alone = self._ledger.due(now, low_memory=True)
         if alone is not None:  # nothing else is begun until it has the machine to itself
-            if not self._running:
-                self._engine.close()
-                self._models.clear()
+            if not self._running and self._has_place_alone():
                 self._alone = True
                 self._give(0, alone)
             return
         for place in range(self._engine.places):
-            if place in self._running:
+            if place in self._running or not self._engine.ready(place):
                 continue
             if self._running and not self._has_memory(place):
                 return
@@ -135,6 +133,14 @@ class Driver:
             if row is None:
                 return
             self._give(place, row)
+
+    def _has_place_alone(self) -> bool:
+        """Whether a worker is ready after all others were ended, which gives their memory back."""
+        if not self._cleared:
+            self._engine.close()
+            self._models.clear()
+            self._cleared = True
+        return self._engine.ready(0)
 
     def _next(self, place: int, now: float) -> Row | None:
         """The next job, one for the models that the worker has if there is any."""
@@ -205,27 +211,29 @@ class Driver:
             self._failed(event.place, values["how"], values["error"], values.get("peak_mb"))
             return
         elif event.kind == "died":
-            self._died(event.place, values["signal"])
+            self._died(event.place, values["signal"], values.get("why"))
             return
         self._tell(event.kind, row.id, **values)
 
     def _done(self, place: int, values: dict[str, Any]) -> None:
         running = self._over(place)
         result = Path(values["result"])
-        if result.is_relative_to(self._out):  # the folder of runs may be moved as a whole
-            result = result.relative_to(self._out)
+        for out in (self._out, self._out.absolute()):
+            if result.is_relative_to(out):  # the folder of runs may be moved as a whole
+                result = result.relative_to(out)
         entries = {name: values.get(name) for name in ("seconds", "peak_mb", "score")}
         self._ledger.end(running.row.key, "done", outcome="done", result=str(result), **entries)
         self._tell("done", running.row.id, **values)
         self._settle(running.row)
 
-    def _died(self, place: int, number: int | None) -> None:
+    def _died(self, place: int, number: int | None, why: str | None) -> None:
         running = self._running[place]
         self._models.pop(place, None)
         kills = self._kills()
         # Linux counts what it ends for want of memory; elsewhere SIGKILL has hardly another cause.
         starved = number == 9 and (kills is None or kills != running.kills)
         reason = f"its worker {running.worker.pid} died" + ("" if number is None else f" of signal {number}")
+        reason += f" ({why})" if why else ""
         self._failed(place, "memory" if starved else "died", reason, None)
 
     def _failed(self, place: int, how: str, error: str, peak_mb: float | None) -> None:
@@ -256,7 +264,7 @@ class Driver:
         self._settle(row)
 
     def _over(self, place: int) -> _Running:
-        self._alone = False
+        self._alone = self._cleared = False
         return self._running.pop(place)
 
     def _settle(self, row: Row) -> None:

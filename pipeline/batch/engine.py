@@ -29,8 +29,12 @@ class Engine(Protocol):
 
     places: int
 
+    def ready(self, place: int) -> bool:
+        """Whether the worker at a place can be given a task now; if not, it is being started."""
+        ...
+
     def give(self, place: int, task: Task) -> Worker:
-        """Let the worker at a place begin with a task; it is started first if there is none."""
+        """Let the worker at a place, which is ready, begin with a task."""
         ...
 
     def wait(self, timeout_s: float) -> list[Event]:

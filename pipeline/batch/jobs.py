@@ -12,7 +12,7 @@ from typing import Any
 from ...configs.atomic import fingerprint
 from ...configs.errors import BadInput
 from ...configs.loading import Layer, built, parse_override, preset_layers
-from ...configs.names import settings_of, shown
+from ...configs.names import shown
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from ..run.prompts import check_prompt, slug
@@ -114,15 +114,8 @@ def read_jobs(
 
 
 def with_picture(config: MakeConfig, picture: Path) -> MakeConfig:
-    """The settings of a run that is made of a picture.
-
-    Raises:
-        BadInput: this version of slipcast makes no assets of pictures.
-    """
-    if "image.picture" not in settings_of(MakeConfig):
-        raise BadInput("this version of slipcast makes assets of prompts alone; give a prompt and no picture")
-    image: Any = config.image
-    return replace(config, image=replace(image, picture=[str(picture)]))
+    """The settings of a run that is made of a picture instead of one that is drawn."""
+    return replace(config, image=replace(config.image, picture=[str(picture)]))
 
 
 class _Settings:

@@ -45,6 +45,10 @@ class Processes:
         self._members: dict[int, _Member] = {}
         self.places = len(self._environments)
 
+    def ready(self, place: int) -> bool:
+        """Always: ``give`` starts a process where there is none."""
+        return True
+
     def give(self, place: int, task: Task) -> Worker:
         """Let the worker at a place begin with a task; it is started first if there is none."""
         if place not in self._members:

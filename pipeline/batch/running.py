@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from .events import Spoken, event_lines
 from .jobs import Job, read_jobs
 from .ledger import Ledger, ledger_folder, open_ledger
 from .processes import Processes, end_orphan
+from .ray_engine import Share, on_ray
 from .resources import FIRST_GUESS_MB, Plan, free_memory_mb, plan_workers, usable_cores, visible_gpus
 
 
@@ -49,7 +52,8 @@ def run_batch(
     limits: Limits | None = None,
     events: str | None = None,
     console: Reporter | None = None,
-    engine: Callable[[Plan], Engine] | None = None,
+    ray: str | None = None,
+    share: Share | None = None,
 ) -> BatchResult:
     """Make what a job file asks for and is not made yet.
 
@@ -58,7 +62,8 @@ def run_batch(
         workers: processes; None for as many as fit (``resources.plan_workers``).
         keep_going: leave lines out that cannot be used.
         events: file for JSON lines, ``-`` for stdout.
-        engine: what works; processes of this machine by default.
+        ray: address of a Ray cluster, or ``local``, to work there; None for processes of this machine.
+        share: what of the cluster a worker asks for.
     Raises:
         BadInput: the job file, or a model that it names, cannot be used; nothing was run.
         SlipcastError: another process drives this batch; the ledger cannot be written.
@@ -77,15 +82,6 @@ def run_batch(
         _check_whose(ledger, path)
         _end_orphans(ledger)
         by_key = enter(ledger, jobs, out)
-        plan = plan_workers(
-            workers,
-            cores=usable_cores(),
-            free_mb=free_memory_mb(),
-            worker_mb=ledger.peak_mb() or FIRST_GUESS_MB,
-            gpus=visible_gpus(),
-        )
-        for sentence in plan.notices:
-            console.notice(sentence)
         spoken = Spoken(console, len(jobs), _over(ledger))
         over = _over(ledger)
 
@@ -97,9 +93,13 @@ def run_batch(
                 spoken("over", None, jobs=now - over)
                 over = now
 
-        with draining() as drain:
-            made = (engine or _processes)(plan)
-            Driver(ledger, made, by_key, out, limits=limits or Limits(), tell=tell).run(drain)
+        with draining() as drain, _engine(ray, workers, share, ledger, console) as engine:
+            # Ray counts the memory of its nodes itself.
+            free_mb = free_memory_mb if ray is None else lambda: math.inf
+            driver = Driver(
+                ledger, engine, by_key, out, limits=limits or Limits(), tell=tell, free_mb=free_mb
+            )
+            driver.run(drain)
             if drain.asked is not None and ledger.next_time() is not None:
                 ask_to_stop(drain.asked)
                 check_stop()
@@ -108,8 +108,32 @@ def run_batch(
         )
 
 
+@contextlib.contextmanager
+def _engine(
+    ray: str | None, workers: int | None, share: Share | None, ledger: Ledger, console: Reporter
+) -> Iterator[Engine]:
+    if ray is not None:
+        with on_ray(ray, WORK, workers=workers, share=share or Share()) as engine:
+            yield engine
+        return
+    plan = plan_workers(
+        workers,
+        cores=usable_cores(),
+        free_mb=free_memory_mb(),
+        worker_mb=ledger.peak_mb() or FIRST_GUESS_MB,
+        gpus=visible_gpus(),
+    )
+    for sentence in plan.notices:
+        console.notice(sentence)
+    yield _processes(plan)
+
+
+WORK = work.make_job
+"""What workers do with a task; it is known to them by its module and name."""
+
+
 def _processes(plan: Plan) -> Engine:
-    return Processes(work.make_job, plan.environments)
+    return Processes(WORK, plan.environments)
 
 
 def _over(ledger: Ledger) -> int:
@@ -134,15 +158,16 @@ def _check_whose(ledger: Ledger, path: Path) -> None:
 
 def _check_models(jobs: Sequence[Job]) -> None:
     """A model that is not here is told before anything is made, and not once for every job."""
-    from ...systems.models.known import SHIPPED
+    from ...systems.models.known import SHIPPED, domain_for
 
     seen: set[tuple[str, str]] = set()
     for job in jobs:
-        for role in ("base", "domain", "model", "lift_model"):
-            wanted = getattr(job.config, role)
-            if wanted is None or (role, wanted) in seen or wanted in SHIPPED.get(role, ()):
+        wanted = {role: getattr(job.config, role) for role in ("base", "model", "lift_model")}
+        wanted["domain"] = domain_for(job.config.base, job.config.domain)
+        for role, name in wanted.items():
+            if name is None or (role, name) in seen or name in SHIPPED.get(role, ()):
                 continue
-            seen.add((role, wanted))
+            seen.add((role, name))
             try:
                 _folder(job, role)
             except BadInput as error:

@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...configs.atomic import explain_os_errors, fingerprint, write_bytes
 from ...configs.errors import BadInput
@@ -27,13 +27,13 @@ from ...configs.names import settings_of, shown
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from ...configs.yaml_files import read_yaml
-from ..run.manifest import read_manifest
 from ..run.progress import Quiet, Reporter
 from ..run.prompts import check_prompt
-from ..run.stage import selected
-from ..stages.table import all_stages
 from .jobs import with_picture
 from .placing import Places, run_key
+
+if TYPE_CHECKING:
+    from ..dry_run import DryRun
 
 NAMES = ("prompt", "prompts", "seed", "config", "inputs", "skip", "sweep", "until")
 COPY = "run.yaml"
@@ -219,27 +219,17 @@ def run_staged(
 
 
 def foresee(
-    run: StagedRun, *, from_stage: str | None = None, until_stage: str | None = None
-) -> dict[str, Any]:
-    """What would be made: {"prompt", "seed", "run", "varied", "stages": {name: "finished" or "to make"}}.
+    run: StagedRun, *, out: Path = Path("runs"), from_stage: str | None = None, until_stage: str | None = None
+) -> DryRun:
+    """What would be made of a run; a stage that it will share with another run of the file is told as one that runs."""
+    from ..dry_run import dry_run
 
-    Stages that another run of the same command will have made by then are told as to make.
-    """
-    stages = all_stages()
-    first, last = selected(stages, from_stage, until_stage or run.until)
-    try:
-        lines = read_manifest(run.folder).stages
-    except BadInput:
-        lines = {}
-    there = {name for name, line in lines.items() if line.status == "finished"}
-    told = {}
-    for index, stage in enumerate(stages[: last + 1]):
-        anew = from_stage is not None and index >= first
-        told[stage.name] = "finished" if stage.name in there and not anew else "to make"
-    return {
-        "prompt": run.prompt,
-        "seed": run.seed,
-        "run": str(run.folder),
-        "varied": run.varied,
-        "stages": told,
-    }
+    return dry_run(
+        run.prompt,
+        run.config,
+        out=out,
+        seed=run.seed,
+        resume=run.folder,
+        from_stage=from_stage,
+        until_stage=until_stage or run.until,
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.schema import MakeConfig
-from ..run.models import ModelStore
+from ..run.models import ModelStore, open_models
 from ..run.progress import Reporter
 from ..run.stage import Stage
 from .placing import plain_path
@@ -58,12 +58,7 @@ class ModelShelf:
         return store
 
     def _made(self, config: MakeConfig) -> ModelStore:
-        store = ModelStore(config)
-        if not self.low_memory or store.device == "cpu":
-            return store
-        from ...guidance.offloading import CPUOffload
-
-        return replace(store, offload=CPUOffload(store.device))
+        return open_models(config, low_memory=self.low_memory)
 
     def newly_loaded(self) -> list[str]:
         """Names of the models that were loaded since this was last asked."""
@@ -76,29 +71,24 @@ class ModelShelf:
         return new
 
 
-_LOADED = ("base", "domain", "_custom")  # where a ModelStore keeps what it has loaded
-_NETWORKS = (
-    "base",
-    "domain",
-    "model",
-    "lora_scale",
-    "device",
-    "dtype",
-)  # the settings that decide what it is
+_LOADED = ("base", "domain", "_custom", "_adapted")  # where a ModelStore keeps what it has loaded
+_NO_NETWORKS = ("lift_model", "domain_strength", "image", "lift", "refine", "mesh", "paint", "export")
+"""Settings that leave the networks of base and domain as they are; a lift loads its own each time."""
 
 
 def model_group(config: MakeConfig) -> str:
     """Text that is equal for configs whose networks are the same."""
-    return " ".join(str(value) for value in _networks(config))
+    return " ".join(str(value) for value in _networks(config).values())
 
 
-def _networks(config: MakeConfig) -> list[Any]:
-    return [getattr(config, name) for name in _NETWORKS]
+def _networks(config: MakeConfig) -> dict[str, Any]:
+    """The settings that decide which networks are loaded, and how."""
+    return {one.name: getattr(config, one.name) for one in fields(config) if one.name not in _NO_NETWORKS}
 
 
-def _family(config: MakeConfig) -> list[Any]:
+def _family(config: MakeConfig) -> dict[str, Any]:
     """Without device and precision, which a run makes out for itself: ``auto`` and what it comes to are one family."""
-    return _networks(config)[:-2]
+    return _networks(replace(config, device="auto", dtype="auto"))
 
 
 def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def main(pipe: Connection, work: Work, environment: Mapping[str, str]) -> None:
                 )  # looks at the flag now and then: get() may sleep through a signal
             except queue.Empty:
                 continue
-            _do(task, work, talk, shelf)
+            attempt(task, work, talk, shelf)
 
 
 def _listen(pipe: Connection, tasks: queue.SimpleQueue[Any]) -> None:
@@ -66,7 +66,8 @@ def _end_all() -> None:
     os._exit(1)
 
 
-def _do(task: Any, work: Work, talk: _Talk, shelf: Any) -> None:
+def attempt(task: Any, work: Work, talk: Callable[..., None], shelf: Any) -> None:
+    """Do a task, and tell (kind, values) of all that happens; the last of it is ``done`` or ``failed``."""
     from ..run.measure import kernel_peak_mb
     from .work import kind_of
 
@@ -88,7 +89,7 @@ def _do(task: Any, work: Work, talk: _Talk, shelf: Any) -> None:
         talk("done", **told)
 
 
-def _tell_loaded(talk: _Talk, shelf: Any) -> None:
+def _tell_loaded(talk: Callable[..., None], shelf: Any) -> None:
     loaded = shelf.newly_loaded()
     if loaded:
         talk("loaded", models=loaded)

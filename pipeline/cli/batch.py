@@ -71,6 +71,12 @@ def run(
     memory_limit: Annotated[
         str | None, typer.Option(help="Memory that a job may take, such as 4G.", show_default=False)
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Work on a Ray cluster, such as auto; local starts one here."),
+    ] = None,
+    cpus: Annotated[float, typer.Option(min=0.01, help="With --ray: CPUs of a worker.")] = 1.0,
+    gpus: Annotated[float, typer.Option(min=0.0, help="With --ray: GPUs of a worker, fractions too.")] = 0.0,
     events: Annotated[
         str | None, typer.Option(help="Append every event to this file as JSON lines; - for stdout.")
     ] = None,
@@ -84,6 +90,7 @@ def run(
     with exit_codes(debug=debug, as_json=as_json):
         from ...configs.errors import BadInput
         from ..batch.driver import Limits
+        from ..batch.ray_engine import Share
         from ..batch.resources import as_mb
         from ..batch.running import run_batch
         from ..run.commands import command
@@ -107,6 +114,8 @@ def run(
                 limits=Limits(attempts=attempts, seconds=time_limit, memory_mb=most),
                 events=events,
                 console=console,
+                ray=ray,
+                share=Share(cpus, gpus, most),
             )
         counts = {state: number for state, number in result.counts.items() if number}
         told = {

@@ -29,7 +29,8 @@ def run(
     ] = None,
     until_stage: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the runs, their folders and what is there; make nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say what would run, with which models, for how long; make nothing."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -44,17 +45,22 @@ def run(
         selected(all_stages(), from_stage, until_stage)
         runs = read_staged(file, overrides=overrides or [], out=out)
         if dry_run:
-            told = [foresee(one, from_stage=from_stage, until_stage=until_stage) for one in runs]
-            print(json.dumps({"runs": told}) if as_json else "\n".join(_line(one) for one in told))
+            with contextlib.redirect_stdout(sys.stderr):
+                plans = [
+                    foresee(one, out=out, from_stage=from_stage, until_stage=until_stage) for one in runs
+                ]
+            if as_json:
+                told = [
+                    plan.as_json() | {"varied": one.varied} for one, plan in zip(runs, plans, strict=True)
+                ]
+                print(json.dumps({"runs": told}))
+                return
+            for one, plan in zip(runs, plans, strict=True):
+                varied = " ".join(f"{name}={value}" for name, value in one.varied.items())
+                print("\n".join([*([varied] if varied else []), plan.as_text(), ""]))
             return
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             made = run_staged(
                 file, runs, out=out, from_stage=from_stage, until_stage=until_stage, console=console
             )
         print(json.dumps({"runs": made}) if as_json else "\n".join(one["result"] for one in made))
-
-
-def _line(told: dict) -> str:
-    stages = " ".join(f"{name}:{state}" for name, state in told["stages"].items())
-    varied = " ".join(f"{name}={value}" for name, value in told["varied"].items())
-    return f"{told['run']}  {varied}\n    {stages}"

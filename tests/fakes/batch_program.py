@@ -12,10 +12,9 @@ def main() -> None:
     from fakes import batch_work
 
     from slipcast.pipeline.batch import running
-    from slipcast.pipeline.batch.processes import Processes
     from slipcast.pipeline.cli.app import main as slipcast
 
-    running._processes = lambda plan: Processes(batch_work.make_job, plan.environments)
+    running.WORK = batch_work.make_job
     sys.argv[0] = "slipcast"
     slipcast()
 

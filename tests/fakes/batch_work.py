@@ -46,8 +46,8 @@ def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]
 
 def without_torch() -> None:
     """Let ``make`` run stages that cost nothing, without the import of torch."""
-    make_module._filled_in = lambda config, store: config
-    make_module._settled = lambda config, run: replace(config, dtype="float32", device="cpu")
+    make_module.filled_in = lambda config, store, notice: config
+    make_module.as_began = lambda config, manifest: replace(config, dtype="float32", device="cpu")
     make_module.reported = lambda path, notice: nullcontext()
     make_module._note_threads = lambda run, console: None
     make_module._tell_missing = lambda formats, console: None

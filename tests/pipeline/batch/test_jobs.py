@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from slipcast.configs.errors import BadInput
-from slipcast.configs.names import settings_of
-from slipcast.configs.schema import MakeConfig
-from slipcast.pipeline.batch import jobs as jobs_module
-from slipcast.pipeline.batch.jobs import Job, read_jobs, with_picture
+from slipcast.pipeline.batch.jobs import Job, read_jobs
 from slipcast.pipeline.batch.placing import plain_path
 
 
@@ -85,7 +82,7 @@ def test_presets_and_the_command_lines_settings(tmp_path: Path) -> None:
         ('{"prompt": "a cup", "seed": -1}', "line 2: seed expects a whole number from 0"),
         ('{"prompt": "a cup", "seed": NaN}', "line 2 is no JSON .NaN is no number"),
         ('{"prompt": "a cup", "config": "none"}', "line 2: there is no preset 'none'"),
-        ('{"prompt": "a cup", "until": "paint"}', "line 2: --until expects one of"),
+        ('{"prompt": "a cup", "until": "varnish"}', "line 2: --until expects one of"),
         ('{"prompt": "a cup", "keep": 2}', "line 2: keep expects a whole number from 1 to 1"),
         ('{"prompt": "a cup", "picture": "a.png"}', "line 2: there is no picture"),
         ('{"seed": 1}', "line 2: there is no prompt"),
@@ -131,27 +128,17 @@ def test_files_that_are_none(tmp_path: Path, name: str, text: str, said: str) ->
         read_jobs(_write(tmp_path, name, text), keep_going=True)
 
 
-def test_a_folder_of_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
     for name in ("red-vase_2.png", "001.JPG", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(name.encode())
-    monkeypatch.setattr(
-        jobs_module, "with_picture", lambda config, picture: config
-    )  # whether it knows them or not
     jobs = read_jobs(tmp_path)[0]
     assert [(job.id, job.prompt) for job in jobs] == [("001", ""), ("red-vase_2", "")]
     assert [job.picture for job in jobs] == [tmp_path / "001.JPG", tmp_path / "red-vase_2.png"]
+    assert jobs[0].config.image.picture == [str(tmp_path / "001.JPG")]
     assert plain_path(tmp_path, "", 3, jobs[1].picture).name == "red-vase_2-3"
     before = jobs[0].key
     (tmp_path / "001.JPG").write_bytes(b"another picture")
     assert read_jobs(tmp_path)[0][0].key != before
-
-
-def test_pictures_need_a_make_that_takes_them(tmp_path: Path) -> None:
-    if "image.picture" in settings_of(MakeConfig):
-        assert with_picture(MakeConfig(), tmp_path / "a.png") != MakeConfig()
-    else:
-        with pytest.raises(BadInput, match="makes assets of prompts alone"):
-            with_picture(MakeConfig(), tmp_path / "a.png")
 
 
 def test_candidates_have_keys_of_their_own(tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fakes.batch_work
 import pytest
+from fakes.pipeline_stages import FakeModels
 from typer.testing import CliRunner, Result
 
 from slipcast.configs.errors import BadInput
+from slipcast.pipeline import dry_run as dry_run_module
 from slipcast.pipeline import make as make_module
 from slipcast.pipeline.batch import work
 from slipcast.pipeline.batch.staged import StagedRun, read_staged
@@ -58,12 +61,13 @@ def test_every_combination_is_a_run() -> None:
 def test_stages_are_fed_from_files_and_passed_over() -> None:
     Path("cup.glb").write_bytes(b"a mesh")
     (run,) = read_staged(
-        _file("prompt: a cup\nseed: 3\ninputs: {lift: cup.glb}\nskip: [refine]\nuntil: mesh\n")
+        _file("prompt: a cup\nseed: 3\ninputs: {lift: cup.glb}\nskip: [refine, paint]\nuntil: mesh\n")
     )
     assert (run.config.lift_model, run.config.lift.source) == (
         "mesh",
         "cup.glb",
     ) and run.config.refine.steps == 0
+    assert run.config.paint.steps == 0
     assert (run.seed, run.until, run.folder.name) == (3, "mesh", "a-cup-3")
 
 
@@ -106,13 +110,23 @@ def test_what_is_swept_is_not_set_from_the_command_line() -> None:
         read_staged(_file("prompt: a vase\nsweep: {refine.steps: [1, 2]}\n"), overrides=["refine.steps=3"])
 
 
+class Inventory(FakeModels):
+    """The fakes, as an inventory of what is at hand asks for them."""
+
+    def place(self, name: str) -> Path:
+        return Path(__file__)
+
+    def named(self, role: str) -> str:
+        return "it"
+
+
 # With fake stages -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line with the fake stages of batches; undone afterwards."""
-    for name in ("_filled_in", "_settled", "_note_threads", "_tell_missing", "reported"):
+    for name in ("filled_in", "as_began", "_note_threads", "_tell_missing", "reported"):
         if hasattr(make_module, name):
             monkeypatch.setattr(make_module, name, getattr(make_module, name))
     monkeypatch.setattr(table, "all_stages", table.all_stages)
@@ -162,16 +176,27 @@ def test_a_sweep_shares_stages_and_replaces_nothing(stages: None) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_dry_run_makes_nothing_and_tells_what_is_there(stages: None) -> None:
+def test_a_dry_run_makes_nothing_and_tells_what_is_there(
+    stages: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("filled_in", "as_began"):
+        monkeypatch.setattr(dry_run_module, name, getattr(make_module, name))
+    plan = partial(dry_run_module.dry_run, stages=table.all_stages(), open_models=lambda config: Inventory())
+    monkeypatch.setattr(dry_run_module, "dry_run", plan)
     _file("prompt: a vase\nsweep: {seed: [0, 1]}\n")
-    told = json.loads(_run("--dry-run", "--json").stdout)["runs"]
-    assert [set(run["stages"].values()) for run in told] == [{"to make"}] * 2 and not Path("runs").exists()
+
+    def runs(*options: str) -> list[list[str]]:
+        result = _run("--dry-run", "--json", *options)
+        assert result.exit_code == 0, result.stderr
+        told = json.loads(result.stdout)["runs"]
+        return [[stage["name"] for stage in run["stages"] if stage["runs"]] for run in told]
+
+    assert runs() == [ALL, ALL] and not Path("runs").exists()
     assert _run("--until", "lift").exit_code == 0
-    told = json.loads(_run("--dry-run", "--json").stdout)["runs"]
-    assert [name for name, state in told[0]["stages"].items() if state == "finished"] == ["image", "lift"]
-    told = json.loads(_run("--dry-run", "--json", "--from", "lift").stdout)["runs"]
-    assert [name for name, state in told[0]["stages"].items() if state == "finished"] == ["image"]
-    assert "runs/a-vase-1  seed=1" in _run("--dry-run").stdout
+    assert runs() == [ALL[2:], ALL[2:]] and runs("--until", "lift") == [[], []]
+    assert runs("--from", "lift", "--until", "lift") == [["lift"], ["lift"]]
+    lines = _run("--dry-run").stdout.splitlines()
+    assert "seed=0" in lines and "seed=1" in lines and any("runs/a-vase-1" in line for line in lines)
 
 
 def test_from_makes_stages_anew(stages: None) -> None:

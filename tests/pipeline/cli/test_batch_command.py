@@ -24,6 +24,9 @@ class _AtOnce:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
+    def ready(self, place: int) -> bool:
+        return True
+
     def give(self, place: int, task: Task) -> Worker:
         values: dict[str, Any] = {"seconds": 1.0, "peak_mb": 1.0, "made": [], "score": None}
         result = task.folder / "50-export" / "asset.glb"
@@ -100,7 +103,7 @@ def test_events_are_json_lines() -> None:
         (["jobs.txt", "--config", "none"], "there is no preset 'none'"),
         (["jobs.txt", "--memory-limit", "much"], "expected a size such as 900M or 4G, not 'much'"),
         (["jobs.txt", "base=none"], "jobs.txt line 1:"),
-        (["jobs.txt", "domain=none"], "jobs.txt line 1: domain expects 'starter'"),
+        (["jobs.txt", "domain=elsewhere"], "jobs.txt line 1: domain expects 'starter'"),
         (["status", "jobs.txt"], "there is no batch in runs/jobs.txt.batch yet"),
         (["retry", "jobs.txt"], "there is no batch in"),
     ],
