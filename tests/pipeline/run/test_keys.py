@@ -73,7 +73,11 @@ def test_a_changed_input_counts_in_runs_of_the_version_before_too(old_run: Path)
     (old_run / "10-image" / "image.png").write_text("edited")
     record = read_record(old_run / "10-image")
     record = replace(record, outputs={**record.outputs, "image.png": "0" * 64})
-    for stage in (stage for stage in STAGES if "image" in stage.follows and {*stage.follows, stage.name} <= {*_FOLDERS}):
+    readers = [
+        stage for stage in STAGES if "image" in stage.follows and {*stage.follows, stage.name} <= {*_FOLDERS}
+    ]
+    assert [stage.name for stage in readers] == ["lift", "refine"]
+    for stage in readers:
         records = {name: read_record(old_run / folder) for name, folder in _FOLDERS.items()} | {
             "image": record
         }
