@@ -70,7 +70,7 @@ def test_a_page_that_cannot_be_written_fails_no_run(
     assert result.glb is not None and result.glb.is_file()
     (notice,) = console.notices
     assert "report.html was not written" in notice and f"`slipcast report {result.run}` tries again" in notice
-    assert (error.strerror if isinstance(error, OSError) else str(error)) in notice
+    assert str((isinstance(error, OSError) and error.strerror) or error) in notice
 
 
 def test_the_page_counts_as_no_file_of_anybodys(workshop: Workshop) -> None:
