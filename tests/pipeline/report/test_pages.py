@@ -16,7 +16,7 @@ import pytest
 from fakes.report_runs import FOLDERS, draw_run, manifest
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.report import viewer, words
+from slipcast.pipeline.report import run_page, viewer, words
 from slipcast.pipeline.report.markup import Markup, element, joined, json_script
 from slipcast.pipeline.report.pictures import THUMBNAIL_SIZE, thumbnail
 from slipcast.pipeline.report.settings import settings_told, standard
@@ -237,6 +237,13 @@ def test_files_outside_the_run_are_not_shown(tmp_path: Path, folder: str, name: 
     page = Page(write_report(run))
     assert "Z2xURiBzZWNyZXQ" not in page.path.read_text()  # base64 of what is in them
     assert all(address.startswith("./50-export/") for address in page.addresses())
+
+
+def test_a_very_large_glb_is_linked_and_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_page, "LARGEST_GLB", 100)
+    page = Page(write_report(draw_run(tmp_path)))
+    assert "too large to be shown" in page.text and not any(s.get("id") == "glb" for s in page.all("script"))
+    assert "./50-export/a-blue-vase.glb" in page.addresses()
 
 
 def test_handles_are_counted_by_eulers_formula(tmp_path: Path) -> None:
