@@ -240,27 +240,34 @@ class Driver:
         """Decide what becomes of a job whose attempt ended without a result."""
         running = self._over(place)
         row, attempts = running.row, running.row.attempts + 1
-        outcome = {"memory": "out of memory", "error": "failed", "input": "failed", "stopped": "interrupted"}
-        entries: dict[str, Any] = {"outcome": outcome.get(how, how), "error": error, "peak_mb": peak_mb}
+        names = {"memory": "out of memory", "error": "failed", "input": "failed", "stopped": "interrupted"}
+        outcome = names.get(how, how)
         wait_s = min(_LONGEST_BACKOFF_S, self._limits.backoff_s * 2 ** (attempts - 1))
+        counts, low_memory, not_before = True, row.low_memory, 0.0
         if how == "input":
-            state = "failed"
+            state, counts = "failed", False
         elif how in ("stopped", "busy"):
-            state, entries["not_before"] = "queued", time.time() + (wait_s if how == "busy" else 0.0)
+            state, counts, not_before = "queued", False, time.time() + (wait_s if how == "busy" else 0.0)
         elif how == "memory" and not row.low_memory:
-            state, entries["low_memory"], entries["counts"] = "queued", True, True
+            state, low_memory = "queued", True
             self._engine.end(place)  # with the process its memory is given back, all of it
             self._models.pop(place, None)
             error += "; once more by itself, with as little memory as it can do with"
         elif attempts >= self._limits.attempts or how == "memory":
-            state, entries["counts"] = "set aside", True
+            state = "set aside"
         else:
-            state, entries["counts"], entries["not_before"] = "queued", True, time.time() + wait_s
-            entries["low_memory"] = row.low_memory
-        self._ledger.end(row.key, state, **entries)
-        self._tell(
-            "failed", row.id, state=state, error=error, attempt=running.attempt, outcome=entries["outcome"]
+            state, not_before = "queued", time.time() + wait_s
+        self._ledger.end(
+            row.key,
+            state,
+            outcome=outcome,
+            error=error,
+            counts=counts,
+            not_before=not_before,
+            low_memory=low_memory,
+            peak_mb=peak_mb,
         )
+        self._tell("failed", row.id, state=state, error=error, attempt=running.attempt, outcome=outcome)
         self._settle(row)
 
     def _over(self, place: int) -> _Running:

@@ -92,7 +92,7 @@ def settle(ledger: Ledger, job: Job, out: Path) -> str:
     before = ledger.row(job.key)
     if before is not None and before.state == "cancelled":
         return before.state
-    state, entries = "running", {}
+    state, entries = "running", dict[str, Any]()
     if all(row.state == "queued" for row in rows.values()):
         state = "queued"
     elif all(row.state in OVER for row in drawn) and not whole:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def sharing(stages: Sequence[Stage], plain: Path) -> list[Stage]:
 
 
 def _shared(stage: Stage, plain: Path) -> Any:
-    def run(ctx: StageContext) -> dict[str, Any]:
+    def run(ctx: StageContext) -> Mapping[str, Any]:
         found = _find(stage, ctx, plain)
         if found is None:
             return stage.function(ctx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from slipcast.pipeline.batch.ledger import Ledger, Worker, open_ledger
 from slipcast.pipeline.batch.work import Task
 
 Ends = Callable[[Task, int], Event | None]
+Plan = Mapping[str, Sequence[Ends | None]]
 DONE: dict[str, Any] = {"seconds": 1.0, "peak_mb": 100.0, "made": ["image"], "score": None}
 
 
@@ -36,8 +37,8 @@ def failing(how: str, **values: Any) -> Ends:
 class Pretence:
     """An engine whose workers end at once, as ``ends`` says for the prompt's first word; None goes on for ever."""
 
-    def __init__(self, ends: dict[str, list[Ends | None]], places: int = 2) -> None:
-        self.places, self.ends = places, ends
+    def __init__(self, ends: Plan, places: int = 2) -> None:
+        self.places, self.ends = places, {name: list(plan) for name, plan in ends.items()}
         self.given: list[tuple[int, Task, int]] = []  # place, task, how many others were at work
         self.at_work: dict[int, Task] = {}
         self.ended: list[int] = []
@@ -111,7 +112,7 @@ def job(name: str, **more: Any) -> dict[str, Any]:
 
 
 def test_the_queue_goes_on_after_failures_and_a_job_has_as_many_attempts_as_it_may(bench: Bench) -> None:
-    ends: dict[str, list[Ends | None]] = {
+    ends: Plan = {
         "bad": [failing("input")],
         "poison": [failing("error")],
         "flaky": [failing("error"), failing("error"), done],
@@ -145,7 +146,7 @@ def test_later_attempts_wait_longer(bench: Bench, monkeypatch: pytest.MonkeyPatc
 
 
 def test_out_of_memory_is_tried_once_more_with_the_machine_to_itself(bench: Bench) -> None:
-    slow: list[Ends | None] = [None] * 3 + [done]
+    slow = [None, None, None, done]
     engine = Pretence({"big": [failing("memory"), done], "slow": slow, "huge": [failing("memory")]})
     states = bench.run(engine, job("slow"), job("big"), job("huge"), job("good"))
     assert states == {"slow": "done", "big": "done", "huge": "set aside", "good": "done"}
@@ -169,9 +170,7 @@ def test_out_of_memory_is_tried_once_more_with_the_machine_to_itself(bench: Benc
     ],
 )
 def test_a_worker_that_was_killed(bench: Bench, number: int, kills: list[Any], outcomes: list[str]) -> None:
-    ends: dict[str, list[Ends | None]] = {
-        "a": [lambda t, place: Event(place, "died", {"signal": number}), done]
-    }
+    ends: Plan = {"a": [lambda t, place: Event(place, "died", {"signal": number}), done]}
     assert bench.run(Pretence(ends), job("a"), kills=lambda: kills.pop(0)) == {"a": "done"}
     assert bench.outcomes("a") == outcomes
 

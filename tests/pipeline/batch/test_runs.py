@@ -46,7 +46,8 @@ def workshop(tmp_path: Path) -> Workshop:
     shop.hooks.clear()
     shop.make(seed=2, until_stage="image")
     for seed in range(3):
-        os.utime(f"runs/a-blue-vase-{seed}/manifest.json", (time.time() - 3600 * (3 - seed),) * 2)
+        changed = time.time() - 3600 * (3 - seed)
+        os.utime(f"runs/a-blue-vase-{seed}/manifest.json", (changed, changed))
     (Path("runs") / "notes").mkdir()
     (Path("runs") / "notes" / "mine.txt").write_text("mine")
     return shop

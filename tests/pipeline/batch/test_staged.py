@@ -181,7 +181,8 @@ def test_a_dry_run_makes_nothing_and_tells_what_is_there(
 ) -> None:
     for name in ("filled_in", "as_began"):
         monkeypatch.setattr(dry_run_module, name, getattr(make_module, name))
-    plan = partial(dry_run_module.dry_run, stages=table.all_stages(), open_models=lambda config: Inventory())
+    pretended: Any = {"stages": table.all_stages(), "open_models": lambda config: Inventory()}
+    plan = partial(dry_run_module.dry_run, **pretended)
     monkeypatch.setattr(dry_run_module, "dry_run", plan)
     _file("prompt: a vase\nsweep: {seed: [0, 1]}\n")
 
