@@ -80,8 +80,8 @@ def paint(
         generator: of the noise.
         progress: called after each step with (steps done, steps in all).
     Returns:
-        The mesh (itself, with no steps), and facts: the shares of the surface that views see and that the picture holds,
-        and the mean change in 8-bit steps.
+        The mesh (itself, with no steps), and facts: the shares of the surface that views see and that the picture
+        holds, and the mean change in 8-bit steps.
     Raises:
         BadInput: a mesh without uv and texture, or of which no view sees anything.
         SlipcastError: a colour is not finite.
