@@ -326,6 +326,12 @@ class PaintConfig:
         choices=("canny", "depth"),
     )
     control_scale: float = setting(1.0, "Strength of that ControlNet.", at_least=0)
+    keep_detail: float = setting(
+        0.0,
+        "Share of the old paint's detail, finer than the autoencoder knows, that is laid over the new.",
+        at_least=0,
+        at_most=1,
+    )
     agree_every: int = setting(
         1, "Steps between two agreements in the texture; more where the autoencoder is slow.", at_least=1
     )
