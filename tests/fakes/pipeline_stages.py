@@ -26,7 +26,7 @@ class FakeModels:
         return {
             role: {"id": f"fake-{role}", "revision": self.revision, "licence": "CC0"}
             for role in roles
-            if role != "model"
+            if role not in ("model", "loras", "embeddings")
         }
 
     def uses(self) -> Uses:

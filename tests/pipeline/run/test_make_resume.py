@@ -119,7 +119,7 @@ def test_a_missing_model_is_told_before_any_work_is_done(workshop: Workshop) -> 
     with pytest.raises(BadInput, match="no such model"):
         workshop.make()
     assert workshop.ran == [] and not workshop.out.exists()
-    assert asked == [("base", "domain", "lift_model", "model")]
+    assert asked == [("base", "domain", "embeddings", "lift_model", "loras", "model")]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -137,7 +137,7 @@ def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
         settings.add("device")  # where its network computes
     assert inputs == set(stage.needs)
     assert {name for name in settings if name.split(".")[0] != stage.name} == set(stage.reads)
-    roles = {"lift": "lift_model", "custom": "model"}
+    roles = {"lift": "lift_model", "custom": "model", "base_with_loras": "loras"}
     assert {roles.get(name, name) for name in models} <= set(stage.roles)
 
 
