@@ -141,7 +141,7 @@ def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
         settings.add("device")  # where its network computes
     assert inputs == {name for name in stage.needs if "*" not in name}
     assert {name for name in settings if name.split(".")[0] != stage.name} == set(stage.reads)
-    roles = {"lift": "lift_model", "custom": "model"}
+    roles = {"lift": "lift_model", "custom": "model", "base_with_loras": "loras"}
     assert {roles.get(name, name) for name in models} <= set(stage.roles)
 
 
