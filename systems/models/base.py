@@ -232,13 +232,15 @@ def load_base(
             f"{where} is a network of {channels} input channels (for inpainting or depth); "
             "give the plain model, inpainting works with any"
         )
-    # Shared with a base that has another autoencoder in its place: the latents are still its own's.
-    shares = like is not None and pipeline.vae is like.pipeline.vae
+    latent_space = codec.latent_space
+    if like is not None and pipeline.vae is like.pipeline.vae:
+        # Perhaps another autoencoder in the place of its own: the latents are those of its own.
+        latent_space = like.predictor.latent_space
     predictor = family.predictor(
         network,
         schedule=family.schedule(pipeline.scheduler),
         prediction_type=family.prediction_type(pipeline.scheduler),
-        latent_space=like.predictor.latent_space if shares else codec.latent_space,
+        latent_space=latent_space,
         name=name,
     )
     identity = model_identity(where)

@@ -190,7 +190,11 @@ def write(
             tensors[key] = value
     if notes is None:
         kind = pipe.scheduler.config.prediction_type
-        notes = {"modelspec.prediction_type": {"v_prediction": "v"}.get(kind, kind)} if "2" in family else {}
+        notes = (
+            {"modelspec.prediction_type": "v" if kind == "v_prediction" else "epsilon"}
+            if "2" in family
+            else {}
+        )
     save_file(tensors, path, {"format": "pt", **notes})
     return path
 

@@ -18,7 +18,7 @@ class MakePredictor(Protocol):
     """Wraps a family's network as a noise predictor."""
 
     def __call__(
-        self, network: Any, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
+        self, network: Any, /, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
     ) -> NetworkPredictor: ...
 
 

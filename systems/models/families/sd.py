@@ -23,9 +23,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
     from diffusers import StableDiffusionPipeline
 
-    return StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    )
+    unread: dict[str, Any] = {"safety_checker": None, "feature_extractor": None}
+    return StableDiffusionPipeline(**parts, **unread, requires_safety_checker=False)
 
 
 def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:

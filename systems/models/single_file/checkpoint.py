@@ -146,7 +146,8 @@ def _scheduler(header: Header, original: Original, prediction_type: str, file: A
         "set_alpha_to_one": False,
         **original.scheduler,
     }
-    scheduler: Any = DDIMScheduler(**told, prediction_type=prediction_type)
+    made: Any = DDIMScheduler
+    scheduler = made(**told, prediction_type=prediction_type)
     if "ztsnr" in header.shapes:
         raise BadInput(
             f"{header.path} was trained to begin from pure noise (zero terminal SNR), where eps says nothing of the "
