@@ -36,7 +36,7 @@ def test_a_result_has_the_paths_of_everything(workshop: Workshop) -> None:
     assert (result.prompt, result.seed) == ("a blue vase", 4) and result.seconds >= 0
     assert result.glb in result.files and all(path.is_file() for path in result.files)
     assert result.report == result.run / "report.html" and result.picture is None
-    assert result.made == ("image", "lift", "refine", "mesh", "export")
+    assert result.made == ("image", "lift", "refine", "mesh", "paint", "export")
     assert isinstance(result, slipcast.MakeResult)
 
 
@@ -76,13 +76,13 @@ def test_a_call_that_its_own_callback_stops_goes_on_where_it_was(workshop: Works
 
     with pytest.raises(slipcast.SlipcastError):
         slipcast.make("a blue vase", out=workshop.out, progress=stop)
-    assert slipcast.make("a blue vase", out=workshop.out).made == ("mesh", "export")
+    assert slipcast.make("a blue vase", out=workshop.out).made == ("mesh", "paint", "export")
 
 
 def test_resume_takes_all_but_the_overrides_from_the_run(workshop: Workshop) -> None:
     first = slipcast.make("a blue vase", out=workshop.out, seed=9, overrides=["refine.steps=7"])
     again = slipcast.make(resume=first.run, overrides=["mesh.target_faces=1000"])
-    assert again.run == first.run and again.made == ("mesh", "export") and again.seed == 9
+    assert again.run == first.run and again.made == ("mesh", "paint", "export") and again.seed == 9
     settings = slipcast.load_config("starter", ["refine.steps=7", "mesh.target_faces=1000"])
     same = {"out": workshop.out, "seed": 9}
     assert slipcast.make("a blue vase", settings, **same).made == ()
@@ -141,7 +141,7 @@ def test_the_notebook_runs(
     shown = [_run_cell("".join(cell["source"]), names) for cell in cells]
     rich = [value._repr_html_() for value in shown if hasattr(value, "_repr_html_")]
     assert len(rich) == 3 and "porcelain" in rich[0] and rich[1].count("<img") == 2 and "iframe" in rich[2]
-    assert names["again"].made == ("mesh", "export") and shown[-1] == (
+    assert names["again"].made == ("mesh", "paint", "export") and shown[-1] == (
         True,
         names["again"].records["mesh"].facts["faces"],
     )

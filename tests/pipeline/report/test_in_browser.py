@@ -153,7 +153,10 @@ def test_500_runs_open_at_once_and_load_what_is_in_sight(browser: Browser, runs:
         browser.listen(0.1)
         return len({url for url in browser.requests if url.endswith("thumbnail.jpg")})
 
-    assert 4 <= (first := thumbnails()) < COUNT / 4
+    deadline = time.monotonic() + 20  # a machine at work elsewhere takes its time over the first
+    while (first := thumbnails()) < 4 and time.monotonic() < deadline:
+        pass
+    assert 4 <= first < COUNT / 4
     browser.eval("scrollTo(0, document.body.scrollHeight)")
     browser.wait("document.querySelector('article:last-of-type img').complete")
     assert first < thumbnails() < COUNT

@@ -86,7 +86,7 @@ def test_a_call_that_ends_before_it_began_is_told_nothing_about_pages(workshop: 
 
 def test_the_page_counts_as_no_file_of_anybodys(workshop: Workshop) -> None:
     run = workshop.make().run
-    assert workshop.make(from_stage="image").made == ("image", "lift", "refine", "mesh", "export")
+    assert workshop.make(from_stage="image").made == ("image", "lift", "refine", "mesh", "paint", "export")
     assert not list(run.glob("*.kept")) and (run / "report.html").is_file()
 
 

@@ -57,7 +57,7 @@ def test_a_base_and_a_domain_of_its_own_reach_a_glb(name: str, tmp_path: Path, m
 
     config = load_config("smoke", [f"base={base}", f"domain={domain}", *SETTINGS])
     made = make("a disc", config, out=tmp_path / "runs", seed=1)
-    assert made.made == ("image", "lift", "refine", "mesh", "export")
+    assert made.made == ("image", "lift", "refine", "mesh", "paint", "export")
     subject = read_subject(made.run / "10-image/image.png")
     assert subject.alpha.shape == (discs.PIXELS, discs.PIXELS)
     disc = np.kron(discs.disc_latents()[0, 0].numpy() < 0, np.ones((4, 4))).astype(bool)
