@@ -41,26 +41,31 @@ from .fidelity_pools import ASSET_SEEDS, Pictures, glb_of, views_of
 from .machine import report
 from .prompts import prompt
 
+PAINTED = "paint.steps=12"
 BLUE = 40  # of 255, by which blue exceeds the others
 
 
 class Row(NamedTuple):
-    """How a row's assets are made: the first stage that is made anew, and its settings."""
+    """How a row's assets are made: the first stage that is made anew, its settings, and the row it goes on from."""
 
     start: str
     settings: tuple[str, ...] = ()
+    after: str | None = None
 
 
 ROWS: dict[str, Row] = {
-    "lift": Row("refine", ("refine.steps=0", "paint.steps=0")),
-    "SDS": Row("paint", ("paint.steps=0",)),
-    "SDS, then paint": Row("paint", ()),
-    "lift, then paint": Row("refine", ("refine.steps=0",)),
-    "SDS, then paint; the front as all else": Row("paint", ("paint.anchor=0",)),
-    "SDS, then paint; the picture's full weights": Row("paint", ("paint.guidance=1",)),
-    "SDS, then paint; no domain term": Row("paint", ("domain_strength=0",)),
-    "SDS, weak guidance": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4", "paint.steps=0")),
-    "SDS, weak guidance, then paint": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4")),
+    "lift": Row("refine", ("refine.steps=0",)),
+    "SDS": Row("paint"),
+    "SDS, then paint": Row("paint", (PAINTED,)),
+    "lift, then paint": Row("paint", (PAINTED, "paint.start=0.9"), "lift"),
+    "SDS, then paint; the front as all else": Row("paint", (PAINTED, "paint.anchor=0")),
+    "SDS, then paint; the picture's full weights": Row("paint", (PAINTED, "paint.guidance=1")),
+    "SDS, then paint; no domain term": Row("paint", (PAINTED, "domain_strength=0")),
+    "SDS, then paint; no edges": Row("paint", (PAINTED, "paint.control=null")),
+    "SDS, weak guidance": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4")),
+    "SDS, weak guidance, then paint": Row("paint", (PAINTED,), "SDS, weak guidance"),
+    "SDS, quieter at low noise": Row("refine", ("refine.guidance_at_0=0.1",)),
+    "SDS, quieter at low noise, then paint": Row("paint", (PAINTED,), "SDS, quieter at low noise"),
 }
 
 
@@ -97,12 +102,14 @@ def _made(name: str, noun: str, seed: int, runs: Path, work: Path) -> Path:
     """The finished run of a row; what an earlier call made is used again."""
     row, out = ROWS[name], work / _slug(name)
     source, target = run_path(runs, prompt(noun), seed), run_path(out, prompt(noun), seed)
-    config = load_config("starter", list(row.settings))
-    if not (source / "manifest.json").is_file():
+    config = load_config("starter", [*row.settings, "export.turntable_frames=0"])
+    if row.after is not None:
+        source = _made(row.after, noun, seed, runs, work)
+    elif not (source / "manifest.json").is_file():
         make(prompt(noun), load_config("starter"), out=runs, seed=seed)
-    if not target.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(source, target)
+    if not (target / "50-export").exists():
+        shutil.rmtree(target, ignore_errors=True)  # what was stopped half way
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("50-export"))
         make(prompt(noun), config, out=out, seed=seed, from_stage=row.start, open_models=open_models)
     return target
 

@@ -26,7 +26,13 @@ class PictureConfig:
         None, "With as_make: background words; null is what base and domain say."
     )
     recipe: str = setting("in_domain", "Which guidance: a name of guidance.recipes.RECIPES.")
-    base: str = setting("starter", "The frozen prior: an alias, a hub id or a folder in diffusers' layout.")
+    base: str = setting(
+        "starter",
+        "The frozen prior: an alias, a hub id, a folder in diffusers' layout or a .safetensors checkpoint.",
+    )
+    vae: str | None = setting(
+        None, "Another autoencoder in the place of the base's own: a folder or a .safetensors file."
+    )
     domain: str | None = setting(
         None,
         "The domain: starter or a folder with domain.json; none for none, null for the base's own if it has one.",

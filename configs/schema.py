@@ -87,12 +87,14 @@ class RecipeConfig:
         "The domain term is on from this noise fraction up and off below it; 0 is always on.",
         at_least=0,
         at_most=1,
+        added_later=True,
     )
     guidance_rescale: float = setting(
         0.0,
         "How much of the contrast of the prompt's own prediction the guided one is given, against burnt colours.",
         at_least=0,
         at_most=1,
+        added_later=True,
     )
     negative: list[str] = setting([], "Prompts to stay away from.")
     wanted: dict[str, float] = setting(
@@ -206,6 +208,7 @@ class RefineConfig(RecipeConfig):
         "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",
         at_least=0,
         at_most=1,
+        added_later=True,
     )
     t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
@@ -299,7 +302,10 @@ class PaintConfig:
     """Stage 45-paint: views of the mesh are denoised together, as the picture was drawn, and agree in its texture."""
 
     steps: int = setting(
-        12, "Denoising steps of all views; 0 leaves the paint of the mesh.", at_least=0, at_most=1000
+        0,
+        "Denoising steps of all views, 12 for a start; 0 leaves the paint of the mesh.",
+        at_least=0,
+        at_most=1000,
     )
     views: int = setting(10, "Cameras, a quarter of them from above.", at_least=1, at_most=64)
     size: int | None = setting(
@@ -314,11 +320,23 @@ class PaintConfig:
     guidance: float = setting(
         1.0, "Factor on the weights that the picture was drawn with (image.weights).", at_least=0
     )
+    control: str | None = setting(
+        None,
+        "Kind of ControlNet that holds the views to the mesh's shape; null for none.",
+        choices=("canny", "depth"),
+    )
+    control_scale: float = setting(1.0, "Strength of that ControlNet.", at_least=0)
+    keep_detail: float = setting(
+        0.0,
+        "Share of the old paint's detail, finer than the autoencoder knows, that is laid over the new.",
+        at_least=0,
+        at_most=1,
+    )
     agree_every: int = setting(
         1, "Steps between two agreements in the texture; more where the autoencoder is slow.", at_least=1
     )
     power: float = setting(
-        4.0,
+        32.0,
         "Power of the cosine by which a texel belongs to the views that see it squarely.",
         at_least=0,
         at_most=64,
@@ -372,7 +390,11 @@ class MakeConfig:
     """Everything that ``slipcast make`` reads beside the prompt and the seed."""
 
     base: str = setting(
-        "starter", "Text-to-image model: an alias, a hub id or a folder in diffusers' layout."
+        "starter",
+        "Text-to-image model: an alias, a hub id, a folder in diffusers' layout or a .safetensors checkpoint.",
+    )
+    vae: str | None = setting(
+        None, "Another autoencoder in the place of the base's own: a folder or a .safetensors file."
     )
     domain: str | None = setting(
         None,
@@ -397,7 +419,9 @@ class MakeConfig:
         [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
     )
     embedded_guidance: float = setting(
-        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+        8.5,
+        "Guidance weight that a network with guidance inside (LCM) is told; others are told none.",
+        added_later=True,
     )
     dtype: str = setting(
         "auto",

@@ -77,6 +77,15 @@ def test_the_family_reads_prompts_without_a_layer(tmp_path: Path) -> None:
         load_base(tmp_path / "base")
 
 
+def test_every_line_about_models_names_a_test_that_is_there() -> None:
+    page = (PAGE.parent / "models.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and not line.startswith("| what")]
+    assert len(rows) > 15
+    for row in rows:
+        file, _, name = row.rstrip(" |").rpartition("| ")[2].strip("`").partition("::")
+        assert f"def {name}(" in (PAGE.parents[1] / file).read_text(encoding="utf-8"), row
+
+
 def test_the_lift_makes_a_ball(tmp_path: Path) -> None:
     lifted = lift_named("ball").function([PICTURE], LiftConfig(), tmp_path, "cpu")
     solid = (as_grid(lifted, 32).occupancy > 0.5).float().mean().item()

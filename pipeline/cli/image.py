@@ -25,7 +25,12 @@ def image(
     recipe: Annotated[
         str | None, _option("in_domain (default; cfg without a domain), composable, perp_neg, ...")
     ] = None,
-    base: Annotated[str | None, _option("The frozen prior: alias, hub id or folder.")] = None,
+    base: Annotated[
+        str | None, _option("The frozen prior: alias, hub id, folder or .safetensors checkpoint.")
+    ] = None,
+    vae: Annotated[
+        str | None, _option("Another autoencoder than the base's own: folder or .safetensors file.")
+    ] = None,
     domain: Annotated[str | None, _option("The domain: 'starter', a folder, or none.")] = None,
     model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
     lora: Annotated[
@@ -102,7 +107,7 @@ def image(
 
         given: dict[str, Any] = {
             "prompt": None if prompt is None else check_prompt(prompt, digits=True),
-            "recipe": recipe, "base": base, "domain": domain, "model": model, "balance": balance,
+            "recipe": recipe, "base": base, "vae": vae, "domain": domain, "model": model, "balance": balance,
             "loras": lora, "embeddings": embedding,
             "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,

@@ -60,7 +60,12 @@ def make(
             help="A picture of yours to lift, instead of drawing one; several of one object, the front first.",
         ),
     ] = None,
-    base: Annotated[str | None, _named("The text-to-image model: alias, hub id or folder.")] = None,
+    base: Annotated[
+        str | None, _named("The text-to-image model: alias, hub id, folder or .safetensors checkpoint.")
+    ] = None,
+    vae: Annotated[
+        str | None, _named("Another autoencoder than the base's own: folder or .safetensors file.")
+    ] = None,
     domain: Annotated[str | None, _named("The domain: 'starter', a folder, or none.")] = None,
     model: Annotated[str | None, _named("A custom model of the base: LoRA, checkpoint or domain.")] = None,
     lora_scale: Annotated[float | None, _named("Strength of a LoRA.")] = None,
@@ -97,7 +102,7 @@ def make(
     """Make a textured 3D asset: image, lift, refine, mesh, paint, export. The last line printed is the GLB's path."""
     with exit_codes(debug=debug, as_json=as_json):
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
-        named = {"base": base, "domain": domain, "model": model, "lora_scale": lora_scale}
+        named = {"base": base, "vae": vae, "domain": domain, "model": model, "lora_scale": lora_scale}
         named |= {"device": device, "dtype": dtype, "loras": lora or None, "embeddings": embedding or None}
         flags: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if picture:

@@ -174,7 +174,7 @@ def models_for(
     Raises: BadInput for a device that this machine has not.
     """
     taken = (
-        "base", "domain", "model", "lora_scale", "loras", "embeddings", "embedded_guidance",
+        "base", "vae", "domain", "model", "lora_scale", "loras", "embeddings", "embedded_guidance",
     )  # fmt: skip
     names = {name: getattr(config, name) for name in taken}
     settings = MakeConfig(**names, device=resolve_device(device), dtype=dtype)

@@ -127,7 +127,7 @@ def _stage(name: str, line: Mapping[str, Any] | None) -> StageTold:
     if line is None:
         return StageTold(name, standard, "waiting", None, None, {}, {}, None, ())
     folder = line.get("folder")
-    plain = isinstance(folder, str) and folder and Path(folder).name == folder
+    plain = isinstance(folder, str) and folder[:1] not in ("", ".") and Path(folder).name == folder
     error = line.get("error")
     return StageTold(
         name=name,

@@ -52,7 +52,8 @@ def reported(run: Path, notice: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        refresh_report(run, notice)
+        if (run / MANIFEST).exists():  # otherwise it ended before it had begun, and there is nothing to tell
+            refresh_report(run, notice)
 
 
 def write_index(folder: Path, notice: Callable[[str], None] = lambda sentence: None) -> Path:

@@ -56,8 +56,16 @@ class ModelStore:
         shipped = SHIPPED.get(role, {}).get(wanted)
         if shipped is not None:
             path = WEIGHTS / shipped.folder
-        elif role in ("base", "model"):
-            return resolve(wanted, allow_pickle=self.allow_pickle)
+        elif role in ("base", "vae", "model"):
+            found = resolve(wanted, allow_pickle=self.allow_pickle)
+            if role == "base" and found.is_file():
+                from ...systems.models.single_file.checkpoint import recognised
+                from ...systems.models.single_file.header import read_header
+
+                recognised(
+                    read_header(found)
+                )  # by its names alone, so that another kind of file is told at once
+            return found
         else:
             path = given_path(wanted, role)
         if not given_path(path / _MARKERS[role], role).is_file():
@@ -102,7 +110,7 @@ class ModelStore:
     def _beside(self, role: str) -> dict[str, dict[str, Any]]:
         """{role and name: identity} of the networks that a setting names: ControlNets, conditions' models, matting."""
         from ...systems.models.aliases import resolve
-        from ...systems.models.controlnet import parted
+        from ...systems.models.controlnet import parted, usual_network
         from ...systems.models.identity import model_identity
         from ...systems.models.known import ALIASES, WEIGHTS
 
@@ -111,7 +119,9 @@ class ModelStore:
         named: dict[str, str] = {}
         if setting == "matting" and value:
             named[role] = str(given_path(value, role))
-        controls = {role: value} if setting == "control" else {}
+        if role == "paint.control" and value:
+            named[role] = usual_network(value, base)
+        controls = {role: value} if role == "image.control" else {}
         if setting == "conditions":
             named |= {f"{role} {name}": one.model for name, one in value.items() if one.model}
             controls = {f"{role} {name}": one.control for name, one in value.items()}
@@ -195,6 +205,7 @@ class ModelStore:
             device=self.device,
             dtype=self.config.dtype,
             allow_pickle=self.allow_pickle,
+            vae=self.config.vae,
             offload=self.offload,
         )
         self._teach(base)
@@ -231,7 +242,8 @@ class ModelStore:
             where = resolve(name)
             if not lora_files(where):
                 raise BadInput(
-                    f"--lora {name} is no LoRA: it holds no .safetensors; give a file or PEFT's folder"
+                    f"--lora {name} is no LoRA: expected a .safetensors file, or a folder with one as diffusers and "
+                    "PEFT write it"
                 )
             found.append((name, where, strength))
         return found

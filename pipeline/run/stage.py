@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROLES = (
     "base",
+    "vae",
     "domain",
     "model",
     "loras",
@@ -35,6 +36,7 @@ ROLES = (
     "image.conditions",
     "image.matting",
     "refine.conditions",
+    "paint.control",
 )
 """The settings that name a run's models."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...configs.schema import RecipeConfig
+from ...guidance.conditioning import Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.recipes import quieter
@@ -20,10 +21,15 @@ from ..run.stage import StageContext
 
 
 def guided_views(
-    ctx: StageContext, group: RecipeConfig, *, quiet: tuple[float, float] | None = None
+    ctx: StageContext,
+    group: RecipeConfig,
+    *,
+    quiet: tuple[float, float] | None = None,
+    controls: tuple[Control, ...] = (),
 ) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
     """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
 
+    controls: what the text's branches follow, a picture for each view.
     quiet: the share of the weights at t = 0 and the fraction t from which they are whole: ``guidance.recipes.quieter``.
     """
     wanted = ctx.config.model
@@ -44,6 +50,7 @@ def guided_views(
         extras={
             name: Extra(one.prompt, one.weight, custom(one.model)) for name, one in group.conditions.items()
         },
+        controls=controls,
     )
     weights = _balanced(ctx, made, group.balance) | group.weights
 

@@ -78,6 +78,7 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
         prompt=prompt,
         as_make=True,
         base=config.base,
+        vae=config.vae,
         domain=config.domain,
         model=config.model if "model" in recipe_named(image.recipe).reads else None,
         lora_scale=config.lora_scale,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ...configs.errors import BadInput
-from ...systems.field.cameras import view_word
+from ...guidance.conditioning import Control
+from ...systems.field.cameras import orbit_camera, view_word
+from ...systems.images.control_maps import CONTROLS
 from ...systems.images.files import read_subject
+from ...systems.models.controlnet import control_network
 from ...systems.refine.views import BACKGROUNDS
 from ...systems.texture.painting import Painter, paint, painting_angles
+from ...systems.texture.shape_views import shape_views
 from ...systems.types import Mesh
 from ..run.stage import StageContext
 from .facts import PaintedFacts, PaintFacts
@@ -65,10 +71,11 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
         balance=None if picture.balance is None else config.guidance * picture.balance,
     )
     words = [view_word(*pair) for pair in angles]
+    denoiser_for = guided_views(ctx, asked, controls=_controls(ctx, mesh, angles, size))
     advance = ctx.progress.task("painting", config.steps)
     painted, told = paint(
         mesh,
-        Painter(guided_views(ctx, asked)(words, backgrounds), base.encode, base.decode),
+        Painter(denoiser_for(words, backgrounds), base.encode, base.decode),
         angles,
         np.array(backgrounds),
         picture=read_subject(ctx.inputs["image/image.png"]),
@@ -80,6 +87,20 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
     return painted, PaintedFacts(
         seen=told["seen"], held_by_picture=told["held_by_picture"], changed=told["changed"]
     )
+
+
+def _controls(
+    ctx: StageContext, mesh: Mesh, angles: Sequence[tuple[float, float]], size: int
+) -> tuple[Control, ...]:
+    """The shape as a ControlNet sees it from every camera, where one is asked for."""
+    kind = ctx.config.paint.control
+    if kind is None:
+        return ()
+    network = control_network(kind, ctx.models.base)
+    shown = shape_views(mesh, [orbit_camera(*pair) for pair in angles], size, kind)
+    drawn = np.stack([CONTROLS[kind](one) for one in shown])
+    picture = torch.from_numpy(drawn.transpose(0, 3, 1, 2).copy())
+    return (Control(network, picture, ctx.config.paint.control_scale),)
 
 
 def _save(mesh: Mesh, folder: Path) -> None:

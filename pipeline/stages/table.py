@@ -7,9 +7,11 @@ Another package adds one by an entry point of the group ``slipcast.stages`` that
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from ...configs.plugins import entries, loaded
+from ...configs.schema import RecipeConfig
 from ..run.stage import ROLES, Stage, StageContext, in_order
 
 
@@ -51,6 +53,8 @@ def _export(ctx: StageContext) -> Mapping[str, Any]:
 
 _GUIDED = ("dtype", "device", "domain_strength", "lora_scale", "embedded_guidance")
 """What all stages that ask the guided denoiser read of the settings of all."""
+_AS_DRAWN = tuple(f"image.{item.name}" for item in fields(RecipeConfig))
+"""With which guidance the picture was drawn."""
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
@@ -61,6 +65,7 @@ STAGES: tuple[Stage, ...] = (
         gives=("image.png",),
         roles=(
             "base",
+            "vae",
             "domain",
             "model",
             "loras",
@@ -90,7 +95,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        roles=("base", "domain", "model", "loras", "embeddings", "refine.conditions"),
+        roles=("base", "vae", "domain", "model", "loras", "embeddings", "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),
@@ -108,20 +113,8 @@ STAGES: tuple[Stage, ...] = (
         _paint,
         needs=("image/image.png", "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
-        roles=("base", "domain", "model", "loras", "embeddings", "image.conditions"),
-        reads=(
-            "image.elevation_deg",
-            "image.recipe",
-            "image.weights",
-            "image.domain_until",
-            "image.negative",
-            "image.wanted",
-            "image.unwanted",
-            "image.until",
-            "image.conditions",
-            "image.balance",
-            *_GUIDED,
-        ),
+        roles=("base", "vae", "domain", "model", "loras", "embeddings", "image.conditions", "paint.control"),
+        reads=("image.elevation_deg", *_AS_DRAWN, *_GUIDED),
     ),
     # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
     # Version 2: on the ground, in metres; pictures of the file itself. Version 3: levels from the texture.

@@ -129,7 +129,7 @@ def read_lora(where: Path, base: Base, notice: Callable[[str], None]) -> Lora:
             keys |= tensors
             _sort(tensors, settings, base, lora)
         except (
-            OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, SafetensorError, re.error,
+            OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError, re.error,
         ) as error:  # fmt: skip
             if isinstance(error, SlipcastError):
                 raise
@@ -258,7 +258,9 @@ def _adapter(leaves: dict[str, Tensor], layer: Any, told: Callable[[int], float]
 def _refuse_broken_numbers(where: Path, lora: Lora) -> None:
     for part, layers in lora.parts.items():
         for name, one in layers.items():
-            if not (math.isfinite(one.scale) and all(bool(b.isfinite().all()) for b in one.buffers())):
+            if not (
+                math.isfinite(one.scale) and all(bool(b.float().isfinite().all()) for b in one.buffers())
+            ):
                 raise BadInput(f"{where} holds NaN or infinity in {part}.{name}; get the file again")
 
 

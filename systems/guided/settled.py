@@ -115,11 +115,12 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
             )
     given = {**asked, **group.weights}
     full = term_weights(group.recipe, given, own)
-    limits = {"until": until(group), "since": since(group)}
-    for which, ends in limits.items():
+    for which, ends, of_domain, always in (
+        ("until", until(group), group.domain_until, 1),
+        ("since", since(group), group.domain_since, 0),
+    ):
         if unknown := sorted(ends.keys() - full.keys()):
-            own_setting = getattr(group, f"domain_{which}")
-            said = f"{which} {unknown[0]}" if unknown[0] != "domain" else f"domain_{which}={own_setting}"
+            said = f"{which} {unknown[0]}" if of_domain == always else f"domain_{which}={of_domain}"
             raise BadInput(
                 f"{name}.{said} changes nothing: the recipe {group.recipe} has no term {unknown[0]}"
             )

@@ -15,6 +15,7 @@ from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 from ..domain.model import Domain, load_domain
 from ..models.aliases import resolve
 from ..models.base import Base, load_base
+from ..models.single_file.checkpoint import is_checkpoint
 from .lora import lora_files, lora_identity, with_loras
 
 
@@ -53,8 +54,8 @@ def load_custom(
     """Read a model made of ``base``.
 
     Args:
-        path: a LoRA (a .safetensors file, or a folder as diffusers and PEFT write it), a folder or hub id in
-            diffusers' layout, or a domain's folder.
+        path: a LoRA (a .safetensors file, or a folder as diffusers and PEFT write it), a checkpoint (a .safetensors
+            file, told apart by its names; a folder or hub id in diffusers' layout), or a domain's folder.
         scale: strength of a LoRA.
         notice: told which part of a LoRA matches nothing.
     Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
@@ -63,7 +64,7 @@ def load_custom(
     device = str(base.predictor.network.device) if base.offload is None else base.offload.device
     if (where / "domain.json").is_file():
         return TextFree(load_domain(where, base, device=device))
-    if files := lora_files(where):
+    if (files := lora_files(where)) and not is_checkpoint(files[0]):
         adapted = with_loras(base, [(where, scale)], notice, name=files[0].stem)
         return replace(adapted, name=files[0].stem, identity=lora_identity(where))
     model = load_base(

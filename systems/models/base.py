@@ -29,9 +29,11 @@ from .families.clip import spells_words
 from .families.family import Family
 from .families.table import family_of
 from .identity import model_identity, network_identity, same_part
+from .other_vae import read_vae
 from .precision import DTYPES, quiet_libraries, ready, resolve_dtype
 from .prompt_weights import plain_text
 from .reading import read_pipeline
+from .single_file.checkpoint import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Base:
         predictor: its frozen network as an eps predictor, taking its turn on a small device; its latent space is
             named after the autoencoder's weights.
         identity: of all files that it was read from, for run manifests.
-        folder: where it was read from.
+        folder: the folder, or the file, that it was read from.
         offload: where its networks take turns on a small device; None keeps all there.
         loras: strengths, by name, of the LoRAs that its text encoders are read with (``guided.lora``).
         embedded_guidance: the guidance weight that a distilled network is told; others are told none.
@@ -203,42 +205,56 @@ def load_base(
     dtype: str = "auto",
     allow_pickle: bool = False,
     like: Base | None = None,
+    vae: str | None = None,
     offload: CPUOffload | None = None,
 ) -> Base:
-    """Load a base from a folder in diffusers' layout, or from an alias or hub id that is already downloaded.
+    """Load a base from a folder in diffusers' layout, a checkpoint in one file, or an alias or hub id that is here.
 
     Args:
         dtype: of the network: float32, bfloat16, float16, or auto (see ``precision.resolve_dtype``).
         like: share the parts (text encoders, autoencoder) whose files are the same as this base's: a fine-tuned model
             then costs its own network alone.
+        vae: another autoencoder in the place of its own (see ``other_vae``); its latents stay what they are.
         offload: keep one network on the device at a time.
     Raises: BadInput when there is no such model, it is of an unknown kind, or its files are broken.
     """
     where = resolve(str(folder), allow_pickle=allow_pickle)
-    family = family_of(where)
     name = name or str(folder)
-    shared = {} if like is None else shared_parts(where, family, like)
-    pipeline = read_pipeline(where, family, shared, allow_pickle=allow_pickle)
+    if where.is_file():
+        family, pipeline = read_checkpoint(where, None if like is None else like.pipeline)
+    else:
+        family = family_of(where)
+        shared = {} if like is None else shared_parts(where, family, like)
+        pipeline = read_pipeline(where, family, shared, allow_pickle=allow_pickle)
     network, codec = getattr(pipeline, family.network), family.codec(pipeline, name, None)
     if (channels := family.latent_shape(network)[0]) != codec.latent_channels:
         raise BadInput(
             f"{where} is a network of {channels} input channels (for inpainting or depth); "
             "give the plain model, inpainting works with any"
         )
+    latent_space = codec.latent_space
+    if like is not None and pipeline.vae is like.pipeline.vae:
+        # Perhaps another autoencoder in the place of its own: the latents are those of its own.
+        latent_space = like.predictor.latent_space
     predictor = family.predictor(
         network,
         schedule=family.schedule(pipeline.scheduler),
         prediction_type=family.prediction_type(pipeline.scheduler),
-        latent_space=codec.latent_space,
+        latent_space=latent_space,
         name=name,
     )
+    identity = model_identity(where)
+    if vae is not None:
+        other, place = read_vae(vae, pipeline.vae, allow_pickle=allow_pickle)
+        pipeline.register_modules(vae=other)
+        identity += f" {model_identity(place)}"
     with quiet_libraries():
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.to(device if offload is None else offload.rest)
         computed_in = DTYPES[resolve_dtype(dtype, device)]
         ready(network, device, computed_in, rest=None if offload is None else offload.rest)
-    return Base(name, family, pipeline, offloaded(predictor, offload), model_identity(where), where, offload)
+    return Base(name, family, pipeline, offloaded(predictor, offload), identity, where, offload)
 
 
 def shared_parts(folder: Path, family: Family, like: Base) -> dict[str, Any]:

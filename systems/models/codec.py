@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -78,7 +77,7 @@ class VAECodec:
         """Numbers in one latent."""
         return self.vae.config.latent_channels
 
-    @cached_property
+    @property
     def latent_space(self) -> str:
         """See ``latent_space_of``."""
         return latent_space_of(self.vae)

@@ -41,6 +41,13 @@ def load_controls(
     return tuple(found)
 
 
+def control_network(kind: str, base: Base, *, allow_pickle: bool = False) -> Any:
+    """The ControlNet that goes with a base for one kind. BadInput where there is none, or it is not downloaded."""
+    if not base.family.takes_controls:
+        raise BadInput(f"{base.name!r} draws classes, and there are no ControlNets for such models")
+    return _load(usual_network(kind, base.name), base, allow_pickle)
+
+
 def parted(text: str, base: str) -> tuple[str, str, str]:
     """(kind, picture, network) of a control as it is written, the base's usual network where none is named.
 
@@ -52,10 +59,11 @@ def parted(text: str, base: str) -> tuple[str, str, str]:
     picture, _, network = rest.partition(":")
     if not picture:
         raise BadInput(f"--control expects kind:picture, such as canny:edges.png, not {text!r}")
-    return kind, picture, network or _usual(kind, base)
+    return kind, picture, network or usual_network(kind, base)
 
 
-def _usual(kind: str, base: str) -> str:
+def usual_network(kind: str, base: str) -> str:
+    """Where the ControlNet lies that goes with a base for one kind. BadInput for a kind that there is none of."""
     if kind not in CONTROLS:
         raise unknown_name("control", kind, CONTROLS)
     shipped = SHIPPED["base"].get(base)

@@ -41,6 +41,8 @@ def network_identity(model: Path, prediction_type: str) -> str:
 
     Raises: BadInput when its files cannot be read.
     """
+    if model.is_file():
+        return f"{VERSION}:{prediction_type}:{_network_in_file(_state(model))}"
     part = next((model / name for name in _NETWORKS if (model / name).is_dir()), model)
     files = [path for path in files_read(part) if path.suffix in _WEIGHTS]
     return f"{VERSION}:{prediction_type}:{_rounded_sha256(tuple(map(_state, files)))}"
@@ -99,6 +101,21 @@ def _rounded_sha256(files: tuple[_State, ...]) -> str:
                 tensors |= _opened(Path(path), stack)
         for name in sorted(tensors):
             add_rounded(digest, name, tensors[name]())
+    return digest.hexdigest()
+
+
+@cache
+def _network_in_file(file: _State) -> str:
+    """As of a folder: by the names, and in the shapes, that its weights have there."""
+    from safetensors import safe_open
+
+    from .single_file.weights import network_weights
+
+    digest, path = hashlib.sha256(), Path(file[0])
+    weights = network_weights(path)
+    with _reading(path), safe_open(path, framework="pt") as opened:
+        for name in sorted(weights):
+            add_rounded(digest, name, weights[name].of(opened.get_tensor(weights[name].key)))
     return digest.hexdigest()
 
 

@@ -79,12 +79,14 @@ def paint(
         generator: of the noise.
         progress: called after each step with (steps done, steps in all).
     Returns:
-        The mesh, and facts: the shares of the surface that views see and that the picture holds, and the mean change in
-        8-bit steps.
+        The mesh (itself, with no steps), and facts: the shares of the surface that views see and that the picture
+        holds, and the mean change in 8-bit steps.
     Raises:
         BadInput: a mesh without uv and texture, or of which no view sees anything.
         SlipcastError: a colour is not finite.
     """
+    if config.steps == 0:
+        return mesh, {}
     if mesh.uv is None or mesh.texture is None:
         raise BadInput("painting needs a mesh with uv and a base colour; run the mesh stage again")
     cameras = [orbit_camera(*pair) for pair in angles]
@@ -100,6 +102,8 @@ def paint(
         canvas, texels, mesh, backgrounds.astype(np.float32), painter, *_held(canvas, picture, config)
     )
     clean = shared.encoded(shared.seen(shared.before))
+    if config.keep_detail:
+        shared.keep_detail(clean, config.keep_detail)
     noise = torch.randn(clean.shape, generator=generator)
     denoise_together(
         painter.denoiser,
@@ -137,12 +141,20 @@ class _Texture:
         self.hold, self._held = hold, held
         self.before = _at_texels(mesh, texels)
         self.colours = self.before
+        self._detail = np.float32(0)
+
+    def keep_detail(self, clean: Tensor, share: float) -> None:
+        """Lay what the autoencoder cannot say of the old paint, whose views' latents are ``clean``, over the new."""
+        self._detail = np.float32(share) * (self.before - self.canvas.laid(self._decoded(clean)))
+
+    def _decoded(self, latents: Tensor) -> np.ndarray:
+        pictures = torch.cat([self._painter.decode(part) for part in latents.split(_AT_ONCE)])
+        return pictures.permute(0, 2, 3, 1).float().cpu().numpy()
 
     def agree(self, latents: Tensor) -> Tensor:
         """Views' latents -> latents of the views of one texture."""
-        decoded = torch.cat([self._painter.decode(part) for part in latents.split(_AT_ONCE)])
-        pictures = decoded.permute(0, 2, 3, 1).float().cpu().numpy()
-        told = self.canvas.laid(pictures)
+        pictures = self._decoded(latents)
+        told = self.canvas.laid(pictures) + self._detail
         told += self.hold[:, None] * (self._held - told)
         self.colours = self.before + self.canvas.trust[:, None] * (told - self.before)
         if not np.isfinite(self.colours).all():

@@ -100,10 +100,10 @@ class XAtlas:
         # -P: the folder of the script is no place to import from.
         command = [sys.executable, "-P", str(SCRIPT)]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-        streams = self._process.stdin, self._process.stdout, self._process.stderr
-        assert streams[0] and streams[1] and streams[2]
-        self._stdin, self._stdout, self._stderr = streams
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._process = process
         self._holds_an_atlas = False
 
     def _has_let_go(self) -> bool:

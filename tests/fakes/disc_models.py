@@ -7,6 +7,9 @@ from the rest of the network, which knows its places by zero padding alone, by l
 The autoencoder shows three of its latents as red, green and blue, in squares of 4 x 4 pixels.
 """
 
+# pyright: reportArgumentType=false
+# diffusers annotates the types of its defaults.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -71,7 +74,7 @@ def flat_vae() -> Any:
     from diffusers import AutoencoderKL
 
     width = _OWN
-    vae = AutoencoderKL(
+    vae: Any = AutoencoderKL(
         block_out_channels=(width,) * 3,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -123,7 +126,7 @@ def _unet(width: int, **options: Any) -> Any:
     """A UNet of which the own channels of x reach the last layer untouched, and nothing else reads them."""
     from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel(
+    unet: Any = UNet2DConditionModel(
         sample_size=SIDE,
         block_out_channels=(_WIDTH, _WIDTH),
         layers_per_block=1,

@@ -69,7 +69,7 @@ def manifest(prompt: str = PROMPT, seed: int = 3, *, until: str = "export", **ch
 def draw_run(folder: Path, told: dict[str, Any] | None = None, *, mesh: bool = True) -> Path:
     """A run's folder with its pictures and, with ``mesh``, a GLB that opens."""
     told = told or manifest()
-    for name in told["stages"]:
+    for name in map(str, told["stages"]):
         (folder / FOLDERS.get(name, name)).mkdir(parents=True, exist_ok=True)
     (folder / "manifest.json").write_text(json.dumps(told), encoding="utf-8")
     rng = np.random.default_rng(told["seed"] % 2**32)

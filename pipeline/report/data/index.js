@@ -105,7 +105,7 @@ $("cards").addEventListener("change", (event) => event.target.matches(".pick") &
 $("compare").addEventListener("click", () => open("Compared", picked.map((box) => box.closest("article").dataset.run)));
 $("close").addEventListener("click", () => $("dialog").close());
 $("dialog").addEventListener("click", (event) => event.target === $("dialog") && $("dialog").close());
-$("dialog").addEventListener("close", () => $("views").replaceChildren()); // a view that nobody sees costs a GPU
+$("dialog").addEventListener("close", () => $("dialog").open || $("views").replaceChildren()); // unseen views cost a GPU
 $("search").addEventListener("input", filter);
 $("state").addEventListener("change", filter);
 $("order").addEventListener("change", arrange);

@@ -46,7 +46,7 @@ async function show() {
   }
   await unpackedViewer();
   const viewer = document.createElement("model-viewer");
-  const start = "0deg 72deg auto";
+  const start = "0deg 72deg 120%"; // a little further away than it has to be, for the shadow
   const told = {
     alt: $("stage").dataset.alt, "camera-controls": "", "camera-orbit": start, "interaction-prompt": "none",
     "touch-action": "pan-y", "shadow-intensity": "0.6", "shadow-softness": "0.9", exposure: "0.95",
@@ -83,7 +83,7 @@ async function show() {
     addEventListener("message", (event) => {
       const { slipcast, theta, phi } = event.data ?? {};
       if (event.source !== parent || slipcast !== "turn" || !Number.isFinite(theta) || !Number.isFinite(phi)) return;
-      viewer.cameraOrbit = `${theta}rad ${phi}rad auto`;
+      viewer.cameraOrbit = `${theta}rad ${phi}rad ${viewer.getCameraOrbit().radius}m`;
       viewer.jumpCameraToGoal();
     });
   }

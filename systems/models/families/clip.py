@@ -18,9 +18,8 @@ from torch import Tensor
 
 from ..prompt_weights import plain_text, sections
 
-_BACKTRACK = (
-    20  # tokens behind a comma that go on into the next chunk rather than being cut off from each other
-)
+_BACKTRACK = 20
+"""Tokens behind a comma that go on into the next chunk with each other, rather than being torn apart."""
 
 
 class ClipFeatures(NamedTuple):

@@ -11,13 +11,14 @@ from ....guidance.networks import NetworkPredictor
 from ....guidance.offloading import CPUOffload
 from ....guidance.schedules import Schedule, from_diffusers
 from ..codec import Codec, VAECodec
+from ..single_file.original import Original
 
 
 class MakePredictor(Protocol):
     """Wraps a family's network as a noise predictor."""
 
     def __call__(
-        self, network: Any, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
+        self, network: Any, /, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
     ) -> NetworkPredictor: ...
 
 
@@ -62,6 +63,7 @@ class Family:
         schedule: its diffusers scheduler -> how much noise there is when.
         prediction_type: its diffusers scheduler -> a name of ``guidance.schedules.PARAMETERISATIONS``, what the
             network answers and is trained to answer.
+        originals: the layouts of its checkpoints in a single file.
         codec: (pipeline, the base's name, offload) -> pictures to latents and back.
     """
 
@@ -78,4 +80,5 @@ class Family:
     latent_shape: Callable[[Any], tuple[int, int, int]] = own_size
     schedule: Callable[[Any], Schedule] = from_diffusers
     prediction_type: Callable[[Any], str] = of_scheduler
+    originals: tuple[Original, ...] = ()
     codec: Callable[[Any, str, CPUOffload | None], Codec] = vae_codec

@@ -7,6 +7,7 @@ from typing import Any
 
 from ....guidance.conditioning import Conditioning
 from ....guidance.networks import UNetPredictor
+from ..single_file.original import Encoder, Original
 from .clip import each_clip
 from .family import Family
 
@@ -22,9 +23,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
     from diffusers import StableDiffusionPipeline
 
-    return StableDiffusionPipeline(
-        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    )
+    unread: dict[str, Any] = {"safety_checker": None, "feature_extractor": None}
+    return StableDiffusionPipeline(**parts, **unread, requires_safety_checker=False)
 
 
 def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
@@ -40,4 +40,30 @@ SD = Family(
     condition=_condition,
     predictor=UNetPredictor,
     takes_controls=True,
+    originals=(
+        Original(
+            name="Stable Diffusion 1",
+            pipeline="StableDiffusionPipeline",
+            encoders=(Encoder("text_encoder", "tokenizer", "cond_stage_model.transformer."),),
+            scaling_factor=0.18215,
+            latents={"epsilon": 64, "v_prediction": 64},
+            heads=8,
+        ),
+        Original(
+            name="Stable Diffusion 2",
+            pipeline="StableDiffusionPipeline",
+            encoders=(
+                Encoder(
+                    "text_encoder",
+                    "tokenizer",
+                    "cond_stage_model.model.",
+                    open_clip=True,
+                    without_last=True,
+                    pad="!",
+                ),
+            ),
+            scaling_factor=0.18215,
+            latents={"epsilon": 64, "v_prediction": 96},
+        ),
+    ),
 )

@@ -9,6 +9,7 @@ import torch
 
 from ....guidance.conditioning import Conditioning
 from ....guidance.networks import UNetPredictor
+from ..single_file.original import Encoder, Original
 from .clip import each_clip, zeroed_where_empty
 from .family import Family
 from .sd import PARTS
@@ -45,4 +46,25 @@ SDXL = Family(
     predictor=UNetPredictor,
     takes_controls=True,
     unconditional=_unconditional,
+    originals=(
+        Original(
+            name="Stable Diffusion XL",
+            pipeline="StableDiffusionXLPipeline",
+            encoders=(
+                Encoder("text_encoder", "tokenizer", "conditioner.embedders.0.transformer."),
+                Encoder(
+                    "text_encoder_2",
+                    "tokenizer_2",
+                    "conditioner.embedders.1.model.",
+                    open_clip=True,
+                    projected=True,
+                    pad="!",
+                ),
+            ),
+            scaling_factor=0.13025,
+            latents={"epsilon": 128, "v_prediction": 128},
+            scheduler={"timestep_spacing": "leading"},
+            index={"force_zeros_for_empty_prompt": True},
+        ),
+    ),
 )

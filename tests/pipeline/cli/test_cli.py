@@ -69,7 +69,7 @@ def test_json_is_one_object_and_nothing_else(workshop: Workshop) -> None:
         (["make", "a vase", "refine.steps=many"], "expects a whole number, not 'many'"),
         (["make", "a", "blue", "vase"], "a prompt of several words needs quotes"),
         (["make", "a vase", "--config", "stater"], "the presets are"),
-        (["make", "a vase", "--from", "paint"], "--from expects one of"),
+        (["make", "a vase", "--from", "bake"], "--from expects one of"),
         (["starter", "build", "--preset", "tpu"], "--preset expects cpu or gpu"),
     ],
 )

@@ -33,7 +33,7 @@ def _run(*arguments: str) -> Result:
         ["make", "a vase", "image.view=${oc.env:HOME}"],
         ["make", "a vase", "image.view=\udcff"],
         ["make", "a vase", "export.formats=[]"],
-        ["make", "a vase", "--from", "paint"],
+        ["make", "a vase", "--from", "bake"],
         ["image", "a vase", "--spec", LONG],
         ["image", "a vase", "--steps", "0"],
         ["image", "${oc.env:HOME} vase"],

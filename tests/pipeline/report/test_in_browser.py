@@ -13,9 +13,11 @@ import pytest
 from fakes.browser import Browser, find_browser
 from fakes.report_runs import draw_run, manifest
 
+from slipcast.pipeline.report.notebook import run_html
 from slipcast.pipeline.report.writing import write_index, write_report
 
 COUNT = 500
+WINDOW = (800, 680)  # the view is drawn by the CPU: small, but with room for two columns
 EVIL = "<script>alert(1)</script>"
 _SHOWN = "document.documentElement.dataset.viewer === 'shown'"
 _FRAMES = "document.querySelectorAll('#views iframe[data-viewer=shown]').length"
@@ -48,7 +50,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     program = find_browser()
     assert program is not None
-    with Browser(program, tmp_path_factory.mktemp("profile")) as one:
+    with Browser(program, tmp_path_factory.mktemp("profile"), width=WINDOW[0], height=WINDOW[1]) as one:
         yield one
 
 
@@ -138,7 +140,7 @@ def test_no_page_is_wider_than_the_window(browser: Browser, runs: Path, width: i
             browser.open(page)
             assert browser.eval("document.documentElement.scrollWidth") <= width
     finally:
-        browser.resize(1280, 900)
+        browser.resize(*WINDOW)
 
 
 def test_500_runs_open_at_once_and_load_what_is_in_sight(browser: Browser, runs: Path) -> None:
@@ -195,3 +197,30 @@ def test_two_runs_are_compared_and_turn_together(browser: Browser, runs: Path) -
     browser.wait(
         "!document.getElementById('dialog').open && document.querySelectorAll('iframe').length === 0"
     )
+
+
+def test_what_a_notebook_shows_turns_in_a_frame_that_may_reach_nothing(browser: Browser, runs: Path) -> None:
+    page = runs / "notebook.html"
+    listener = "addEventListener('message', (event) => { document.title += ' ' + event.data.slipcast })"
+    page.write_text(
+        f"<!doctype html><title>-</title><script>{listener}</script>{run_html(runs / 'run-0')}", "utf-8"
+    )
+    browser.open(page)
+    browser.wait("document.title.includes('shown')")
+    x, y, width, height = _box(browser, "iframe")
+    browser.drag((x + width / 2, y + height / 2), (x + width / 2 + 90, y + height / 2))
+    browser.wait("document.title.includes('turned')")
+    assert browser.eval("document.title.includes('close')") is False and EVIL in browser.eval(
+        "document.body.innerText"
+    )
+
+
+def test_a_view_that_is_closed_and_opened_at_once_is_there(browser: Browser, runs: Path) -> None:
+    browser.open(runs / "index.html")
+    browser.eval("document.querySelector('.see').click()")
+    browser.eval("document.getElementById('close').click(); document.querySelector('.see').click()")
+    # The first one's close event comes after the second one is open.
+    late = "new Promise((tell) => setTimeout(() => tell(document.querySelectorAll('iframe').length), 300))"
+    assert browser.eval(late) == 1
+    browser.eval("document.getElementById('close').click()")
+    browser.wait("document.querySelectorAll('iframe').length === 0")

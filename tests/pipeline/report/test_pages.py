@@ -16,7 +16,7 @@ import pytest
 from fakes.report_runs import FOLDERS, draw_run, manifest
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.report import viewer, words
+from slipcast.pipeline.report import run_page, viewer, words
 from slipcast.pipeline.report.markup import Markup, element, joined, json_script
 from slipcast.pipeline.report.pictures import THUMBNAIL_SIZE, thumbnail
 from slipcast.pipeline.report.settings import settings_told, standard
@@ -222,13 +222,37 @@ def test_facts_of_any_type_do_no_harm(tmp_path: Path) -> None:
         Page(write_report(draw_run(tmp_path / "run-0", told, mesh=False)))
 
 
-def test_files_outside_the_run_are_not_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "name"), [("50-export", "../../secret.glb"), ("..", "secret.glb"), ("/x", "a.glb")]
+)
+def test_files_outside_the_run_are_not_shown(tmp_path: Path, folder: str, name: str) -> None:
     told = manifest()
-    told["stages"]["export"] |= {"folder": "..", "facts": {"glb": "secret.glb"}}
-    told["stages"]["image"]["folder"] = "/etc"
-    (tmp_path / "secret.glb").write_bytes(b"glTF secret")
-    text = write_report(draw_run(tmp_path / "run-0", told)).read_text()
-    assert "secret.glb" not in text.partition("What each stage noted")[0]
+    run = draw_run(tmp_path / "run-0", told)
+    folder = str(tmp_path / "x") if folder == "/x" else folder
+    told["stages"]["export"] |= {"folder": folder, "facts": {"glb": name}}
+    (run / "manifest.json").write_text(json.dumps(told))
+    (tmp_path / "x").mkdir()
+    for path in (tmp_path / "secret.glb", tmp_path / "x" / "a.glb"):
+        path.write_bytes(b"glTF secret")
+    page = Page(write_report(run))
+    assert "Z2xURiBzZWNyZXQ" not in page.path.read_text()  # base64 of what is in them
+    assert all(address.startswith("./50-export/") for address in page.addresses())
+
+
+def test_a_very_large_glb_is_linked_and_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_page, "LARGEST_GLB", 100)
+    page = Page(write_report(draw_run(tmp_path)))
+    assert "too large to be shown" in page.text and not any(s.get("id") == "glb" for s in page.all("script"))
+    assert "./50-export/a-blue-vase.glb" in page.addresses()
+
+
+def test_handles_are_counted_by_eulers_formula(tmp_path: Path) -> None:
+    told = manifest()
+    told["stages"]["mesh"]["facts"] |= {
+        "euler_number": -2,
+        "components": 2,
+    }  # a ball beside a body of genus 3
+    assert "Handles3" in Page(write_report(draw_run(tmp_path, told, mesh=False))).text
 
 
 def test_damaged_pictures_are_left_out(tmp_path: Path) -> None:

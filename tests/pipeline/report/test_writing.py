@@ -14,7 +14,7 @@ from fakes.pot import finished_run
 from fakes.report_runs import draw_run, manifest
 from typer.testing import CliRunner
 
-from slipcast.configs.errors import SlipcastError
+from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.report import writing
 from slipcast.pipeline.report.writing import is_fresh, refresh_report
@@ -70,7 +70,18 @@ def test_a_page_that_cannot_be_written_fails_no_run(
     assert result.glb is not None and result.glb.is_file()
     (notice,) = console.notices
     assert "report.html was not written" in notice and f"`slipcast report {result.run}` tries again" in notice
-    assert (error.strerror if isinstance(error, OSError) else str(error)) in notice
+    assert str((isinstance(error, OSError) and error.strerror) or error) in notice
+
+
+def test_a_call_that_ends_before_it_began_is_told_nothing_about_pages(workshop: Workshop) -> None:
+    def refuse(config: object, run: object) -> None:
+        raise BadInput("no such device")
+
+    console = Quiet()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(BadInput):
+        patch.setattr("slipcast.pipeline.make._settled", refuse)
+        workshop.make(console=console)
+    assert console.notices == [] and not list(workshop.out.rglob("report.html"))
 
 
 def test_the_page_counts_as_no_file_of_anybodys(workshop: Workshop) -> None:

@@ -99,7 +99,7 @@ def test_changed_weights_run_again_the_stages_that_use_them(workshop: Workshop) 
     workshop.models.revision = "2"
     workshop.make()
     # The fakes write the same files with other weights, so the stages without a model stand.
-    assert workshop.ran == ["image", "lift", "refine", "export"]
+    assert workshop.ran == ["image", "lift", "refine", "paint", "export"]
 
 
 def test_a_setting_read_from_another_stage_counts(workshop: Workshop) -> None:
@@ -131,15 +131,17 @@ def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
     models = set(re.findall(r"ctx\.models\.(\w+)", source)) - {"identities"}
     if "model" in stage.roles:  # which of them is used is known by its identity
         settings.discard("model")
-    if stage.name in ("image", "refine"):
+    if stage.name in ("image", "refine", "paint"):
         settings.update(table._GUIDED)  # what the guided denoiser is made with
     if stage.name == "refine":
         settings.discard("image.picture")  # which decides what is said, not what is made
+    if stage.name == "paint":  # as the picture was drawn
+        settings = (settings - {"image"}) | set(table._AS_DRAWN)
     if stage.name == "lift":
         settings.add("device")  # where its network computes
     assert inputs == {name for name in stage.needs if "*" not in name}
     assert {name for name in settings if name.split(".")[0] != stage.name} == set(stage.reads)
-    roles = {"lift": "lift_model", "custom": "model"}
+    roles = {"lift": "lift_model", "custom": "model", "base_with_loras": "loras"}
     assert {roles.get(name, name) for name in models} <= set(stage.roles)
 
 
@@ -322,8 +324,11 @@ def test_from_without_the_stages_before_it_says_so(workshop: Workshop) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"from_stage": "paint"}, "--from expects one of image, lift, refine, mesh, export, not 'paint'"),
-        ({"until_stage": "paint"}, "--until expects"),
+        (
+            {"from_stage": "bake"},
+            "--from expects one of image, lift, refine, mesh, paint, export, not 'bake'",
+        ),
+        ({"until_stage": "bake"}, "--until expects"),
         ({"from_stage": "mesh", "until_stage": "lift"}, "nothing to run"),
     ],
 )

@@ -54,7 +54,11 @@ def test_weights_of_refinement_draw_no_new_picture(workshop: Workshop) -> None:
 def test_what_picture_and_refinement_share_draws_anew(workshop: Workshop, override: str) -> None:
     workshop.make()
     workshop.make(restore_config(asdict(MakeConfig()), [override], source="x"))
-    assert workshop.ran == ["image", "refine"]  # which here come out the same, so that the others are kept
+    assert workshop.ran == [
+        "image",
+        "refine",
+        "paint",
+    ]  # which here come out the same, so that the others are kept
 
 
 def domain(tmp_path: Path, **card: object) -> ModelStore:

@@ -54,7 +54,8 @@ def test_every_branch_of_the_base_hears_them(store, name) -> None:
             guidance = plan_pictures(picture_of(config, "a vase", 0), Quiet(), store).guidance
         else:
             guidance = guided_views(ctx)(["front view"], [BACKGROUNDS[0]]).guidance
-        of_base = [b for b in guidance.branches if b.predictor.network is store.base.predictor.network]
+        network = store.base.predictor.network
+        of_base = [b for b in guidance.branches if getattr(b.predictor, "network", None) is network]
         assert of_base and store.base.predictor not in [branch.predictor for branch in of_base]
         for branch in of_base:
             assert isinstance(branch.predictor, AdaptedPredictor)
@@ -106,4 +107,4 @@ def test_a_run_remembers_its_loras_and_draws_anew_with_others(tmp_path) -> None:
     missing = run("make", "a vase", "--lora", "nowhere.safetensors:0.5", "--out", str(tmp_path))
     assert missing.exit_code == 2 and "there is no file or folder nowhere.safetensors" in missing.stderr
     empty = run("image", "a vase", "--lora", str(tmp_path), "--explain")
-    assert empty.exit_code == 2 and "it holds no .safetensors" in empty.stderr
+    assert empty.exit_code == 2 and "is no LoRA: expected a .safetensors file" in empty.stderr

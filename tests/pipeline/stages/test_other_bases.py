@@ -86,7 +86,7 @@ def test_the_models_draw_discs(tmp_path: Path, monkeypatch: Any) -> None:
     from diffusers import StableDiffusionPipeline
 
     discs.stable_diffusion(tmp_path, prediction_type="v_prediction").save_pretrained(tmp_path / "base")
-    pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "base")
+    pipe: Any = StableDiffusionPipeline.from_pretrained(tmp_path / "base")
     pipe.set_progress_bar_config(disable=True)
     (found,) = pipe(
         "a disc", num_inference_steps=50, guidance_scale=3.0, output_type="latent",

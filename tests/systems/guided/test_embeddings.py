@@ -80,7 +80,7 @@ def test_a_word_of_both_encoders_of_sdxl(place, tmp_path, count) -> None:
                 {"<cat>": vectors(count, seed=seed)}, token="<cat>", text_encoder=encoder, tokenizer=tokenizer
             )
         text, _, pooled, _ = theirs(pipe, "a <cat>")
-    told = base.condition(["a <cat>"])
+    told: Any = base.condition(["a <cat>"])
     assert torch.equal(told.text, text) and torch.equal(told.pooled, pooled)
 
 

@@ -114,7 +114,7 @@ def test_views_begin_at_the_front_and_a_quarter_looks_from_above() -> None:
 
 
 def test_both_ways_keep_plain_colours(canvas: Canvas, texels: Texels) -> None:
-    red = np.tile(np.float32([0.9, 0.2, 0.1]), (len(texels), 1))
+    red = np.tile(np.array([0.9, 0.2, 0.1], np.float32), (len(texels), 1))
     views = canvas.seen(red, GREY.astype(np.float32))
     inside = canvas.coverage == 1
     np.testing.assert_allclose(views[inside], np.broadcast_to(red[0], (inside.sum(), 3)), atol=1e-5)
@@ -234,6 +234,35 @@ def test_a_start_without_noise_leaves_the_paint(mesh: Mesh, texels: Texels, know
         config=replace(CONFIG, start=0.0), generator=generator,
     )  # fmt: skip
     assert psnr(colours(made, texels), colours(old, texels)) > 32
+
+
+def test_detail_that_the_autoencoder_cannot_say_may_be_kept(mesh: Mesh, texels: Texels) -> None:
+    """With an autoencoder that knows means of 4 x 4 pixels only, a start without noise gives the old paint back."""
+    squares = ((texels.interpolate(mesh.vertices, mesh.faces) * 8).round() % 2).sum(1, keepdims=True) % 2
+    old = mesh.with_(texture=(texels.picture(np.repeat(squares, 3, 1)) * 200).astype(np.uint8))
+
+    def coarse(latents: Tensor) -> Tensor:
+        mean = torch.nn.functional.avg_pool2d(latents, 4)
+        return decode(torch.nn.functional.interpolate(mean, scale_factor=4))
+
+    class Still(Knows):
+        def __call__(self, x_t: Tensor, t: Tensor) -> Tensor:
+            return torch.zeros_like(x_t)
+
+    def once(share: float) -> float:
+        made, _ = paint(
+            old, Painter(Still(np.zeros((VIEWS, SIZE, SIZE, 3), np.float32)), encode, coarse), angles(), GREY,
+            picture=picture(), size=SIZE, config=replace(CONFIG, start=0.0, steps=1, keep_detail=share),
+            generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+        return psnr(colours(made, texels), colours(old, texels))
+
+    assert once(1.0) > 35 > 25 > once(0.0)
+
+
+def test_no_steps_leave_the_mesh(mesh: Mesh) -> None:
+    made, facts = painted(mesh, np.zeros((VIEWS, SIZE, SIZE, 3), np.float32), replace(CONFIG, steps=0))
+    assert made is mesh and facts == {}
 
 
 def test_a_seed_gives_its_paint(mesh: Mesh) -> None:
