@@ -6,10 +6,9 @@ can (reflinks on Btrfs, XFS, APFS by copy), and copied elsewhere; never hard lin
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,36 +32,39 @@ def sharing(stages: Sequence[Stage], plain: Path) -> list[Stage]:
 
 def _shared(stage: Stage, plain: Path) -> Any:
     def run(ctx: StageContext) -> Mapping[str, Any]:
-        found = _find(stage, ctx, plain)
-        if found is None:
-            return stage.function(ctx)
-        folder, record = found
-        for entry in ctx.folder.iterdir():  # what a stopped attempt left
-            if entry.name != KEY:
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        for name in record.outputs:
-            clone(folder / name, ctx.folder / name)
-        if changed_outputs(ctx.folder, record):  # somebody edits them just now
-            return stage.function(ctx)
-        ctx.progress.notice(f"{stage.name} is that of {folder.parent}")
-        return record.facts
+        for folder, record in _made_elsewhere(stage, ctx, plain):
+            _clear(ctx.folder)  # of what a stopped attempt left
+            for name in record.outputs:
+                clone(folder / name, ctx.folder / name)
+            if not changed_outputs(ctx.folder, record):
+                ctx.progress.notice(f"{stage.name} is that of {folder.parent}")
+                return record.facts
+            _clear(ctx.folder)  # of files that somebody has edited there
+        return stage.function(ctx)
 
     return run
 
 
-def _find(stage: Stage, ctx: StageContext, plain: Path) -> tuple[Path, StageRecord] | None:
-    """(folder, record) of a finished stage with the key that this run's stage works under."""
+def _made_elsewhere(stage: Stage, ctx: StageContext, plain: Path) -> Iterator[tuple[Path, StageRecord]]:
+    """(folder, record) of finished stages with the key that this run's stage works under."""
     key = (ctx.folder / KEY).read_text()
     for run in sorted([plain, *plain.parent.glob(f"{_literal(plain.name)}-*")]):
         folder = run / stage.folder
-        if folder.parent == ctx.folder.parent or not (folder / RECORD).is_file():
+        if run == ctx.folder.parent or not (folder / RECORD).is_file():
             continue
-        with contextlib.suppress(BadInput, OSError):  # a record that cannot be read is nobody's help
+        try:
             record = read_record(folder)
-            whole = record.key == key and not record.edited and not record.facts.get("failed")
-            if whole and not changed_outputs(folder, record):
-                return folder, record
-    return None
+        except BadInput:  # a record that cannot be read is nobody's help
+            continue
+        there = all((folder / name).is_file() for name in record.outputs)
+        if record.key == key and there and not (record.edited or record.failed):
+            yield folder, record
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.name != KEY:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def _literal(name: str) -> str:

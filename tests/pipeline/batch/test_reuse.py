@@ -65,6 +65,16 @@ def test_what_was_edited_or_is_another_seeds_is_not_taken(workshop: Workshop) ->
     assert workshop.ran == ALL
 
 
+def test_of_two_runs_the_one_that_is_whole_is_taken(workshop: Workshop) -> None:
+    run = workshop.make().run
+    _share(workshop, CHANGED, "a-blue-vase-0-11111111")
+    for stage in ("10-image/image.txt", "20-lift/lift.txt"):
+        (run / stage).write_text("edited by hand")
+    assert _share(workshop, MakeConfig(mesh=MeshConfig(resolution=50)), "a-blue-vase-0-22222222") == AFTER
+    (run / "10-image" / "image.txt").unlink()
+    assert _share(workshop, MakeConfig(mesh=MeshConfig(resolution=60)), "a-blue-vase-0-33333333") == AFTER
+
+
 def test_what_a_stopped_attempt_left_does_not_stay(workshop: Workshop) -> None:
     def stop(ctx: object) -> None:
         raise KeyboardInterrupt
