@@ -221,7 +221,7 @@ class Driver:
         for out in (self._out, self._out.absolute()):
             if result.is_relative_to(out):  # the folder of runs may be moved as a whole
                 result = result.relative_to(out)
-        entries = {name: values.get(name) for name in ("seconds", "peak_mb", "score")}
+        entries: dict[str, Any] = {name: values.get(name) for name in ("seconds", "peak_mb", "score")}
         self._ledger.end(running.row.key, "done", outcome="done", result=str(result), **entries)
         self._tell("done", running.row.id, **values)
         self._settle(running.row)

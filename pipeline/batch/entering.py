@@ -107,8 +107,8 @@ def settle(ledger: Ledger, job: Job, out: Path) -> str:
         done = _best_first(rows[child.key] for child in whole)
         state = "done" if len(done) == len(whole) else "set aside"
         error = None if state == "done" else f"{len(whole) - len(done)} of its {len(whole)} assets failed"
-        entries = {"error": error, "result": done[0].result if done else None}
-        entries["seconds"] = sum(row.seconds or 0.0 for row in rows.values())
+        seconds = sum(row.seconds or 0.0 for row in rows.values())
+        entries = {"error": error, "result": done[0].result if done else None, "seconds": seconds}
     ledger.set_state(job.key, state, **entries)
     return state
 

