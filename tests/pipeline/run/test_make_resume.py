@@ -119,7 +119,7 @@ def test_a_missing_model_is_told_before_any_work_is_done(workshop: Workshop) -> 
     with pytest.raises(BadInput, match="no such model"):
         workshop.make()
     assert workshop.ran == [] and not workshop.out.exists()
-    assert asked == [("base", "domain", "lift_model", "model")]
+    assert asked == [("base", "domain", "lift_model", "model", "vae")]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
