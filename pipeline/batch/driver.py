@@ -222,7 +222,8 @@ class Driver:
             if result.is_relative_to(out):  # the folder of runs may be moved as a whole
                 result = result.relative_to(out)
         entries: dict[str, Any] = {name: values.get(name) for name in ("seconds", "peak_mb", "score")}
-        self._ledger.end(running.row.key, "done", outcome="done", result=str(result), **entries)
+        entries |= {"result": str(result)}
+        self._ledger.end(running.row.key, "done", outcome="done", **entries)
         self._tell("done", running.row.id, **values)
         self._settle(running.row)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...configs.errors import BadInput
 from ...configs.names import settings_of
-from ...configs.schema import MakeConfig
+from ...configs.schema import ExtraCondition, MakeConfig
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _counts(item: Field[Any], value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """A setting's value as JSON has it: conditions are objects of their own."""
     if isinstance(value, dict):
-        return {name: asdict(one) if is_dataclass(one) else one for name, one in value.items()}
+        return {name: asdict(one) if isinstance(one, ExtraCondition) else one for name, one in value.items()}
     return value
 
 

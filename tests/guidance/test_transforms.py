@@ -30,7 +30,7 @@ def answers(seed: int = 0, batch: int = 3) -> dict[Branch, torch.Tensor]:
     return {NULL: null, TEXT: null + 0.4 * torch.randn(null.shape, generator=generator)}
 
 
-def of(guidance: Guidance, eps: dict[Branch, torch.Tensor], **options: bool) -> torch.Tensor:
+def of(guidance: Guidance, eps: dict[Branch, torch.Tensor], **options: Any) -> torch.Tensor:
     return guidance.combine(eps, [0.5] * len(eps[NULL]), **options)
 
 

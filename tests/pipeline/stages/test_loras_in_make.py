@@ -53,7 +53,7 @@ def test_every_branch_of_the_base_hears_them(store, name) -> None:
         if place == "image":
             guidance = plan_pictures(picture_of(config, "a vase", 0), Quiet(), store).guidance
         else:
-            guidance = guided_views(ctx)(["front view"], [BACKGROUNDS[0]]).guidance
+            guidance = guided_views(ctx, config.refine)(["front view"], [BACKGROUNDS[0]]).guidance
         network = store.base.predictor.network
         of_base = [b for b in guidance.branches if getattr(b.predictor, "network", None) is network]
         assert of_base and store.base.predictor not in [branch.predictor for branch in of_base]

@@ -63,7 +63,7 @@ def test_what_cannot_paint_is_told_and_the_mesh_is_kept(
     store: ModelStore, tmp_path: Path, models: Any, settings: tuple[str, ...], mesh: Mesh | None, said: str
 ) -> None:
     ctx = context(tmp_path, models or store, *settings, mesh=mesh)
-    facts = paint_stage.run(ctx)
+    facts: Any = paint_stage.run(ctx)
     assert not facts["painted"] and said in facts["why"] and "\n" not in facts["why"]
     assert isinstance(ctx.progress, Quiet) and ctx.progress.notices == [
         f"the mesh keeps its paint: {facts['why']}"

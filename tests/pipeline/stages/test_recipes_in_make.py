@@ -150,22 +150,22 @@ def test_refinement_hears_conditions_and_balances(store) -> None:
     both = context(
         store, "refine", "in_domain", "refine.conditions={glass: {prompt: a glass thing, weight: 2}}"
     )
-    guidance = guided_views(both)(["front view"], [BACKGROUNDS[0]]).guidance
+    guidance = guided_views(both, both.config.refine)(["front view"], [BACKGROUNDS[0]]).guidance
     (term,) = [term for term in guidance.terms if term.positive.name == "glass"]
     assert term.weight_at(0.5) == 2.0
     for asked, text in (
         ((), 3.0),
         (("refine.text_weight=1.5",), 1.5),
     ):  # half of what is shared, or what was asked
-        balanced = guided_views(context(store, "refine", "in_domain", "refine.balance=6", *asked))
-        terms = balanced(["front view"], [BACKGROUNDS[0]]).guidance.terms
+        ctx = context(store, "refine", "in_domain", "refine.balance=6", *asked)
+        terms = guided_views(ctx, ctx.config.refine)(["front view"], [BACKGROUNDS[0]]).guidance.terms
         weights = {term.positive.name: term.weight_at(0.5) for term in terms}
         assert weights["text"] == pytest.approx(text, abs=0.01) and 0 < weights["domain"] < 60
 
 
 def test_without_a_prompt_the_text_is_the_empty_one_whatever_the_view(store) -> None:
     ctx = replace(context(store, "refine", "in_domain"), prompt="")
-    guidance = guided_views(ctx)(["front view", "back view"], [BACKGROUNDS[0], BACKGROUNDS[5]]).guidance
+    guidance = guided_views(ctx, ctx.config.refine)(["front view", "back view"], [BACKGROUNDS[0], BACKGROUNDS[5]]).guidance
     told = {branch.name: branch.condition.text for branch in guidance.branches}
     assert torch.equal(told["text"], told["null"])
     assert any("refinement hears the empty text" in sentence for sentence in ctx.progress.notices)

@@ -98,7 +98,7 @@ def test_features_are_optimised_by_the_bases_own_loss(folders) -> None:
         plain = draw_example(latents, base.predictor.schedule, "epsilon", generator, shift=RECIPE.noise_shift)
         first = replace(base.unconditional, text=base.encode_text([RECIPE.prompt]))
         eps = base.predictor.predict(plain.x, plain.t, [first])[0]
-        alpha_bar = base.predictor.schedule.alphas_cumprod[plain.t].view(-1, 1, 1, 1)
+        alpha_bar = base.predictor.schedule.alpha_bar(plain.t).view(-1, 1, 1, 1)
         factor = 1 / alpha_bar.sqrt() if name == "sd2" else 1.0
         assert losses[0] == pytest.approx((factor * (eps - plain.target)).square().mean().item(), rel=1e-4)
 

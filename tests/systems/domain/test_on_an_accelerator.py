@@ -47,7 +47,7 @@ def test_a_domain_is_learned_there_as_it_is_here(tmp_path: Path, kind: str) -> N
         task = DomainTask(
             tmp_path / device,
             Plain(),
-            replace(base.codec, offload=None),
+            VAECodec(base.pipeline.vae, base.name),
             base.predictor.schedule,
             base.predictor.prediction_type,
             base.unconditional,

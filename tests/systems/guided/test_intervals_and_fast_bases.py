@@ -104,7 +104,7 @@ def test_a_latent_consistency_base_draws_as_in_diffusers_and_says_how_it_is_used
     assert uses.scheduler == "lcm" and uses.weights["picture"]["text"] == 1.0
     assert settled(store.config, uses).refine.weights["text"] == 1.0
     config = PictureConfig(
-        "a vase", recipe="cfg", base=str(tmp_path / "lcm"), embedded_guidance=6.0, steps=1, size=16
+        "a vase", recipe="cfg", base=str(tmp_path / "lcm"), embedded_guidance=6.0, steps=1, size="16"
     )
     plan = plan_pictures(config, Quiet(), models_for(config, dtype="float32"))
     assert plan.weights == {"text": 1.0}

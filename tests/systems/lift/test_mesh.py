@@ -213,7 +213,7 @@ def _unlit(folder: Path) -> Path:
 )
 def test_a_mesh_that_is_of_no_use_is_one_sentence(tmp_path: Path, make, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence) as caught:
-        lift_named("mesh").function(PICTURE, LiftConfig(resolution=16), make(tmp_path), "cpu")
+        lift_named("mesh").function([PICTURE], LiftConfig(resolution=16), make(tmp_path), "cpu")
     assert "\n" not in str(caught.value)
 
 

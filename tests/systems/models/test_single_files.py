@@ -340,7 +340,7 @@ def test_another_autoencoder_in_every_form(made, vaes, base: int, forms: list[st
     theirs: Any = AutoencoderKL.from_pretrained(vaes["folder"])
     with torch.no_grad():
         expected = (theirs.decode(latents / 0.18215).sample / 2 + 0.5).clamp(0, 1)
-    plain = load_base(place)
+    plain = other = load_base(place)
     assert (plain.decode(latents) - expected).abs().max() > 0.1
     for form in forms:
         other = load_base(place, vae=str(vaes[form]), like=plain)
