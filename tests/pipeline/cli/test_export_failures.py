@@ -213,7 +213,7 @@ def test_make_tries_again_what_failed_and_then_is_finished(tmp_path: Path) -> No
         (ctx.folder / "asset.glb").write_text("x")
         return {"glb": "asset.glb", "failed": dict(failed)}
 
-    stages[-1] = replace(stages[-1], function=export)
+    stages[-1] = replace(stages[-1], function=export, gives=())
     first = workshop.make(stages=stages)
     assert first.failed == failed and first.glb is not None and first.glb.is_file()
     assert workshop.make(stages=stages).failed == failed and workshop.ran == ["export"]
