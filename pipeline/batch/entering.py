@@ -102,13 +102,17 @@ def settle(ledger: Ledger, job: Job, out: Path) -> str:
             child = job.candidate(row.seed - job.seed, whole=True)
             ledger.add([_line(child, place, row.folder)])
         if not best:
-            state, entries = "set aside", {"error": "none of its pictures could be drawn"}
+            state, entries = "set aside", dict[str, Any](error="none of its pictures could be drawn")
     elif whole and all(rows[child.key].state in OVER for child in whole):
         done = _best_first(rows[child.key] for child in whole)
         state = "done" if len(done) == len(whole) else "set aside"
         error = None if state == "done" else f"{len(whole) - len(done)} of its {len(whole)} assets failed"
         seconds = sum(row.seconds or 0.0 for row in rows.values())
-        entries = {"error": error, "result": done[0].result if done else None, "seconds": seconds}
+        entries = dict[str, Any]() | {
+            "error": error,
+            "result": done[0].result if done else None,
+            "seconds": seconds,
+        }
     ledger.set_state(job.key, state, **entries)
     return state
 

@@ -122,6 +122,7 @@ def make(
         from ..run.models import open_models
         from ..run.progress import for_terminal
 
+        options: dict[str, Any] = {"open_models": partial(open_models, **how)} if any(how.values()) else {}
         check_stop()
         # Libraries that print would spoil stdout, which holds the result alone.
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
@@ -134,7 +135,7 @@ def make(
                 from_stage=from_stage,
                 until_stage=until_stage,
                 console=console,
-                open_models=partial(open_models, **how) if any(how.values()) else None,
+                **options,
             )
         told = _as_json(asked.prompt, asked.seed, result)
         if not (as_json and result.failed):

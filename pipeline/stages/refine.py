@@ -29,7 +29,7 @@ def run(ctx: StageContext) -> RefineFacts:
         advance(done - seen)  # a resumed run begins with one long stride
         seen, last = done, losses
 
-    _note(ctx)
+    note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
         denoiser_for=guided_views(ctx, config, quiet=_quiet(config)),
@@ -52,7 +52,7 @@ def _quiet(config: RefineConfig) -> tuple[float, float] | None:
     return (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None
 
 
-def _note(ctx: StageContext) -> None:
+def note_what_is_not_read(ctx: StageContext) -> None:
     """Say what is not read of the prompts, and what it is to have none."""
     seen = f"{view_word(0.0, 0.0)}, {background_word(BACKGROUNDS[1])} background"
     drawn = not ctx.config.image.picture  # then the picture's stage has told of the prompt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from slipcast.guidance.null_text import make_null_text, null_text_features, save
 from slipcast.systems.domain import learning
 from slipcast.systems.domain.learning import DomainRecipe, DomainTask, optimise_text_features
 from slipcast.systems.models.base import load_base
+from slipcast.systems.models.codec import VAECodec
 
 RECIPE = DomainRecipe(name="toy", prompt="a vase", feature_steps=2, feature_batch=2)
 

@@ -28,7 +28,7 @@ class Model:
     shift: float = 0.0
     predictor: GaussianPredictor = field(default_factory=lambda: GaussianPredictor(0.0, 1.0, SCHEDULE, "toy"))
 
-    def condition(self, prompts: Any, *, size: int | None = None) -> torch.Tensor:
+    def condition(self, prompts: Any, *, size: Any = None) -> torch.Tensor:
         return torch.tensor([MEANS[p] + self.shift for p in prompts]).view(-1, 1, 1, 1)
 
 

@@ -60,7 +60,7 @@ def test_a_longer_training_goes_on(tmp_path):
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     class Other(Regression):
-        def modules(self):
+        def modules(self) -> dict[str, nn.Module]:
             return {"other": nn.Linear(20, 24)}
 
     train(Regression(), tmp_path, budget(5), label="test")
