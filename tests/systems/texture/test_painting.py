@@ -204,6 +204,37 @@ def test_what_lookups_blur_is_given_back(canvas: Canvas, mesh: Mesh) -> None:
     np.testing.assert_allclose(told[owned], fine[owned], atol=1e-3)
 
 
+def test_a_view_alone_goes_on_as_it_was_told_with_all_its_detail(mesh: Mesh) -> None:
+    fine = np.random.default_rng(1).random((1, SIZE, SIZE, 3)).astype(np.float32)
+    shown = list[Tensor]()
+
+    def noted(pictures: Tensor) -> Tensor:
+        shown.append(pictures)
+        return encode(pictures)
+
+    paint(
+        mesh, Painter(Knows(fine), noted, decode), angles()[:1], GREY[:1], picture=picture(), size=SIZE,
+        config=CONFIG, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    alone = canvas_of(
+        mesh, surface_texels(mesh, EDGE), [orbit_camera(*angles()[0])], SIZE, power=CONFIG.power
+    )
+    owned = alone.seen(np.repeat(alone.trust[:, None], 3, 1), np.zeros((1, 3), np.float32))[0, ..., 0] > 0.999
+    agreed = shown[-2][0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(agreed[owned], fine[0][owned], atol=1e-3)
+
+
+def test_texels_that_views_hardly_see_keep_some_of_the_old_colour(
+    mesh: Mesh, canvas: Canvas, texels: Texels
+) -> None:
+    made, _ = painted(mesh, np.full((VIEWS, SIZE, SIZE, 3), 0.1, np.float32), replace(CONFIG, power=4.0))
+    old = 90 / 255
+    between = (canvas.trust > 0.1) & (canvas.trust < 0.9)
+    assert between.sum() > 300
+    wanted = old + canvas.trust * (0.1 - old)
+    np.testing.assert_allclose(colours(made, texels)[between, 0], wanted[between], atol=0.01)
+
+
 def test_the_front_keeps_the_picture_where_it_is_seen_squarely(
     mesh: Mesh, canvas: Canvas, texels: Texels
 ) -> None:
