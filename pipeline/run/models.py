@@ -119,7 +119,7 @@ class ModelStore:
         named: dict[str, str] = {}
         if setting == "matting" and value:
             named[role] = str(given_path(value, role))
-        if role == "paint.control" and value:
+        if role == "paint.control" and value and self.config.paint.steps:
             named[role] = usual_network(value, base)
         controls = {role: value} if role == "image.control" else {}
         if setting == "conditions":
@@ -162,12 +162,22 @@ class ModelStore:
 
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
-        from ...systems.models.known import GENERAL, entry_of, uses_of_base
+        from ...systems.models.known import GENERAL, entry_of
 
         base = entry_of("base", self.config.base)
-        said = uses_of_base(self.folder("base")).over(GENERAL)
+        said = self._uses_of_base().over(GENERAL)
         said = said if base is None else base.uses.over(said)
         return self._domain_uses().over(said)
+
+    def _uses_of_base(self) -> Uses:
+        """What the base's own configs say; nothing where it is not at hand, which ``identities`` says."""
+        from ...systems.models.known import Uses, uses_of_base
+
+        try:
+            folder = self.folder("base")
+        except BadInput:
+            return Uses()
+        return uses_of_base(folder)
 
     def _domain_uses(self) -> Uses:
         from ...systems.models.known import Uses, entry_of, uses_of_card

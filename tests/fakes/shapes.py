@@ -39,9 +39,7 @@ class CheckedRooms(importlib.abc.MetaPathFinder):
 def check(module: ModuleType) -> None:
     """Wrap the functions of a module, and the methods of its classes, whose signatures name shapes."""
     for owner in [module, *(one for one in vars(module).values() if inspect.isclass(one))]:
-        if getattr(owner, "__module__", module.__name__) != module.__name__ or getattr(
-            owner, "_is_protocol", False
-        ):
+        if getattr(owner, "__module__", module.__name__) != module.__name__:
             continue
         for name, held in list(vars(owner).items()):
             wrap = type(held) if isinstance(held, classmethod | staticmethod) else (lambda made: made)

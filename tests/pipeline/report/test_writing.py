@@ -79,7 +79,7 @@ def test_a_call_that_ends_before_it_began_is_told_nothing_about_pages(workshop: 
 
     console = Quiet()
     with pytest.MonkeyPatch.context() as patch, pytest.raises(BadInput):
-        patch.setattr("slipcast.pipeline.make._settled", refuse)
+        patch.setattr("slipcast.pipeline.make.as_began", refuse)
         workshop.make(console=console)
     assert console.notices == [] and not list(workshop.out.rglob("report.html"))
 
