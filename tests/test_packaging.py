@@ -225,7 +225,7 @@ def test_the_wheel_stays_small_and_carries_its_licence(wheel: zipfile.ZipFile) -
 
 def test_the_readme_and_ci_share_one_command() -> None:
     lines = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
-    assert lines.count('pip install -c constraints.txt -e ".[dev,eval]" && pytest') == 1
+    assert lines.count('pip install -c constraints.txt -e ".[dev,eval,matting,cluster]" && pytest') == 1
     assert sum(line.startswith('pip install -c constraints.txt . && slipcast make "') for line in lines) == 1
 
 

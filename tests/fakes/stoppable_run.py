@@ -46,6 +46,7 @@ def main(mode: str, arguments: list[str]) -> None:
         make_module.filled_in = lambda config, models, notice: config
         make_module._tell_missing = lambda formats, console: None
         make_module._note_threads = lambda run, console: None
+    opened: Any = {"open_models": lambda config: FakeModels()}
     make_module.make = lambda prompt, config, **options: real(
         prompt,
         config,
@@ -53,7 +54,7 @@ def main(mode: str, arguments: list[str]) -> None:
             replace(stage, function=run, needs=tuple(f"{name}/asset.glb" for name in stage.follows), gives=())
             for stage in STAGES
         ),
-        **options | {"open_models": lambda config: FakeModels()},
+        **options | opened,
     )
     sys.argv = ["slipcast", *arguments]
     print("ready", file=sys.stderr, flush=True)
