@@ -42,7 +42,7 @@ _PROMISED = tuple(filter(None, os.environ.get("SLIPCAST_EXTRAS", "").split(","))
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Where an extra is said to be installed (``SLIPCAST_EXTRAS=dev,eval,matting,cluster``), a test that skips for want of it fails."""
+    """Where extras are said to be installed (``SLIPCAST_EXTRAS=dev,eval``), a test that skips for want of one fails."""
     return _unexcused((yield))
 
 
