@@ -145,7 +145,10 @@ class ImageConfig(RecipeConfig):
         added_later=True,
     )
     control: list[str] = setting(
-        [], "Spatial controls, such as canny:edges.png or depth:map.png.", added_later=True, files=True
+        [],
+        "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE], such as canny:edges.png or depth:map.png:0.8.",
+        added_later=True,
+        files=True,
     )
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.", added_later=True)
     edit: str | None = setting(None, "Picture to start from (SDEdit).", added_later=True, files=True)

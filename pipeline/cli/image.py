@@ -64,7 +64,12 @@ def image(
     unwanted: Annotated[
         list[str] | None, _option("A prompt that must not hold: 'text'=weight.", "--not")
     ] = None,
-    control: Annotated[list[str] | None, _option("canny:img.png, depth:map.png or normal:map.png.")] = None,
+    control: Annotated[
+        list[str] | None,
+        _option(
+            "KIND:PICTURE[:NETWORK][:SCALE], such as canny:img.png or depth:map.png:0.8; may be repeated."
+        ),
+    ] = None,
     control_scale: Annotated[float | None, _option("Factor on the controls.")] = None,
     edit: Annotated[str | None, _option("Picture to start from.")] = None,
     strength: Annotated[

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...configs.atomic import sha256_of_file
+from ...configs.controls import control_text
 from ...configs.errors import BadInput
 from ...configs.picture import PictureConfig, parse_size
 from ...configs.schema import MakeConfig
@@ -205,7 +206,9 @@ def _with_domain(config: PictureConfig, console: Progress) -> PictureConfig:
 def _pictures(config: PictureConfig) -> list[Path]:
     """The picture files that a config names."""
     controls = [*config.control, *(text for one in config.conditions.values() for text in one.control)]
-    return [Path(p) for p in (config.edit, config.mask) if p] + [Path(c.split(":")[1]) for c in controls]
+    return [Path(p) for p in (config.edit, config.mask) if p] + [
+        Path(control_text(text).picture) for text in controls
+    ]
 
 
 def _filled_in(config: PictureConfig, uses: Uses) -> PictureConfig:
