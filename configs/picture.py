@@ -69,6 +69,23 @@ class PictureConfig:
         [], "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE], such as canny:edges.png or depth:map.png:0.8."
     )
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
+    control_start: float = setting(
+        0.0,
+        "Share of the sampler's steps before the controls are heard.",
+        at_least=0,
+        at_most=1,
+    )
+    control_end: float = setting(
+        1.0,
+        "Share of the sampler's steps after which the controls are heard no more.",
+        at_least=0,
+        at_most=1,
+    )
+    control_branches: str = setting(
+        "text",
+        "Which branches hear the controls: text is those of the prompt, all is every one that reads text.",
+        choices=("text", "all"),
+    )
     lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
     loras: list[str] = setting(
         [],

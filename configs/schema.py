@@ -151,6 +151,26 @@ class ImageConfig(RecipeConfig):
         files=True,
     )
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.", added_later=True)
+    control_start: float = setting(
+        0.0,
+        "Share of the sampler's steps before the controls are heard.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
+    control_end: float = setting(
+        1.0,
+        "Share of the sampler's steps after which the controls are heard no more.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
+    control_branches: str = setting(
+        "text",
+        "Which branches hear the controls: text is those of the prompt, all is every one that reads text.",
+        choices=("text", "all"),
+        added_later=True,
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).", added_later=True, files=True)
     strength: float = setting(
         0.6,

@@ -20,9 +20,9 @@ from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import scheduler_named, set_steps
+from ...guidance.sampling import first_step, noise_between, scheduler_named, set_steps
 from ...systems.guided.balance import balanced
-from ...systems.guided.branches import Extra, Ingredients, framed
+from ...systems.guided.branches import Extra, Ingredients, framed, refuse_unheard
 from ...systems.guided.recipes import (
     needs_domain,
     picture_guidance,
@@ -112,9 +112,15 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         for sentence in notes_on(prompt, base, framing):
             console.notice(sentence)
 
+    scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
+    set_steps(scheduler, config.steps)
+    times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
+    run = times[first_step(scheduler, config.steps, config.strength) :] if config.edit else times
+    heard = noise_between(run, config.control_start, config.control_end)
+
     def controls(wanted: list[str]) -> tuple[Control, ...]:
         return load_controls(
-            wanted, base, size=size, scale=config.control_scale, allow_pickle=store.allow_pickle
+            wanted, base, size=size, scale=config.control_scale, heard=heard, allow_pickle=store.allow_pickle
         )
 
     def custom(path: str | None) -> ConditionalDenoiser | None:
@@ -133,10 +139,10 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
             for name, one in config.conditions.items()
         },
         controls=controls(config.control),
+        heard_by_all=config.control_branches == "all",
         size=size,
         framings=(framing,),
     )
-    scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
     asked = dict(config.weights)
     if config.balance is not None:
         shape = latent_shape(base, size)
@@ -151,8 +157,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         domain_strength=config.domain_strength,
         guidance_rescale=config.guidance_rescale,
     )
-    set_steps(scheduler, config.steps)
-    times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
+    refuse_unheard(guidance, made)
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}

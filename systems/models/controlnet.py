@@ -21,7 +21,13 @@ from .reading import read_network
 
 
 def load_controls(
-    wanted: Sequence[str], base: Base, *, size: Size, scale: float = 1.0, allow_pickle: bool = False
+    wanted: Sequence[str],
+    base: Base,
+    *,
+    size: Size,
+    scale: float = 1.0,
+    heard: tuple[float, float] = (0.0, 1.0),
+    allow_pickle: bool = False,
 ) -> tuple[Control, ...]:
     """Controls written as ``kind:picture[:network][:scale]``.
 
@@ -29,6 +35,7 @@ def load_controls(
         wanted: kind is one of ``CONTROLS``; network an alias, hub id or folder, chosen by kind if left out.
         size: pixels of a square, or (height, width).
         scale: factor on all residuals, beside each control's own.
+        heard: noise fractions t / T, from and up to which they are.
     Raises: BadInput for an unknown kind, a missing picture or network, or a network of another base.
     """
     if wanted and not base.family.takes_controls:
@@ -41,7 +48,7 @@ def load_controls(
         shown = control_picture(told.kind, Path(told.picture), size)
         if told.network not in networks:
             networks[told.network] = _load(told.network, base, allow_pickle)
-        found.append(Control(networks[told.network], shown, scale * told.scale))
+        found.append(Control(networks[told.network], shown, scale * told.scale, *heard))
     return tuple(found)
 
 
