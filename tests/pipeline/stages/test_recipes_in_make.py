@@ -138,8 +138,10 @@ def test_what_image_can_steer_make_can_by_the_same_names(store, spec: Path) -> N
 def test_what_is_drawn_by_counts_in_the_key_wherever_it_lies(spec: Path, tmp_path: Path) -> None:
     stage = next(stage for stage in STAGES if stage.name == "image")
 
-    def key(edges: Path) -> str:
-        config = load_config("starter", [f"image.control=[canny:{edges}]", f"image.edit={edges}"])
+    def key(edges: Path, *more: str, scale: str = "") -> str:
+        config = load_config(
+            "starter", [f"image.control=[canny:{edges}{scale}]", f"image.edit={edges}", *more]
+        )
         identities = stage.identities(ModelStore(config).identities(stage.roles))
         told = identities["image.control canny"]
         assert told["id"] == "starter control-canny" and told["licence"] == "Apache-2.0"
@@ -147,7 +149,13 @@ def test_what_is_drawn_by_counts_in_the_key_wherever_it_lies(spec: Path, tmp_pat
 
     here, there = spec.with_name("edges.png"), tmp_path / "copied.png"
     there.write_bytes(here.read_bytes())
-    assert key(here) == key(there)
+    assert key(here) == key(there) == key(here, scale=":1.0") == key(here, "image.control_end=1.0")
+    others = [
+        key(here, scale=":0.5"),
+        key(here, "image.control_end=0.5"),
+        key(here, "image.control_branches=all"),
+    ]
+    assert len({key(here), *others}) == 4
     Image.new("RGB", (64, 64)).save(there)
     assert key(here) != key(there)
     plain = stage_keys(stage, "a vase", 0, load_config("starter"), {}, {}, {})

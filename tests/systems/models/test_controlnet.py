@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,6 +185,49 @@ def test_several_with_scales_of_their_own_are_those_of_diffusers(shelf: Shelf) -
         control_guidance_end=[0.6, 1.0],
     )
     torch.testing.assert_close(ours(shelf, controls, heard_by_all=True), told, **CLOSE)
+
+
+def test_of_sdxl_they_are_those_of_diffusers_and_read_pooled_text_and_sizes(
+    tmp_path: Path, shelf: Shelf
+) -> None:
+    from diffusers import StableDiffusionXLControlNetPipeline
+
+    pipe = tiny.sdxl(tmp_path)
+    pipe.save_pretrained(tmp_path / "sdxl")
+    network = tiny.controlnet(pipe.unet)
+    network.save_pretrained(tmp_path / "net")
+    shelf.maps[0].save(tmp_path / "map.png")
+    base = load_base(tmp_path / "sdxl")
+    for part in (
+        base.predictor.network,
+        base.pipeline.text_encoder,
+        base.pipeline.text_encoder_2,
+        network,
+        pipe,
+    ):
+        part.to(dtype=torch.float64)
+    wanted = [f"file:{tmp_path / 'map.png'}:{tmp_path / 'net'}:0.7"]
+    (control,) = load_controls(wanted, base, size=16, heard=window(shelf, 0.2, 0.9))
+    control.network.double()
+    made = Ingredients(base=base, prompt="a teapot", size=16, controls=(control,), heard_by_all=True)
+    drawn = sample(
+        GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT})), pipe.scheduler, noise(), steps=STEPS
+    )
+    told = tiny.quiet(StableDiffusionXLControlNetPipeline(**pipe.components, controlnet=network))(
+        "a teapot",
+        image=shelf.maps[0],
+        num_images_per_prompt=2,
+        height=16,
+        width=16,
+        num_inference_steps=STEPS,
+        guidance_scale=WEIGHT,
+        controlnet_conditioning_scale=0.7,
+        control_guidance_start=0.2,
+        control_guidance_end=0.9,
+        latents=noise(),
+        output_type="latent",
+    ).images
+    torch.testing.assert_close(drawn, told, **CLOSE)
 
 
 def test_text_alone_hears_it_unless_all_shall(shelf: Shelf) -> None:
