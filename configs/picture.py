@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .controls import control_text
 from .errors import BadInput
 from .paths import given_path
 from .schema import ExtraCondition, setting
@@ -64,8 +65,27 @@ class PictureConfig:
     balance: float | None = setting(
         None, "Total weight to share between domain and text by the length of their differences."
     )
-    control: list[str] = setting([], "Spatial controls, such as canny:edges.png or depth:map.png.")
+    control: list[str] = setting(
+        [], "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE], such as canny:edges.png or depth:map.png:0.8."
+    )
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
+    control_start: float = setting(
+        0.0,
+        "Share of the sampler's steps before the controls are heard.",
+        at_least=0,
+        at_most=1,
+    )
+    control_end: float = setting(
+        1.0,
+        "Share of the sampler's steps after which the controls are heard no more.",
+        at_least=0,
+        at_most=1,
+    )
+    control_branches: str = setting(
+        "text",
+        "Which branches hear the controls: text is those of the prompt, all is every one that reads text.",
+        choices=("text", "all"),
+    )
     lora_scale: float = setting(1.0, "Strength of a LoRA given as model.")
     loras: list[str] = setting(
         [],
@@ -153,8 +173,9 @@ def _check_paths(config: PictureConfig) -> None:
             if isinstance(value, str):
                 setattr(owner, name, _path(value, f"--{name}"))
         for i, text in enumerate(owner.control):
-            kind, *places = text.split(":")
-            owner.control[i] = ":".join([kind, *(_path(place, "--control") for place in places)])
+            told = control_text(text)
+            picture, network = (_path(place, "--control") for place in (told.picture, told.network))
+            owner.control[i] = str(replace(told, picture=picture, network=network))
 
 
 def _path(text: str, option: str) -> str:

@@ -145,9 +145,32 @@ class ImageConfig(RecipeConfig):
         added_later=True,
     )
     control: list[str] = setting(
-        [], "Spatial controls, such as canny:edges.png or depth:map.png.", added_later=True, files=True
+        [],
+        "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE], such as canny:edges.png or depth:map.png:0.8.",
+        added_later=True,
+        files=True,
     )
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.", added_later=True)
+    control_start: float = setting(
+        0.0,
+        "Share of the sampler's steps before the controls are heard.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
+    control_end: float = setting(
+        1.0,
+        "Share of the sampler's steps after which the controls are heard no more.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
+    control_branches: str = setting(
+        "text",
+        "Which branches hear the controls: text is those of the prompt, all is every one that reads text.",
+        choices=("text", "all"),
+        added_later=True,
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).", added_later=True, files=True)
     strength: float = setting(
         0.6,

@@ -22,16 +22,28 @@ class Control:
     Attributes:
         network: a diffusers ``ControlNetModel`` for the same UNet.
         picture: [1 or B, 3, H, W] in [0, 1], at the size of the pictures, not of the latents.
-        scale: factor on its residuals; 0 leaves the UNet alone.
+        scale: factor on its residuals, one or [B]; 0 leaves the UNet alone.
+        since, until: noise fractions t / T between which it is heard; others are as if it were not there.
     """
 
     network: Any
     picture: Tensor
-    scale: float = 1.0
+    scale: float | Tensor = 1.0
+    since: float = 0.0
+    until: float = 1.0
 
     def rows(self, first: int, count: int, batch: int) -> Control:
         """The part for samples first .. first + count."""
         return replace(self, picture=rows_of(self.picture, first, count, batch))
+
+    def at(self, times: Tensor) -> Control | None:
+        """What is heard of it at the samples' noise fractions t / T [B]; None where no sample hears it."""
+        if self.since <= 0 and self.until >= 1:
+            return self
+        heard = (times >= self.since) & (times <= self.until)
+        if bool(heard.all()):
+            return self
+        return replace(self, scale=self.scale * heard) if bool(heard.any()) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +83,12 @@ class Conditioning:
     def following(self, *controls: Control) -> Conditioning:
         """The same with these controls added."""
         return replace(self, controls=self.controls + controls)
+
+    def at(self, times: Tensor) -> Conditioning:
+        """The same with those controls that are heard at the samples' noise fractions t / T [B]."""
+        if not self.controls:
+            return self
+        return replace(self, controls=tuple(c for one in self.controls if (c := one.at(times)) is not None))
 
 
 Condition = Tensor | Conditioning | None

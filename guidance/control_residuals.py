@@ -37,8 +37,9 @@ def residuals(
             added_cond_kwargs=None if added is None else {key: value[rows] for key, value in added.items()},
             return_dict=False,
         )
-        scale = torch.tensor([control.scale for _, control in chosen], device=x.device, dtype=x.dtype)
-        scale = scale.repeat_interleave(batch).view(-1, 1, 1, 1)
+        scale = torch.cat([torch.as_tensor(c.scale).to(x).expand(batch) for _, c in chosen])[
+            :, None, None, None
+        ]
         parts = [*said[0], said[1]]
         sums = [*down, middle] if middle is not None else [None] * len(parts)
         grown = [

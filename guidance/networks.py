@@ -73,6 +73,7 @@ class _Predictor:
 
     def _forward(self, x_t: Tensor, t: Tensor, told: list[Conditioning]) -> list[Tensor]:
         count, x_t = len(told), x_t.to(torch.promote_types(x_t.dtype, torch.float32))
+        told = [one.at(t / len(self.schedule)) for one in told]
         x_in, t_in = self._parameterisation.shown(self.schedule, x_t, t)
         x_in = self._to_network(x_in).repeat(count, 1, 1, 1)
         output = self._ask(x_in, t_in.repeat(count).to(x_in.device), told).to(x_t)

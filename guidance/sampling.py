@@ -127,7 +127,9 @@ def sample(
     if not 1 <= steps <= scheduler.config.num_train_timesteps:
         raise ValueError(f"steps lies between 1 and {scheduler.config.num_train_timesteps}, not {steps}.")
     set_steps(scheduler, steps, latents.device)
-    first = 0 if start is None else _first_step(scheduler, steps, strength)
+    first = 0 if start is None else first_step(scheduler, steps, strength)
+    if start is not None and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(first)
     timesteps = scheduler.timesteps[first:]
 
     noise = latents.to(torch.float32 if latents.device.type == "mps" else torch.float64)
@@ -223,12 +225,33 @@ def _at_level(scheduler: Any, start: Tensor, noise: Tensor, rest: Tensor) -> Ten
     return scheduler.add_noise(start, noise, rest[:1].expand(len(noise))) if len(rest) else start
 
 
-def _first_step(scheduler: Any, steps: int, strength: float) -> int:
+def first_step(scheduler: Any, steps: int, strength: float) -> int:
     """Where a run of the last ``strength`` of the steps begins, in scheduler.timesteps."""
-    first = (steps - max(1, int(steps * strength))) * scheduler.order
-    if hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(first)
-    return first
+    return (steps - max(1, int(steps * strength))) * scheduler.order
+
+
+def noise_between(times: Sequence[float], begin: float, end: float) -> tuple[float, float]:
+    """(since, until): between which noise fractions t / T those steps lie that run from ``begin`` to ``end``.
+
+    Step i of n is one of them if begin <= i / n and (i + 1) / n <= end, as diffusers counts ``control_guidance_start``
+    and ``control_guidance_end``. The borders lie halfway to the steps beside them.
+
+    Args:
+        times: t / T of the sampler's steps, the noisiest first.
+        begin, end: fractions of the steps, 0 to 1.
+    Raises: BadInput when there is no such step.
+    """
+    count = len(times)
+    chosen = [i for i in range(count) if i / count >= begin and (i + 1) / count <= end]
+    if not chosen:
+        raise BadInput(
+            f"none of the {count} steps lies between control_start={begin} and control_end={end}; "
+            "move them apart, or take more steps"
+        )
+    first, last = chosen[0], chosen[-1]
+    until = 1.0 if first == 0 else (times[first - 1] + times[first]) / 2
+    since = 0.0 if last == count - 1 else (times[last] + times[last + 1]) / 2
+    return since, until
 
 
 def _accepted(function: Callable[..., Any], **options: Any) -> dict[str, Any]:

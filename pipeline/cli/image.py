@@ -64,8 +64,22 @@ def image(
     unwanted: Annotated[
         list[str] | None, _option("A prompt that must not hold: 'text'=weight.", "--not")
     ] = None,
-    control: Annotated[list[str] | None, _option("canny:img.png, depth:map.png or normal:map.png.")] = None,
+    control: Annotated[
+        list[str] | None,
+        _option(
+            "KIND:PICTURE[:NETWORK][:SCALE], such as canny:img.png or depth:map.png:0.8; may be repeated."
+        ),
+    ] = None,
     control_scale: Annotated[float | None, _option("Factor on the controls.")] = None,
+    control_start: Annotated[
+        float | None, _option("Share of the steps before the controls are heard, 0 to 1.")
+    ] = None,
+    control_end: Annotated[
+        float | None, _option("Share of the steps after which they are not, 0 to 1.")
+    ] = None,
+    control_branches: Annotated[
+        str | None, _option("Which branches hear them: text (those of the prompt) or all.")
+    ] = None,
     edit: Annotated[str | None, _option("Picture to start from.")] = None,
     strength: Annotated[
         float | None, _option("How far an edited picture goes back to noise, 0 to 1.")
@@ -109,7 +123,9 @@ def image(
             "prompt": None if prompt is None else check_prompt(prompt, digits=True),
             "recipe": recipe, "base": base, "vae": vae, "domain": domain, "model": model, "balance": balance,
             "loras": lora, "embeddings": embedding,
-            "negative": negative, "control": control, "control_scale": control_scale, "edit": edit,
+            "negative": negative, "control": control, "control_scale": control_scale,
+            "control_start": control_start, "control_end": control_end, "control_branches": control_branches,
+            "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
             "count": count, "size": size, "lora_scale": lora_scale,
             "domain_strength": domain_strength, "as_make": as_make or None,

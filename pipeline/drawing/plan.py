@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ...configs.atomic import sha256_of_file
+from ...configs.controls import control_text
 from ...configs.errors import BadInput
 from ...configs.picture import PictureConfig, parse_size
 from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import scheduler_named, set_steps
+from ...guidance.sampling import first_step, noise_between, scheduler_named, set_steps
 from ...systems.guided.balance import balanced
-from ...systems.guided.branches import Extra, Ingredients, framed
+from ...systems.guided.branches import Extra, Ingredients, framed, refuse_unheard
 from ...systems.guided.recipes import (
     needs_domain,
     picture_guidance,
@@ -111,9 +112,15 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         for sentence in notes_on(prompt, base, framing):
             console.notice(sentence)
 
+    scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
+    set_steps(scheduler, config.steps)
+    times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
+    run = times[first_step(scheduler, config.steps, config.strength) :] if config.edit else times
+    heard = noise_between(run, config.control_start, config.control_end)
+
     def controls(wanted: list[str]) -> tuple[Control, ...]:
         return load_controls(
-            wanted, base, size=size, scale=config.control_scale, allow_pickle=store.allow_pickle
+            wanted, base, size=size, scale=config.control_scale, heard=heard, allow_pickle=store.allow_pickle
         )
 
     def custom(path: str | None) -> ConditionalDenoiser | None:
@@ -132,10 +139,10 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
             for name, one in config.conditions.items()
         },
         controls=controls(config.control),
+        heard_by_all=config.control_branches == "all",
         size=size,
         framings=(framing,),
     )
-    scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
     asked = dict(config.weights)
     if config.balance is not None:
         shape = latent_shape(base, size)
@@ -150,8 +157,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         domain_strength=config.domain_strength,
         guidance_rescale=config.guidance_rescale,
     )
-    set_steps(scheduler, config.steps)
-    times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
+    refuse_unheard(guidance, made)
     told = explain(guidance, times, recipe.formula)
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
@@ -205,7 +211,9 @@ def _with_domain(config: PictureConfig, console: Progress) -> PictureConfig:
 def _pictures(config: PictureConfig) -> list[Path]:
     """The picture files that a config names."""
     controls = [*config.control, *(text for one in config.conditions.values() for text in one.control)]
-    return [Path(p) for p in (config.edit, config.mask) if p] + [Path(c.split(":")[1]) for c in controls]
+    return [Path(p) for p in (config.edit, config.mask) if p] + [
+        Path(control_text(text).picture) for text in controls
+    ]
 
 
 def _filled_in(config: PictureConfig, uses: Uses) -> PictureConfig:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ...configs.atomic import fingerprint, sha256_of_file
+from ...configs.controls import control_text
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
@@ -77,7 +78,8 @@ def named_files(stage: Stage, config: MakeConfig) -> dict[str, list[str]]:
         named: list[str] | str | None = getattr(own, item.name) if item.metadata.get("files", False) else None
         if named:
             texts = [named] if isinstance(named, str) else named
-            found[f"{stage.name}.{item.name}"] = [_told(one) for one in texts]
+            hashed = _told if item.name == "control" else _hash_of
+            found[f"{stage.name}.{item.name}"] = [hashed(one) for one in texts]
     for name, one in getattr(own, "conditions", {}).items():
         if one.control:
             found[f"{stage.name}.conditions.{name}"] = [_told(text) for text in one.control]
@@ -85,13 +87,16 @@ def named_files(stage: Stage, config: MakeConfig) -> dict[str, list[str]]:
 
 
 def _told(text: str) -> str:
-    """``canny:edges.png:net`` and ``edges.png`` with the hash of the picture in the place of its path."""
-    kind, colon, rest = text.partition(":") if not Path(text).is_file() else ("", "", text)
-    path, *network = rest.split(":") if colon else [rest]
+    """``canny:edges.png:net`` with the hash of the picture in the place of its path."""
+    control = control_text(text)
+    return str(replace(control, picture=_hash_of(control.picture)))
+
+
+def _hash_of(path: str) -> str:
     place = given_path(path, "a picture")
     if not place.is_file():
         raise BadInput(f"there is no picture {path}; give the path of a PNG or JPEG file")
-    return ":".join([*([kind] if colon else []), sha256_of_file(place), *network])
+    return sha256_of_file(place)
 
 
 def stage_keys(

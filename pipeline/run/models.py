@@ -126,8 +126,9 @@ class ModelStore:
             named |= {f"{role} {name}": one.model for name, one in value.items() if one.model}
             controls = {f"{role} {name}": one.control for name, one in value.items()}
         for owner, texts in controls.items():
-            for kind, _, network in (parted(text, base) for text in texts):
-                named[f"{owner} {kind if network.startswith(str(WEIGHTS)) else network}"] = network
+            for one in (parted(text, base) for text in texts):
+                shown = one.kind if one.network.startswith(str(WEIGHTS)) else one.network
+                named[f"{owner} {shown}"] = one.network
         told = {}
         for name, wanted in named.items():
             self._places[name] = place = resolve(wanted, allow_pickle=self.allow_pickle)

@@ -71,6 +71,7 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
         name: getattr(image, name)
         for name in (
             "recipe", "weights", "negative", "wanted", "unwanted", "conditions", "balance", "control", "control_scale",
+            "control_start", "control_end", "control_branches",
             "edit", "strength", "mask", "size", "steps", "scheduler", "view", "background",
         )
     }  # fmt: skip

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ...configs.errors import BadInput
-from ...guidance.algebra import Branch, Weight
+from ...guidance.algebra import Branch, Guidance, Weight
 from ...guidance.conditioning import Condition, Control, as_conditioning
 from ...guidance.predictors import ConditionalDenoiser
 
@@ -30,9 +30,11 @@ class Extra:
 class Ingredients:
     """Models and prompts of one picture, or of a batch of views; branches are made when a recipe asks for them.
 
-    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4). So do the words
-    of ``framings``, one for the whole batch or one per sample: they say how the subject is seen, whatever it is, and
-    nothing that is to be stayed away from. An empty prompt stays the unconditional one.
+    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4), unless
+    ``heard_by_all`` lets every branch that reads text follow them, as diffusers does with both halves of its guidance.
+    Into the branches of the prompt alone go the words of ``framings``, one for the whole batch or one per sample: they
+    say how the subject is seen, whatever it is, and nothing that is to be stayed away from. An empty prompt stays the
+    unconditional one.
     """
 
     base: ConditionalDenoiser
@@ -44,6 +46,7 @@ class Ingredients:
     unwanted: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, Extra] = field(default_factory=dict)
     controls: tuple[Control, ...] = ()
+    heard_by_all: bool = False
     size: int | tuple[int, int] | None = None
     framings: tuple[str, ...] = ("",)
 
@@ -122,9 +125,22 @@ class Ingredients:
     ) -> Branch:
         prompts = [framed(prompt, words) for words in self.framings] if seen and prompt else [prompt]
         told: Condition = model.condition(prompts, size=self.size)
-        if controls:
+        if self.heard_by_all:
+            controls = (*self.controls, *(one for one in controls if one not in self.controls))
+        if controls and as_conditioning(told).text is not None:  # a ControlNet reads the text of its branch
             told = as_conditioning(told).following(*controls)
         return Branch(name, model.predictor, told)
+
+
+def refuse_unheard(guidance: Guidance, made: Ingredients) -> None:
+    """BadInput where a control was given that no branch of a guidance follows: none that would reads text."""
+    followed = [c for branch in guidance.branches for c in as_conditioning(branch.condition).controls]
+    given = [*made.controls, *(control for one in made.extras.values() for control in one.controls)]
+    if any(control not in followed for control in given):
+        raise BadInput(
+            "--control is followed by branches that read text, and the one that it is for is a domain, which reads "
+            "none; leave it out, or choose a recipe with the term text"
+        )
 
 
 def framed(prompt: str, *words: str) -> str:

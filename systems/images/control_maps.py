@@ -1,4 +1,4 @@
-"""Pictures that spatial control follows: edges found in a picture, or maps of depth and normals given as files.
+"""Pictures that spatial control follows: edges found in a picture, or maps of depth, normals and so on given as files.
 
 Edges are Canny's, on 8-bit values and at the size of the model's pictures, as ControlNet's own annotators find them.
 """
@@ -60,6 +60,14 @@ CONTROLS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "canny": _edges,
     "depth": _as_given,
     "normal": _as_given,
+    "lineart": _as_given,
+    "softedge": _as_given,
+    "scribble": _as_given,
+    "openpose": _as_given,
+    "seg": _as_given,
+    "tile": _as_given,
+    "ip2p": _as_given,
+    "file": _as_given,
 }
 """What is made of the picture [H, W, 3] in [0, 1] that a user gives, for each kind of control; the same shape."""
 
@@ -68,7 +76,7 @@ def control_picture(kind: str, picture: Path | str | Image.Image, size: Size) ->
     """What a ControlNet of one kind sees, [1, 3, H, W] in [0, 1].
 
     Args:
-        kind: 'canny' finds edges in an ordinary picture; 'depth' and 'normal' take a map as it is.
+        kind: 'canny' finds edges in an ordinary picture; all others take a map as it is.
         picture: a file, or what PIL made of one. Transparent parts are put over grey, single channels are repeated,
             16-bit greys keep their depth; the middle is scaled without ringing.
         size: pixels of a square, or (height, width).

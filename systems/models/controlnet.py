@@ -1,11 +1,13 @@
-"""ControlNets by kind: which network goes with a base for canny, depth or normal, and the picture it follows."""
+"""ControlNets by kind: which network goes with a base for canny, depth, ..., and the picture it follows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...configs.controls import ControlText, control_text
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...guidance.conditioning import Control
@@ -19,12 +21,21 @@ from .reading import read_network
 
 
 def load_controls(
-    wanted: Sequence[str], base: Base, *, size: Size, scale: float = 1.0, allow_pickle: bool = False
+    wanted: Sequence[str],
+    base: Base,
+    *,
+    size: Size,
+    scale: float = 1.0,
+    heard: tuple[float, float] = (0.0, 1.0),
+    allow_pickle: bool = False,
 ) -> tuple[Control, ...]:
-    """Controls written as ``kind:picture`` or ``kind:picture:network``.
+    """Controls written as ``kind:picture[:network][:scale]``.
 
     Args:
-        wanted: kind is canny, depth or normal; network an alias, hub id or folder, chosen by kind if left out.
+        wanted: kind is one of ``CONTROLS``; network an alias, hub id or folder, chosen by kind if left out.
+        size: pixels of a square, or (height, width).
+        scale: factor on all residuals, beside each control's own.
+        heard: noise fractions t / T, from and up to which they are.
     Raises: BadInput for an unknown kind, a missing picture or network, or a network of another base.
     """
     if wanted and not base.family.takes_controls:
@@ -33,11 +44,11 @@ def load_controls(
         )
     found, networks = [], dict[str, Any]()
     for text in wanted:
-        kind, picture, place = parted(text, base.name)
-        shown = control_picture(kind, Path(picture), size)
-        if place not in networks:
-            networks[place] = _load(place, base, allow_pickle)
-        found.append(Control(networks[place], shown, scale))
+        told = parted(text, base.name)
+        shown = control_picture(told.kind, Path(told.picture), size)
+        if told.network not in networks:
+            networks[told.network] = _load(told.network, base, allow_pickle)
+        found.append(Control(networks[told.network], shown, scale * told.scale, *heard))
     return tuple(found)
 
 
@@ -48,24 +59,26 @@ def control_network(kind: str, base: Base, *, allow_pickle: bool = False) -> Any
     return _load(usual_network(kind, base.name), base, allow_pickle)
 
 
-def parted(text: str, base: str) -> tuple[str, str, str]:
-    """(kind, picture, network) of a control as it is written, the base's usual network where none is named.
+def parted(text: str, base: str) -> ControlText:
+    """A control as it is written, with the base's usual network where none is named.
 
     Args:
         base: how the user calls it.
-    Raises: BadInput for a text without a picture, or a kind for which a shipped base has no network.
+    Raises: BadInput for a text that is no control, or a kind for which a shipped base has no network.
     """
-    kind, _, rest = text.partition(":")
-    picture, _, network = rest.partition(":")
-    if not picture:
-        raise BadInput(f"--control expects kind:picture, such as canny:edges.png, not {text!r}")
-    return kind, picture, network or usual_network(kind, base)
+    told = control_text(text)
+    return replace(told, network=told.network or usual_network(told.kind, base))
 
 
 def usual_network(kind: str, base: str) -> str:
     """Where the ControlNet lies that goes with a base for one kind. BadInput for a kind that there is none of."""
     if kind not in CONTROLS:
         raise unknown_name("control", kind, CONTROLS)
+    if kind == "file":
+        raise BadInput(
+            "a control of the kind file names its network, file:MAP:NETWORK, a folder or a hub id; "
+            f"kinds with one of their own are {', '.join(sorted(CONTROLS.keys() - {'file'}))}"
+        )
     shipped = SHIPPED["base"].get(base)
     if shipped is None:
         return kind  # an alias

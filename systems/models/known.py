@@ -129,6 +129,33 @@ ALIASES = {
     "canny": Source("lllyasviel/control_v11p_sd15_canny", "ControlNet of sd15 for Canny edges.", "openrail"),
     "depth": Source("lllyasviel/control_v11f1p_sd15_depth", "ControlNet of sd15 for depth maps.", "openrail"),
     "normal": Source("lllyasviel/control_v11p_sd15_normalbae", "ControlNet of sd15 for normals.", "openrail"),
+    "lineart": Source(
+        "lllyasviel/control_v11p_sd15_lineart",
+        "ControlNet of sd15 for drawn lines, white on black.",
+        "openrail",
+    ),
+    "softedge": Source(
+        "lllyasviel/control_v11p_sd15_softedge", "ControlNet of sd15 for soft edges (HED, PIDI).", "openrail"
+    ),
+    "scribble": Source(
+        "lllyasviel/control_v11p_sd15_scribble",
+        "ControlNet of sd15 for scribbles, white on black.",
+        "openrail",
+    ),
+    "openpose": Source(
+        "lllyasviel/control_v11p_sd15_openpose", "ControlNet of sd15 for OpenPose skeletons.", "openrail"
+    ),
+    "seg": Source("lllyasviel/control_v11p_sd15_seg", "ControlNet of sd15 for ADE20K's colours.", "openrail"),
+    "tile": Source(
+        "lllyasviel/control_v11f1e_sd15_tile",
+        "ControlNet of sd15 that draws a picture's details anew.",
+        "openrail",
+    ),
+    "ip2p": Source(
+        "lllyasviel/control_v11e_sd15_ip2p",
+        "ControlNet of sd15 for pictures to change by command.",
+        "openrail",
+    ),
 }
 """By the names that people use."""
 

@@ -90,13 +90,16 @@ def test_strength_0_in_refinement_is_the_prior_alone_to_the_bit(store) -> None:
 SPEC = """
 control: [canny:{0}/edges.png]
 control_scale: 0.7
+control_start: 0.3
+control_end: 0.7
+control_branches: all
 conditions: {{glass: {{prompt: a glass thing, weight: 2}}, lora: {{prompt: a vase, model: {1}}}}}
 balance: 6
 until: {{text: 0.9}}
 edit: {0}/edges.png
 strength: 0.5
 size: 136x120
-steps: 3
+steps: 6
 """
 """Everything that ``slipcast image`` can steer and make could not: as a YAML file of the former."""
 
@@ -124,14 +127,21 @@ def test_what_image_can_steer_make_can_by_the_same_names(store, spec: Path) -> N
     assert {"glass", "lora"} < {one.name for one in of_make.guidance.branches}
     assert of_make.weights == of_image.weights and 0 < of_make.weights["domain"] != 2.0
     assert of_make.files == of_image.files and len(of_make.made.controls) == 1
-    assert (of_make.made.controls[0].scale, of_make.edit is not None) == (0.7, True)
+    (control,) = of_make.made.controls
+    assert (control.scale, of_make.made.heard_by_all, of_make.edit is not None) == (0.7, True, True)
+    last_three = [float(t) / 1000 for t in of_make.scheduler.timesteps[3:]]  # those that an edit of half runs
+    assert [control.since < t < control.until for t in last_three] == [False, True, False]
+    (same,) = of_image.made.controls
+    assert (same.since, same.until, of_image.made.heard_by_all) == (control.since, control.until, True)
 
 
 def test_what_is_drawn_by_counts_in_the_key_wherever_it_lies(spec: Path, tmp_path: Path) -> None:
     stage = next(stage for stage in STAGES if stage.name == "image")
 
-    def key(edges: Path) -> str:
-        config = load_config("starter", [f"image.control=[canny:{edges}]", f"image.edit={edges}"])
+    def key(edges: Path, *more: str, scale: str = "") -> str:
+        config = load_config(
+            "starter", [f"image.control=[canny:{edges}{scale}]", f"image.edit={edges}", *more]
+        )
         identities = stage.identities(ModelStore(config).identities(stage.roles))
         told = identities["image.control canny"]
         assert told["id"] == "starter control-canny" and told["licence"] == "Apache-2.0"
@@ -139,7 +149,13 @@ def test_what_is_drawn_by_counts_in_the_key_wherever_it_lies(spec: Path, tmp_pat
 
     here, there = spec.with_name("edges.png"), tmp_path / "copied.png"
     there.write_bytes(here.read_bytes())
-    assert key(here) == key(there)
+    assert key(here) == key(there) == key(here, scale=":1.0") == key(here, "image.control_end=1.0")
+    others = [
+        key(here, scale=":0.5"),
+        key(here, "image.control_end=0.5"),
+        key(here, "image.control_branches=all"),
+    ]
+    assert len({key(here), *others}) == 4
     Image.new("RGB", (64, 64)).save(there)
     assert key(here) != key(there)
     plain = stage_keys(stage, "a vase", 0, load_config("starter"), {}, {}, {})

@@ -215,6 +215,8 @@ def test_controls_belong_to_a_base(folders, tmp_path) -> None:
     (control,) = load_controls([wanted], base, size=16, scale=0.5)
     assert control.picture.shape == (1, 3, 16, 16)
     assert control.scale == 0.5
+    with pytest.raises(BadInput, match="kind file names its network"):
+        load_controls([f"file:{tmp_path / 'map.png'}"], base, size=16)
     with pytest.raises(BadInput, match="another kind of base"):
         load_controls([wanted], load_base(folders["sdxl"]), size=16)
     with pytest.raises(BadInput, match="did you mean canny"):
