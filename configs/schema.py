@@ -356,7 +356,7 @@ class ExportConfig:
     formats: list[str] = setting(
         ["glb"],
         "File formats written.",
-        choices=("glb", "obj", "ply", "stl", "usdz", "blend"),
+        choices=("glb", "gltf", "obj", "ply", "stl", "usdz", "blend"),
         offers="exporters",
         at_least_one=True,
     )
@@ -381,6 +381,12 @@ class ExportConfig:
         "Levels of detail beside the full mesh, as fractions of its faces, such as [0.5, 0.25, 0.1]; empty for none.",
         at_least=0.001,
         at_most=0.99,
+    )
+    textures: str = setting(
+        "png",
+        "Picture files of the maps: png; jpeg, smaller; webp, smallest, known to fewer programs and not held by USDZ.",
+        choices=("png", "jpeg", "webp"),
+        added_later=True,
     )
     turntable_frames: int = setting(24, "Frames of the turntable; 0 writes none.", at_least=0, at_most=720)
 

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...configs.errors import SlipcastError
 from ...systems.mesh.quads import polygons
 from ..assets.asset import Asset
+from ..assets.pictures import map_files
 from ..run.staging import scratch_folder, write_file
 from .catalogues import catalogue_id
 from .process import Blender, OnProgress, find_blender, run_script
 
 PREVIEW = {"size": 512, "samples": 16}
 _SHOWN = ("author", "description", "licence", "copyright", "tags", "catalogue")
+_ROLES = {"texture": "basecolor", "normal_map": "normal", "orm": "orm"}
 _INT32 = 2**31  # Blender's custom properties are 32-bit integers
 
 
@@ -89,11 +90,10 @@ def _job(asset: Asset, folder: Path) -> dict[str, Any]:
     textures: dict[str, str] = {}
     if mesh.uv is not None:
         arrays["corner_uv"] = mesh.uv[corners]
-        pictures = {"basecolor": mesh.texture, "normal": mesh.normal_map, "orm": mesh.orm}
-        for role, pixels in pictures.items():
-            if pixels is not None:
-                textures[role] = str(folder / f"{role}.png")
-                Image.fromarray(pixels).save(textures[role])
+        for role, picture in map_files(mesh, asset.textures).items():
+            file = folder / f"{_ROLES[role]}.{picture.ending}"
+            file.write_bytes(picture.data)
+            textures[_ROLES[role]] = str(file)
     np.savez(folder / "mesh.npz", **arrays)
     facts = asset.facts
     return {

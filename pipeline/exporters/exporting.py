@@ -65,6 +65,11 @@ class Exported:
         """The formats of all that is missing."""
         return list(dict.fromkeys(kind for part in self._parts() for kind in part.failed))
 
+    @property
+    def bytes(self) -> int:
+        """Size of all that was written, with what lies beside the formats' own files."""
+        return sum(part.bytes for part in self._parts())
+
     def told(self, named: Callable[[Path], str] = str) -> dict[str, Any]:
         """As JSON values: files, failures and levels; ``named`` says how a file is called."""
         levels = [

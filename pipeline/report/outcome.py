@@ -19,6 +19,7 @@ _MAPS = (
 )
 _FILES = {
     "glb": "for browsers, engines and Blender",
+    "gltf": "with its buffer and maps beside it",
     "obj": "with its MTL file and maps",
     "ply": "with colours",
     "stl": "for printing",

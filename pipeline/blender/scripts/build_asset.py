@@ -2,7 +2,7 @@
 
 Job: ``mesh`` (npz: vertices [V, 3], corners [C], the vertices of all faces in one row, sizes [F], how many of them each
 face has, corner_normals [C, 3], optional corner_uv [C, 2]; +Z up, front along -Y, metres, which is Blender's own frame:
-nothing is turned), ``textures`` ({role: PNG}), ``roughness``,
+nothing is turned), ``textures`` ({role: picture}), ``roughness``,
 ``name``, ``asset`` (author, description, ...), ``properties``, ``preview`` (settings or null), ``output``.
 The result is what ``inspect_blend`` reads from the file that was written.
 """

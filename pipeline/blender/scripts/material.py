@@ -17,7 +17,7 @@ _GREY = (0.55, 0.55, 0.55, 1.0)
 
 
 def make_material(name: str, textures: dict[str, str], roughness: float) -> bpy.types.Material:
-    """A material from {"basecolor" | "normal" | "orm": PNG path}; what is missing gets a plain value."""
+    """A material from {"basecolor" | "normal" | "orm": picture's path}; what is missing gets a plain value."""
     material = bpy.data.materials.new(name)
     if material.node_tree is None:  # from 5.0 on there always is one, and use_nodes is deprecated
         material.use_nodes = True
@@ -59,7 +59,7 @@ def _picture(
     image.name = f"{name}_{role}"
     image.colorspace_settings.name = space
     image.pack(data=path.read_bytes(), data_len=path.stat().st_size)
-    image.filepath = f"//textures/{name}_{role}.png"
+    image.filepath = f"//textures/{name}_{role}{path.suffix}"
     for packed in image.packed_files:
         packed.filepath = image.filepath
     node = _node(tree, "ShaderNodeTexImage", -600, y)
