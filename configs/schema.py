@@ -382,6 +382,12 @@ class ExportConfig:
         at_least=0.001,
         at_most=0.99,
     )
+    faces: int | None = setting(
+        None,
+        "Faces to reduce the mesh to, with a new atlas and the base colour alone; null keeps the mesh and its maps.",
+        at_least=4,
+        added_later=True,
+    )
     textures: str = setting(
         "png",
         "Picture files of the maps: png; jpeg, smaller; webp, smallest, known to fewer programs and not held by USDZ.",

@@ -35,6 +35,9 @@ def export(
     out: Annotated[Path | None, _option("Folder for the files; RUN/exports if left out.")] = None,
     name: Annotated[str | None, _option("Name of files and object; made of the prompt if left out.")] = None,
     height: Annotated[float | None, _option("Height in metres; as the run was exported if left out.")] = None,
+    faces: Annotated[
+        int | None, _option("Reduce the mesh to so many faces; as the run was exported if left out.")
+    ] = None,
     roughness: Annotated[
         float | None,
         _option("Of the whole surface, 0 glossy to 1 matt; as the run was exported if left out."),
@@ -69,7 +72,7 @@ def export(
         with naming_blender(blender), contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             finished = read_run(run)
             folder = out or finished.path / "exports"
-            changes = {"height_m": height, "roughness": roughness, "textures": textures}
+            changes = {"height_m": height, "faces": faces, "roughness": roughness, "textures": textures}
             settings = _settings(finished, format, changes, lods=lods, quads=quads)
             exported = _export(finished, settings, folder, name, force=force, console=console)
             if out is None:  # what goes elsewhere leaves the run as it is
@@ -85,7 +88,7 @@ def export(
             retry = command(
                 *("export", run, "--format", ",".join(formats)),
                 *_values({"--out": out, "--name": name, "--height": height, "--roughness": roughness}),
-                *_values({"--textures": textures, "--blender": blender}),
+                *_values({"--faces": faces, "--textures": textures, "--blender": blender}),
                 *_switches({"--lods": lods, "--quads": quads, "--force": force or there}),
             )
             missing = ", ".join(exported.failed)
