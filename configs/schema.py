@@ -356,7 +356,7 @@ class ExportConfig:
     formats: list[str] = setting(
         ["glb"],
         "File formats written.",
-        choices=("glb", "gltf", "obj", "ply", "stl", "usdz", "blend"),
+        choices=("glb", "gltf", "obj", "ply", "stl", "usdz", "fbx", "blend"),
         offers="exporters",
         at_least_one=True,
     )
@@ -374,7 +374,7 @@ class ExportConfig:
     )
     quads: bool = setting(
         False,
-        "Pair triangles into quads where the format holds them (OBJ, .blend); the surface stays the same.",
+        "Pair triangles into quads where the format holds them (OBJ, FBX, .blend); the surface stays the same.",
     )
     lods: list[float] = setting(
         [],

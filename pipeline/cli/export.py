@@ -30,7 +30,8 @@ def _option(sentence: str, *names: str, **more: Any) -> Any:
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
     format: Annotated[
-        str | None, _option("glb, gltf, obj, ply, stl, usdz, blend, with commas; the run's own if left out.")
+        str | None,
+        _option("glb, gltf, obj, ply, stl, usdz, fbx, blend, with commas; the run's own if left out."),
     ] = None,
     out: Annotated[Path | None, _option("Folder for the files; RUN/exports if left out.")] = None,
     name: Annotated[str | None, _option("Name of files and object; made of the prompt if left out.")] = None,
@@ -50,10 +51,11 @@ def export(
         _option("Levels of detail too: the run's export.lods, or 1/2, 1/4 and 1/10 of the faces.", "--lods"),
     ] = False,
     quads: Annotated[
-        bool, _option("Pair triangles into quads where the format holds them: OBJ and .blend.", "--quads")
+        bool,
+        _option("Pair triangles into quads where the format holds them: OBJ, FBX and .blend.", "--quads"),
     ] = False,
     blender: Annotated[
-        Path | None, _option("The Blender that writes .blend; looked for if left out.")
+        Path | None, _option("The Blender that writes .blend and FBX; looked for if left out.")
     ] = None,
     force: Annotated[bool, _option("Replace files that exist.", "--force")] = False,
     as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,

@@ -88,6 +88,12 @@ def _blend() -> Writer:
     return write_blend
 
 
+def _fbx() -> Writer:
+    from ..blender.fbx import write_fbx
+
+    return write_fbx
+
+
 def _find_blender() -> object:
     from ..blender.process import find_blender
 
@@ -110,6 +116,7 @@ WRITERS: dict[str, Format] = {
     "ply": Format(_ply),
     "stl": Format(_stl),
     "usdz": Format(_usdz, textures=("png", "jpeg")),
+    "fbx": Format(_fbx, textures=("png", "jpeg"), find_program=_find_blender),
     "blend": Format(_blend, find_program=_find_blender),
 }
 

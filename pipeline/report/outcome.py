@@ -24,6 +24,7 @@ _FILES = {
     "ply": "with colours",
     "stl": "for printing",
     "usdz": "for Apple's viewers and USD",
+    "fbx": "for game engines and other 3D programs",
     "blend": "for Blender",
     "png": "picture",
     "gif": "turntable",
