@@ -13,12 +13,11 @@ from PIL import Image
 
 from ...systems.types import Mesh
 
-_QUALITY = 90
 # JPEG at its full resolution of colour: halved, seams between charts would bleed, and the channels of a packed map,
 # which have nothing to do with each other, would mix. WebP's lossy kind always halves it, so it is for colours alone.
 _PNG: tuple[str, Mapping[str, Any]] = ("PNG", {})
-_JPEG: tuple[str, Mapping[str, Any]] = ("JPEG", {"quality": _QUALITY, "subsampling": 0, "optimize": True})
-_WEBP: tuple[str, Mapping[str, Any]] = ("WEBP", {"quality": _QUALITY})
+_JPEG: tuple[str, Mapping[str, Any]] = ("JPEG", {"quality": 90, "subsampling": 0, "optimize": True})
+_WEBP: tuple[str, Mapping[str, Any]] = ("WEBP", {"quality": 95})
 _WEBP_EXACT: tuple[str, Mapping[str, Any]] = ("WEBP", {"lossless": True})
 _KINDS = {
     "png": {"texture": _PNG, "orm": _PNG, "normal_map": _PNG},
@@ -44,7 +43,7 @@ def picture(pixels: np.ndarray, role: str, textures: str) -> Picture:
     the same bytes.
 
     Args:
-        textures: "png"; "jpeg", quality 90 for base colour and orm, PNG for normals; or "webp", quality 90 for the base
+        textures: "png"; "jpeg", quality 90 for base colour and orm, PNG for normals; or "webp", quality 95 for the base
             colour, without loss for the others.
     """
     kind, options = _KINDS[textures][role]

@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# pxr comes without type stubs.
 """Maps as PNG, JPEG and WebP: close to what was written when read back, smaller, refused where they cannot be."""
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ def test_obj_names_the_pictures_that_are_there(
 
 
 def test_usdz_holds_jpegs_that_its_shaders_name(mesh: Mesh, tmp_path: Path) -> None:
-    from pxr import Usd  # type: ignore[attr-defined]
+    from pxr import Usd
 
     write_formats(made(mesh, ExportConfig(textures="jpeg")), tmp_path, ["usdz"])
     with zipfile.ZipFile(tmp_path / "pot.usdz") as package:
