@@ -116,7 +116,7 @@ def dry_run(
     """
     stages = all_stages() if stages is None else stages
     first, last = selected(stages, from_stage, until_stage)
-    check_formats(config.export.formats)
+    check_formats(config.export.formats, config.export.textures)
     check_device(config.device)
     prompt, config, run = run_folder_of(prompt, config, out, seed, resume)
     manifest = read_manifest(run) if (run / MANIFEST).is_file() else None

@@ -15,6 +15,7 @@ from .assets.preparing import prepare
 from .blender.catalogues import domain_catalogue, write_catalogues
 from .blender.process import Blender
 from .blender.writer import build_blend
+from .exporters.levels import with_faces
 from .finished import FinishedRun, read_run
 from .library_index import read_index
 from .run.manifest import read_manifest
@@ -124,9 +125,8 @@ def asset_of_run(run: FinishedRun, credits: Mapping[str, str], *, name: str) -> 
 
     ``name`` is the file's, so that two seeds of one prompt, or two runs of one name, are two assets in the browser.
     """
-    asset = prepare(
-        Mesh.load(run.mesh_file), run.export, name=name, prompt=run.prompt, seed=run.seed, models=run.models
-    )
+    mesh = with_faces(Mesh.load(run.mesh_file), run.export.faces, crease_deg=run.crease_deg)
+    asset = prepare(mesh, run.export, name=name, prompt=run.prompt, seed=run.seed, models=run.models)
     catalogue = _catalogue(run)
     models = {str(told.get("id")): str(told.get("licence", "unknown")) for told in run.models.values()}
     named = ", ".join(f"{model} ({licence})" for model, licence in models.items())

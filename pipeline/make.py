@@ -77,7 +77,7 @@ def make(
     """
     stages = all_stages() if stages is None else stages
     first, last = selected(stages, from_stage, until_stage)
-    check_formats(config.export.formats)
+    check_formats(config.export.formats, config.export.textures)
     check_device(config.device)
     console = console or Quiet()
     open_models = open_models or _real_models

@@ -22,6 +22,7 @@ class Asset:
         facts: JSON values that travel with the file: prompt, seed, models with licences, what was assumed.
         quads: whether formats that hold quads get them (see ``quads.pair_triangles``).
         roughness: of the whole surface, 0 (mirror) to 1, where ``mesh.orm`` does not say it texel by texel.
+        textures: the kind of picture files for the maps: png, jpeg or webp (see ``pictures``).
     """
 
     mesh: Mesh
@@ -29,6 +30,7 @@ class Asset:
     facts: Mapping[str, Any] = field(default_factory=dict)
     roughness: float = DEFAULT_ROUGHNESS
     quads: bool = False
+    textures: str = "png"
 
 
 Writer = Callable[[Asset, Path], None]

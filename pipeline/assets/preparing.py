@@ -54,7 +54,7 @@ def prepare(
         **surface,
         "assumed": assumed,
     }
-    return Asset(placed, name, facts, roughness=value, quads=settings.quads)
+    return Asset(placed, name, facts, roughness=value, quads=settings.quads, textures=settings.textures)
 
 
 def _roughness(settings: ExportConfig, models: Mapping[str, Mapping[str, Any]]) -> tuple[float, str]:

@@ -166,7 +166,9 @@ def _version(said: str, pattern: str, program: Path) -> tuple[int, int, int]:
 
 def _supported(blender: Blender) -> Blender:
     if not OLDEST <= blender.version[:2] < TOO_NEW:
-        raise BadInput(f"{blender} is not supported: .blend files need Blender 4.2 LTS to 5.x; {STILL}")
+        raise BadInput(
+            f"{blender} is not supported: .blend and FBX files need Blender 4.2 LTS to 5.x; {STILL}"
+        )
     return blender
 
 

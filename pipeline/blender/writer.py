@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ...configs.errors import SlipcastError
 from ...systems.mesh.quads import polygons
 from ..assets.asset import Asset
+from ..assets.pictures import map_files
 from ..run.staging import scratch_folder, write_file
 from .catalogues import catalogue_id
 from .process import Blender, OnProgress, find_blender, run_script
 
 PREVIEW = {"size": 512, "samples": 16}
 _SHOWN = ("author", "description", "licence", "copyright", "tags", "catalogue")
+_ROLES = {"texture": "basecolor", "normal_map": "normal", "orm": "orm"}
 _INT32 = 2**31  # Blender's custom properties are 32-bit integers
 
 
@@ -55,12 +56,15 @@ def build_blend(
     """
     path = Path(path)
     with scratch_folder("handing the asset to Blender") as folder:
-        job = _job(asset, folder)
+        job = asset_job(asset, folder, "asset.blend")
         kept = str(picture.resolve()) if picture else ""
         render = PREVIEW | {"threads": cycles_threads(), "picture": kept}
         job["preview"] = render if preview else None
         found = run_script(blender, "build_asset.py", job, folder, on_progress=on_progress)
-        _check(asset, found, job)
+        lost = lost_parts(found, job)
+        if not found["objects"] or found["objects"][0]["asset"] is None:
+            lost.append("the object is not marked as an asset")
+        refuse_lost(asset, ".blend", lost)
         data = Path(job["output"]).read_bytes()
     write_file(path, ".blend file", data)
     return found
@@ -73,7 +77,12 @@ def inspect_blend(path: Path, *, blender: Path | None = None) -> dict[str, Any]:
         return run_script(found, "inspect_blend.py", {"path": str(Path(path).resolve())}, folder)
 
 
-def _job(asset: Asset, folder: Path) -> dict[str, Any]:
+def asset_job(asset: Asset, folder: Path, output: str) -> dict[str, Any]:
+    """What a script needs to build the asset's object, with its arrays and pictures in a folder of ours.
+
+    Raises:
+        SlipcastError: the mesh has no faces, or places that are no numbers.
+    """
     mesh = asset.mesh
     faces = np.asarray(mesh.faces)
     if not len(faces) or not np.isfinite(mesh.vertices).all():
@@ -89,11 +98,10 @@ def _job(asset: Asset, folder: Path) -> dict[str, Any]:
     textures: dict[str, str] = {}
     if mesh.uv is not None:
         arrays["corner_uv"] = mesh.uv[corners]
-        pictures = {"basecolor": mesh.texture, "normal": mesh.normal_map, "orm": mesh.orm}
-        for role, pixels in pictures.items():
-            if pixels is not None:
-                textures[role] = str(folder / f"{role}.png")
-                Image.fromarray(pixels).save(textures[role])
+        for role, picture in map_files(mesh, asset.textures).items():
+            file = folder / f"{_ROLES[role]}.{picture.ending}"
+            file.write_bytes(picture.data)
+            textures[_ROLES[role]] = str(file)
     np.savez(folder / "mesh.npz", **arrays)
     facts = asset.facts
     return {
@@ -102,9 +110,10 @@ def _job(asset: Asset, folder: Path) -> dict[str, Any]:
         "faces": len(shapes),
         "textures": textures,
         "roughness": asset.roughness,
+        "metallic": 0.0,
         "asset": _shown(facts),
         "properties": properties({key: value for key, value in facts.items() if key not in _SHOWN}),
-        "output": str(folder / "asset.blend"),
+        "output": str(folder / output),
     }
 
 
@@ -150,20 +159,22 @@ def _shown(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check(asset: Asset, found: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    """Refuse a file that lost something on the way: faces, pictures, the asset mark."""
-    objects = found["objects"]
-    lost: list[str] = []
+def lost_parts(found: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
+    """What a file lost on the way, as sentences: faces, pictures."""
+    objects, lost = found["objects"], []
     if len(objects) != 1 or objects[0].get("faces") != job["faces"]:
         kept = objects[0].get("faces", 0) if objects else 0
         lost.append(f"{kept} of {job['faces']} faces are there (the mesh has doubled or empty ones)")
     if found["missing_files"] or len(found["images"]) != len(job["textures"]):
         lost.append("not every texture is packed")
-    if not objects or objects[0]["asset"] is None:
-        lost.append("the object is not marked as an asset")
+    return lost
+
+
+def refuse_lost(asset: Asset, kind: str, lost: list[str]) -> None:
+    """SlipcastError if anything was lost."""
     if lost:
         raise SlipcastError(
-            f"the .blend file of {asset.name!r} was not written: read back, {' and '.join(lost)}; "
+            f"the {kind} file of {asset.name!r} was not written: read back, {' and '.join(lost)}; "
             "run the mesh stage again"
         )
 

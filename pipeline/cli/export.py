@@ -30,20 +30,32 @@ def _option(sentence: str, *names: str, **more: Any) -> Any:
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
     format: Annotated[
-        str | None, _option("glb, obj, ply, stl, usdz, blend, with commas; the run's own if left out.")
+        str | None,
+        _option("glb, gltf, obj, ply, stl, usdz, fbx, blend, with commas; the run's own if left out."),
     ] = None,
     out: Annotated[Path | None, _option("Folder for the files; RUN/exports if left out.")] = None,
     name: Annotated[str | None, _option("Name of files and object; made of the prompt if left out.")] = None,
     height: Annotated[float | None, _option("Height in metres; as the run was exported if left out.")] = None,
+    faces: Annotated[
+        int | None, _option("Reduce the mesh to so many faces; as the run was exported if left out.")
+    ] = None,
+    roughness: Annotated[
+        float | None,
+        _option("Of the whole surface, 0 glossy to 1 matt; as the run was exported if left out."),
+    ] = None,
+    textures: Annotated[
+        str | None, _option("png, jpeg or webp, the smallest; as the run was exported if left out.")
+    ] = None,
     lods: Annotated[
         bool,
         _option("Levels of detail too: the run's export.lods, or 1/2, 1/4 and 1/10 of the faces.", "--lods"),
     ] = False,
     quads: Annotated[
-        bool, _option("Pair triangles into quads where the format holds them: OBJ and .blend.", "--quads")
+        bool,
+        _option("Pair triangles into quads where the format holds them: OBJ, FBX and .blend.", "--quads"),
     ] = False,
     blender: Annotated[
-        Path | None, _option("The Blender that writes .blend; looked for if left out.")
+        Path | None, _option("The Blender that writes .blend and FBX; looked for if left out.")
     ] = None,
     force: Annotated[bool, _option("Replace files that exist.", "--force")] = False,
     as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
@@ -62,7 +74,8 @@ def export(
         with naming_blender(blender), contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             finished = read_run(run)
             folder = out or finished.path / "exports"
-            settings = _settings(finished, format, height, lods=lods, quads=quads)
+            changes = {"height_m": height, "faces": faces, "roughness": roughness, "textures": textures}
+            settings = _settings(finished, format, changes, lods=lods, quads=quads)
             exported = _export(finished, settings, folder, name, force=force, console=console)
             if out is None:  # what goes elsewhere leaves the run as it is
                 refresh_report(finished.path, console.notice)
@@ -76,7 +89,8 @@ def export(
             )  # a level failed, and not the full mesh
             retry = command(
                 *("export", run, "--format", ",".join(formats)),
-                *_values({"--out": out, "--name": name, "--height": height, "--blender": blender}),
+                *_values({"--out": out, "--name": name, "--height": height, "--roughness": roughness}),
+                *_values({"--faces": faces, "--textures": textures, "--blender": blender}),
                 *_switches({"--lods": lods, "--quads": quads, "--force": force or there}),
             )
             missing = ", ".join(exported.failed)
@@ -92,7 +106,7 @@ def _switches(given: dict[str, bool]) -> list[str]:
 
 
 def _settings(
-    run: FinishedRun, formats: str | None, height_m: float | None, *, lods: bool, quads: bool
+    run: FinishedRun, formats: str | None, changes: dict[str, Any], *, lods: bool, quads: bool
 ) -> ExportConfig:
     """What the run was exported with, changed by what the command says; levels of detail are made when asked for."""
     from ...configs.limits import check_limits
@@ -103,10 +117,9 @@ def _settings(
     settings = replace(run.export, lods=levels, quads=run.export.quads or quads)
     if formats is not None:
         settings = replace(settings, formats=_formats(formats))
-    if height_m is not None:
-        settings = replace(settings, height_m=height_m)
+    settings = replace(settings, **{name: value for name, value in changes.items() if value is not None})
     check_limits(MakeConfig(export=settings))
-    check_formats(settings.formats)
+    check_formats(settings.formats, settings.textures)
     return settings
 
 
@@ -141,7 +154,7 @@ def _export(
     with explain_os_errors(folder, "making the folder"):
         folder.mkdir(parents=True, exist_ok=True)
     exported = export_files(source, settings, folder, stem=stem, progress=console)
-    console.stage_ended("export", f"{len(exported.paths)} files")
+    console.stage_ended("export", f"{len(exported.paths)} files, {exported.bytes / 1e6:.2f} MB")
     return exported
 
 

@@ -15,7 +15,7 @@ from ..assets.asset import Asset
 from ..assets.preparing import prepare
 from ..run.progress import Progress
 from ..run.staging import all_or_nothing
-from .levels import Level, write_levels
+from .levels import Level, kept_more, with_faces, write_levels
 from .table import level_stem, main_files
 from .writing import Written, write_formats
 
@@ -65,6 +65,11 @@ class Exported:
         """The formats of all that is missing."""
         return list(dict.fromkeys(kind for part in self._parts() for kind in part.failed))
 
+    @property
+    def bytes(self) -> int:
+        """Size of all that was written, with what lies beside the formats' own files."""
+        return sum(part.bytes for part in self._parts())
+
     def told(self, named: Callable[[Path], str] = str) -> dict[str, Any]:
         """As JSON values: files, failures and levels; ``named`` says how a file is called."""
         levels = [
@@ -87,6 +92,7 @@ def export_files(
 ) -> Exported:
     """Write ``<stem>.<format>`` and ``<stem>_lod<n>.<format>`` into a folder that is there.
 
+    With ``settings.faces`` the full mesh, whose fractions the levels are, is the one reduced to so many.
     A format that fails is told and loses no other. The files take their places together, at the end: a command that is
     stopped before leaves none of them.
 
@@ -94,7 +100,9 @@ def export_files(
         BadInput: a format that is none.
         SlipcastError: the mesh is damaged, or not one format could be written.
     """
-    mesh = Mesh.load(source.mesh_file)
+    mesh = with_faces(Mesh.load(source.mesh_file), settings.faces, crease_deg=source.crease_deg)
+    if settings.faces is not None:
+        kept_more(stem, mesh, settings.faces, progress.notice)
     asset_of = partial(
         prepare, settings=settings, prompt=source.prompt, seed=source.seed, models=source.models
     )

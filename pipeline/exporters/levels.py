@@ -55,6 +55,27 @@ def level_meshes(mesh: Mesh, fractions: Sequence[float], *, crease_deg: float = 
     return made
 
 
+def with_faces(mesh: Mesh, faces: int | None, *, crease_deg: float = 180.0) -> Mesh:
+    """The mesh with so many faces: a level of detail, but with a texture as large as the mesh's own.
+
+    mesh: closed, in the field's frame. Where fewer faces would break the surface it keeps more; the mesh itself is
+    returned if it has no more than ``faces``, or for None.
+    """
+    if faces is None or faces >= len(mesh.faces):
+        return mesh
+    (few,) = levels_of_detail(mesh, [faces / len(mesh.faces)], crease_deg=crease_deg)
+    if mesh.texture is None:
+        return few
+    size = mesh.texture.shape[0]
+    return bake_from(mesh, unwrap(few, size=size), size=size)
+
+
+def kept_more(name: str, mesh: Mesh, wanted: int, notice: Callable[[str], None]) -> None:
+    """Tell where a mesh has more faces than were wanted."""
+    if len(mesh.faces) > MISSED * wanted:
+        notice(f"{name} has {len(mesh.faces)} faces, not {wanted}: with fewer its surface would break")
+
+
 def write_levels(
     mesh: Mesh,
     fractions: Sequence[float],
@@ -87,10 +108,6 @@ def write_levels(
         for kind, sentence in written.failed.items():
             progress.notice(f"{name}.{kind} was not written: {sentence}")
         levels.append(Level(number, fraction, len(level.faces), written))
-        wanted = round(fraction * len(mesh.faces))
-        if len(level.faces) > MISSED * wanted:
-            progress.notice(
-                f"{name} has {len(level.faces)} faces, not {wanted}: with fewer its surface would break"
-            )
+        kept_more(name, level, round(fraction * len(mesh.faces)), progress.notice)
         advance()
     return levels

@@ -2,8 +2,9 @@
 
 The material is written for several kinds of readers: the classic lines (Kd, Ks, Ns), the PBR lines of newer programs
 (Pr, Pm, map_Pr, map_Pm), and the normal map twice. Blender takes ``map_Bump`` for a tangent-space normal map, with the
-strength ``-bm``, but every PNG that a material names for sRGB colours (seen in 4.2 and 5.0), which bends the normals:
-these lines name EXR pictures. three.js and others look for ``norm``, which names a PNG. MTL has no line for occlusion.
+strength ``-bm``, but every picture of 8 bits that a material names for sRGB colours (seen in 4.2 and 5.0), which bends
+the normals: these lines name EXR pictures. three.js and others look for ``norm``, which names one of 8 bits. MTL has no
+line for occlusion.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import numpy as np
 
 from ...systems.mesh.quads import polygons
 from ..assets.asset import Asset
+from ..assets.pictures import picture
 from ..run.staging import write_file
 from .axes import to_y_up
 from .exr import exr
-from .maps import png
 from .preview import CLAY
 
 
 def write_obj(asset: Asset, path: Path) -> None:
-    """Write <stem>.obj, <stem>.mtl and <stem>_*.png or .exr; the .obj comes last, so that nothing it names is missing.
+    """Write <stem>.obj, <stem>.mtl and <stem>_* pictures; the .obj comes last, so that nothing it names is missing.
 
     Raises:
         SlipcastError: a file cannot be written.
@@ -45,7 +46,8 @@ def _maps(asset: Asset, stem: str) -> tuple[list[str], dict[str, bytes]]:
         files[name] = data
 
     if mesh.uv is not None and mesh.texture is not None:
-        add("map_Kd", f"{stem}_basecolor.png", png(mesh.texture))
+        file = picture(mesh.texture, "texture", asset.textures)
+        add("map_Kd", f"{stem}_basecolor.{file.ending}", file.data)
     for line, kind, values in (
         ("map_Pr", "roughness", _channel(asset, 1)),
         ("map_Pm", "metallic", _channel(asset, 2)),
@@ -54,7 +56,8 @@ def _maps(asset: Asset, stem: str) -> tuple[list[str], dict[str, bytes]]:
             add(line, f"{stem}_{kind}.exr", exr(values))
     if mesh.uv is not None and mesh.normal_map is not None:
         add("map_Bump -bm 1", f"{stem}_normal.exr", exr(mesh.normal_map))
-        add("norm", f"{stem}_normal.png", png(mesh.normal_map))
+        file = picture(mesh.normal_map, "normal_map", asset.textures)
+        add("norm", f"{stem}_normal.{file.ending}", file.data)
     return lines, files
 
 

@@ -28,6 +28,8 @@ WHITE: Color = (1.0, 1.0, 1.0)
 PAPER: Color = (0.93, 0.93, 0.92)
 CLAY: Color = (0.72, 0.70, 0.68)
 """Colour of a mesh without texture."""
+CLAY_LINEAR = tuple(round(((c + 0.055) / 1.055) ** 2.4, 4) for c in CLAY)
+"""The same in linear light, as glTF and USD read a factor; it is far from sRGB's toe."""
 _LIGHT = np.array([-0.45, 0.65, 0.61])  # in the camera's axes (right, up, towards the viewer), unit length
 _AMBIENT = 0.45
 _SEARCHED_SIZES = (1.0, 0.8, 0.6, 0.45, 0.3)

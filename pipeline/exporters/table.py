@@ -26,11 +26,13 @@ class Format:
     Attributes:
         writer: imports the writer with the libraries that it needs, and returns it.
         beside: endings, after the file's stem, of what else the writer may leave beside its file.
+        textures: the kinds of picture files that it can hold; formats without pictures take any.
         find_program: looks for a program which the writer runs, and raises where there is none.
     """
 
     writer: Callable[[], Writer]
     beside: tuple[str, ...] = ()
+    textures: tuple[str, ...] = ("png", "jpeg", "webp")
     find_program: Callable[[], object] | None = None
 
     def load(self) -> Writer:
@@ -48,6 +50,12 @@ def _glb() -> Writer:
     from .glb import write_glb
 
     return write_glb
+
+
+def _gltf() -> Writer:
+    from .gltf import write_gltf
+
+    return write_gltf
 
 
 def _obj() -> Writer:
@@ -80,20 +88,35 @@ def _blend() -> Writer:
     return write_blend
 
 
+def _fbx() -> Writer:
+    from ..blender.fbx import write_fbx
+
+    return write_fbx
+
+
 def _find_blender() -> object:
     from ..blender.process import find_blender
 
     return find_blender()
 
 
+def _kinds(*endings: str) -> tuple[str, ...]:
+    """Endings of maps for every kind of picture (``assets.pictures``); normals are never a JPEG."""
+    kinds = {ending: ("png", "webp") if "normal" in ending else ("png", "jpg", "webp") for ending in endings}
+    return tuple(f"{ending}.{kind}" for ending, of in kinds.items() for kind in of)
+
+
 WRITERS: dict[str, Format] = {
     "glb": Format(_glb),
+    "gltf": Format(_gltf, (".bin", *_kinds("_baseColorTexture", "_ormTexture", "_normalTexture"))),
     "obj": Format(
-        _obj, (".mtl", "_basecolor.png", "_normal.png", "_normal.exr", "_roughness.exr", "_metallic.exr")
+        _obj,
+        (".mtl", *_kinds("_basecolor", "_normal"), "_normal.exr", "_roughness.exr", "_metallic.exr"),
     ),
     "ply": Format(_ply),
     "stl": Format(_stl),
-    "usdz": Format(_usdz),
+    "usdz": Format(_usdz, textures=("png", "jpeg")),
+    "fbx": Format(_fbx, textures=("png", "jpeg"), find_program=_find_blender),
     "blend": Format(_blend, find_program=_find_blender),
 }
 
@@ -123,11 +146,17 @@ def paths_of(name: str, folder: Path, stem: str) -> list[Path]:
     return [folder / f"{stem}{ending}" for ending in (f".{name}", *format_named(name).beside)]
 
 
-def check_formats(formats: Sequence[str]) -> None:
-    """Raise ``BadInput`` unless at least one format is named and there are writers for all."""
+def check_formats(formats: Sequence[str], textures: str = "png") -> None:
+    """Raise ``BadInput`` unless at least one format is named, there are writers for all, and all hold the textures."""
     known = format_names()
     if not formats:
         raise BadInput(f"no format is named, so nothing would be written; known are {', '.join(known)}")
     for name in formats:
         if name not in known:
             raise unknown_name("format", name, known)
+        held = format_named(name).textures
+        if textures not in held:
+            raise BadInput(
+                f"{name} holds textures as {' or '.join(held)}, not as {textures} (export.textures); "
+                f"choose one of these, or leave {name} out of the formats"
+            )

@@ -20,9 +20,10 @@ from pxr import Gf, Kind, Sdf, Tf, Usd, UsdGeom, UsdShade, UsdUtils, Vt
 
 from ...configs.errors import SlipcastError
 from ..assets.asset import Asset
+from ..assets.pictures import picture
 from ..run.staging import scratch_folder, write_file
 from .axes import to_y_up
-from .maps import CLAY_LINEAR, png
+from .preview import CLAY_LINEAR
 
 
 def write_usdz(asset: Asset, path: Path) -> None:
@@ -119,12 +120,13 @@ def _define_material(stage: Any, at: str, asset: Asset, folder: Path) -> Any:
     reader.CreateInput("varname", types.String).Set("st")
     st = reader.CreateOutput("result", types.Float2)
 
-    def texture(kind: str, pixels: np.ndarray, space: str) -> Any:
-        name = f"{Tf.MakeValidIdentifier(asset.name)}_{kind}"
-        (folder / f"{name}.png").write_bytes(png(pixels))
+    def texture(role: str, kind: str, pixels: np.ndarray, space: str) -> Any:
+        file = picture(pixels, role, asset.textures)
+        name = f"{Tf.MakeValidIdentifier(asset.name)}_{kind}.{file.ending}"
+        (folder / name).write_bytes(file.data)
         shader = UsdShade.Shader.Define(stage, f"{at}/{kind}")
         shader.CreateIdAttr("UsdUVTexture")
-        shader.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{name}.png"))
+        shader.CreateInput("file", types.Asset).Set(Sdf.AssetPath(f"./{name}"))
         shader.CreateInput("st", types.Float2).ConnectToSource(st)
         shader.CreateInput("sourceColorSpace", types.Token).Set(space)
         for wrap in ("wrapS", "wrapT"):
@@ -132,14 +134,15 @@ def _define_material(stage: Any, at: str, asset: Asset, folder: Path) -> Any:
         return shader
 
     if mesh.texture is not None:
-        color.ConnectToSource(texture("basecolor", mesh.texture, "sRGB").CreateOutput("rgb", types.Float3))
+        base = texture("texture", "basecolor", mesh.texture, "sRGB")
+        color.ConnectToSource(base.CreateOutput("rgb", types.Float3))
     if mesh.orm is not None:
-        packed = texture("orm", mesh.orm, "raw")
+        packed = texture("orm", "orm", mesh.orm, "raw")
         occlusion = surface.CreateInput("occlusion", types.Float)
         for entry, channel in ((occlusion, "r"), (roughness, "g"), (metallic, "b")):
             entry.ConnectToSource(packed.CreateOutput(channel, types.Float))
     if mesh.normal_map is not None:
-        normal = texture("normal", mesh.normal_map, "raw")
+        normal = texture("normal_map", "normal", mesh.normal_map, "raw")
         # From the stored [0, 1] to directions in [-1, 1].
         normal.CreateInput("scale", types.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
         normal.CreateInput("bias", types.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))

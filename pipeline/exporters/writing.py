@@ -9,20 +9,24 @@ from pathlib import Path
 from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput, SlipcastError
 from ..assets.asset import Asset
+from ..run.lock import FolderLock
 from ..run.staging import all_or_nothing, without_staging
 from .table import check_formats, format_named, main_files
 
 
 @dataclass
 class Written:
-    """What became of each format: its file, or the sentence that says why there is none."""
+    """What became of each format: its file, or the sentence that says why there is none; and the size of all files."""
 
     files: dict[str, Path] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
 
     def moved(self, folder: Path) -> Written:
         """The same, once the files have moved into another folder."""
-        return Written({kind: folder / path.name for kind, path in self.files.items()}, self.failed)
+        return Written(
+            {kind: folder / path.name for kind, path in self.files.items()}, self.failed, self.bytes
+        )
 
 
 def write_formats(
@@ -63,10 +67,12 @@ def try_formats(
         try:
             with all_or_nothing(folder, last=main_files()) as place:
                 format_named(name).load()(asset, place / path.name)
+                size = sum(file.stat().st_size for file in place.iterdir() if file.name != FolderLock.NAME)
         except Exception as error:
             written.failed[name] = _sentence(name, error)
         else:
             written.files[name] = path
+            written.bytes += size
         advance()
     return written
 

@@ -19,10 +19,12 @@ _MAPS = (
 )
 _FILES = {
     "glb": "for browsers, engines and Blender",
+    "gltf": "with its buffer and maps beside it",
     "obj": "with its MTL file and maps",
     "ply": "with colours",
     "stl": "for printing",
     "usdz": "for Apple's viewers and USD",
+    "fbx": "for game engines and other 3D programs",
     "blend": "for Blender",
     "png": "picture",
     "gif": "turntable",

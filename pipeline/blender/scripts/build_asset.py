@@ -2,7 +2,7 @@
 
 Job: ``mesh`` (npz: vertices [V, 3], corners [C], the vertices of all faces in one row, sizes [F], how many of them each
 face has, corner_normals [C, 3], optional corner_uv [C, 2]; +Z up, front along -Y, metres, which is Blender's own frame:
-nothing is turned), ``textures`` ({role: PNG}), ``roughness``,
+nothing is turned), ``textures`` ({role: picture}), ``roughness``, ``metallic``,
 ``name``, ``asset`` (author, description, ...), ``properties``, ``preview`` (settings or null), ``output``.
 The result is what ``inspect_blend`` reads from the file that was written.
 """
@@ -26,18 +26,7 @@ from job import finish, read_job, short_name, tell
 
 def build(job: dict[str, Any]) -> dict[str, Any]:
     """Make the object, save it, read it back."""
-    tell(0.0, "building the object")
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    name = short_name(job["name"])
-    scene = bpy.context.scene
-    scene.unit_settings.system = "METRIC"
-    scene.unit_settings.scale_length = 1.0
-    scene.unit_settings.length_unit = "METERS"
-    body = bpy.data.objects.new(name, make_mesh(name, Path(job["mesh"])))
-    scene.collection.objects.link(body)
-    body.data.materials.append(material.make_material(name, job["textures"], job["roughness"]))
-    for key, value in job["properties"].items():
-        body[key] = value
+    body = make_object(job)
     mark_as_asset(body, job["asset"])
     notes = []
     if job["preview"]:
@@ -47,6 +36,24 @@ def build(job: dict[str, Any]) -> dict[str, Any]:
     bpy.ops.wm.save_as_mainfile(filepath=job["output"], compress=True, check_existing=False)
     tell(0.95, "reading it back")
     return inspect_blend.inspect(job["output"]) | {"notes": notes}
+
+
+def make_object(job: dict[str, Any]) -> bpy.types.Object:
+    """The job's object with its material and properties, alone in an empty file of metres."""
+    tell(0.0, "building the object")
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    name = short_name(job["name"])
+    scene = bpy.context.scene
+    scene.unit_settings.system = "METRIC"
+    scene.unit_settings.scale_length = 1.0
+    scene.unit_settings.length_unit = "METERS"
+    body = bpy.data.objects.new(name, make_mesh(name, Path(job["mesh"])))
+    scene.collection.objects.link(body)
+    surface = material.make_material(name, job["textures"], job["roughness"], job["metallic"])
+    body.data.materials.append(surface)
+    for key, value in job["properties"].items():
+        body[key] = value
+    return body
 
 
 def make_mesh(name: str, path: Path) -> bpy.types.Mesh:

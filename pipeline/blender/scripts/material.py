@@ -16,8 +16,14 @@ GLTF_GROUP = "glTF Material Output"  # the name that the exporter looks for
 _GREY = (0.55, 0.55, 0.55, 1.0)
 
 
-def make_material(name: str, textures: dict[str, str], roughness: float) -> bpy.types.Material:
-    """A material from {"basecolor" | "normal" | "orm": PNG path}; what is missing gets a plain value."""
+def make_material(
+    name: str, textures: dict[str, str], roughness: float, metallic: float
+) -> bpy.types.Material:
+    """A material from {"basecolor" | "normal" | "orm" | "roughness" | "metallic": picture's path}.
+
+    What is missing gets a plain value. Roughness and metallic in pictures of their own are for exporters that do not
+    look through the parting of ``orm``.
+    """
     material = bpy.data.materials.new(name)
     if material.node_tree is None:  # from 5.0 on there always is one, and use_nodes is deprecated
         material.use_nodes = True
@@ -28,7 +34,7 @@ def make_material(name: str, textures: dict[str, str], roughness: float) -> bpy.
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     shader.inputs["Base Color"].default_value = _GREY
     shader.inputs["Roughness"].default_value = roughness
-    shader.inputs["Metallic"].default_value = 0.0
+    shader.inputs["Metallic"].default_value = metallic
     if "basecolor" in textures:
         picture = _picture(tree, name, "basecolor", textures, "sRGB", 200)
         tree.links.new(picture.outputs["Color"], shader.inputs["Base Color"])
@@ -41,6 +47,10 @@ def make_material(name: str, textures: dict[str, str], roughness: float) -> bpy.
         occlusion = _node(tree, "ShaderNodeGroup", 0, 250)
         occlusion.node_tree = _occlusion_group()
         tree.links.new(split.outputs["Red"], occlusion.inputs["Occlusion"])
+    for role, y in (("roughness", 0), ("metallic", -200)):
+        if role in textures:
+            picture = _picture(tree, name, role, textures, "Non-Color", y)
+            tree.links.new(picture.outputs["Color"], shader.inputs[role.capitalize()])
     if "normal" in textures:
         picture = _picture(tree, name, "normal", textures, "Non-Color", -400)
         bend = _node(tree, "ShaderNodeNormalMap", -250, -400)
@@ -59,7 +69,7 @@ def _picture(
     image.name = f"{name}_{role}"
     image.colorspace_settings.name = space
     image.pack(data=path.read_bytes(), data_len=path.stat().st_size)
-    image.filepath = f"//textures/{name}_{role}.png"
+    image.filepath = f"//textures/{name}_{role}{path.suffix}"
     for packed in image.packed_files:
         packed.filepath = image.filepath
     node = _node(tree, "ShaderNodeTexImage", -600, y)

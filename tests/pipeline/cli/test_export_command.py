@@ -168,7 +168,7 @@ def test_names_in_any_script_go_into_every_format(run: Path) -> None:
 def test_bad_input_is_one_sentence_and_writes_nothing(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     assert "no format 'gbl'; did you mean glb?" in refused(run, "--format", "ply,gbl")
-    assert "known are glb, obj, ply, stl, usdz, blend" in refused(run, "--format", "fbx3000")
+    assert "known are glb, gltf, obj, ply, stl, usdz, fbx, blend" in refused(run, "--format", "maquette")
     assert "--format expects one or more of glb" in refused(run, "--format", " , ")
     assert "the name is empty" in refused(run, "--name", "  ")
     assert "export.height_m expects at least 0.001" in refused(run, "--height", "0")
