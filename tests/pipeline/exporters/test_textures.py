@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.pipeline_stages import Workshop
 from fakes.pot import finished_run, made, pot
 from PIL import Image
 from typer.testing import CliRunner
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
-from slipcast.configs.schema import ExportConfig
+from slipcast.configs.schema import ExportConfig, MakeConfig
 from slipcast.pipeline.assets.pictures import picture
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.exporters.glb import read_glb, read_json
@@ -125,6 +126,13 @@ def test_usdz_refuses_webp_before_anything_is_written(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["export", str(run), "--format", "glb,usdz", "--textures", "webp"])
     assert done.exit_code == 2 and "leave usdz out of the formats" in done.stderr
     assert not (run / "exports").exists()
+
+
+def test_make_refuses_it_before_the_first_stage(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    with pytest.raises(BadInput, match=r"usdz holds textures .* not as webp"):
+        workshop.make(MakeConfig(export=ExportConfig(formats=["glb", "usdz"], textures="webp")))
+    assert workshop.ran == [] and list(tmp_path.iterdir()) == []
 
 
 def test_the_command_and_the_setting_know_the_kinds(tmp_path: Path) -> None:
