@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.pipeline_stages import Workshop
 from fakes.pot import finished_run, made, pot
 from PIL import Image
 from typer.testing import CliRunner
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
-from slipcast.configs.schema import ExportConfig
+from slipcast.configs.schema import ExportConfig, MakeConfig
 from slipcast.pipeline.assets.pictures import picture
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.exporters.glb import read_glb, read_json
@@ -56,8 +57,10 @@ def test_what_a_glb_gives_back_is_close_and_the_file_is_smaller(mesh: Mesh, tmp_
             error_db = psnr_db(getattr(read, name), getattr(mesh, name))
             exact = textures == "png" or name == "normal_map" or (textures, name) == ("webp", "orm")
             assert error_db == float("inf") if exact else 38 <= error_db < 60, (textures, name, error_db)
-        sizes[textures] = path.stat().st_size
-    assert sizes["webp"] < sizes["jpeg"] < sizes["png"] / 1.5
+        assert mesh.texture is not None
+        sizes[textures] = (len(picture(mesh.texture, "texture", textures).data), path.stat().st_size)
+    assert sizes["webp"][0] < sizes["jpeg"][0] < sizes["png"][0] / 2
+    assert max(sizes["webp"][1], sizes["jpeg"][1]) < sizes["png"][1] / 1.5
 
 
 def test_a_document_says_what_its_pictures_are(mesh: Mesh, tmp_path: Path) -> None:
@@ -123,6 +126,13 @@ def test_usdz_refuses_webp_before_anything_is_written(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["export", str(run), "--format", "glb,usdz", "--textures", "webp"])
     assert done.exit_code == 2 and "leave usdz out of the formats" in done.stderr
     assert not (run / "exports").exists()
+
+
+def test_make_refuses_it_before_the_first_stage(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    with pytest.raises(BadInput, match=r"usdz holds textures .* not as webp"):
+        workshop.make(MakeConfig(export=ExportConfig(formats=["glb", "usdz"], textures="webp")))
+    assert workshop.ran == [] and list(tmp_path.iterdir()) == []
 
 
 def test_the_command_and_the_setting_know_the_kinds(tmp_path: Path) -> None:
