@@ -23,14 +23,14 @@ import torch
 from PIL import Image
 
 from slipcast.configs.loading import load_config
+from slipcast.guidance.algebra import Branch
 from slipcast.guidance.evaluation import GuidedNoise
-from slipcast.guidance.recipes import cfg
+from slipcast.guidance.recipes import cfg, in_domain, interval
 from slipcast.guidance.sampling import sample
 from slipcast.pipeline.run.models import open_models
 from slipcast.starter.judge import Judge, load_judge
 from slipcast.systems.domain.model import Domain
-from slipcast.systems.guided.branches import Ingredients, framed
-from slipcast.systems.guided.recipes import guided_noise_for
+from slipcast.systems.guided.branches import framed
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.base import Base
 from slipcast.systems.models.known import WEIGHTS
@@ -76,11 +76,15 @@ def methods(
     base: Base, domain: Domain, texts: list[str], weights: dict[str, float], end: float
 ) -> dict[str, GuidedNoise]:
     """The three ways to draw, for one list of prompts."""
-    made = Ingredients(base=base, prompt="", domain=domain, framings=tuple(texts))
+    null, text = (
+        Branch(name, base.predictor, base.condition(told)) for name, told in (("null", [""]), ("text", texts))
+    )
+    of_domain = Branch("domain", domain.predictor, domain.condition)
+    limited = (of_domain, interval(weights["domain"], t_max=end))
     return {
-        "prior alone": guided_noise_for("cfg", made, {"text": weights["text"]}),
-        "domain alone": GuidedNoise(cfg(made.in_domain, made.in_domain, 1.0)),
-        "in-domain": guided_noise_for("in_domain", made, weights, {"domain": end}),
+        "prior alone": GuidedNoise(cfg(null, text, weights["text"])),
+        "domain alone": GuidedNoise(cfg(of_domain, of_domain, 1.0)),
+        "in-domain": GuidedNoise(in_domain(null, limited, [(text, weights["text"])])),
     }
 
 
