@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import os
 import random
 import sys
 import tempfile
@@ -80,7 +81,7 @@ def try_all(
     count: int, seed: int, folder: Path, *, only: int | None = None, starter_every: int = 20
 ) -> dict[str, Any]:
     """The figures of so many trials; ``starter_every`` = 0 leaves the starter's models out."""
-    torch.set_num_threads(1)  # a process with a pool of threads cannot be forked
+    torch.set_num_threads(1)  # a process with a pool of threads cannot be forked; see ``main`` too
     good: dict[bool, Undisturbed] = {}
     right, wrong = collections.Counter[str](), list[dict[str, Any]]()
     for number in range(count) if only is None else [only]:
@@ -124,4 +125,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if (
+        os.environ.get("OMP_NUM_THREADS") != "1"
+    ):  # some library's import may have begun a pool already: once more
+        arguments = [sys.executable, "-m", "benchmarks.faults", *sys.argv[1:]]
+        os.execve(sys.executable, arguments, os.environ | {"OMP_NUM_THREADS": "1"})
     main()

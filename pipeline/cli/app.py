@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Annotated
 
 import typer
 
+from ...configs.stopping import asked_to_stop
 from ..run.signals import stop_on_signals
 from .batch import batch
 from .blender import blender
-from .console import Commands, exit_codes
+from .console import STOPPED, Commands, exit_codes
 from .evaluate import evaluate
 from .export import export
 from .image import image
@@ -140,7 +142,15 @@ def main() -> None:
     """The console script."""
     make_streams_safe()
     with stop_on_signals():
-        app(prog_name="slipcast")
+        try:
+            app(prog_name="slipcast")
+        except (SystemExit, KeyboardInterrupt) as end:
+            # A second signal may raise outside of any command's body, where typer takes it for Ctrl-C or lets it pass.
+            number, code = asked_to_stop(), end.code if isinstance(end, SystemExit) else None
+            if number is None or code not in (None, 128 + signal.SIGINT) or code == 128 + number:
+                raise
+            print(f"slipcast: {STOPPED}", file=sys.stderr)
+            raise SystemExit(128 + number) from None
 
 
 if __name__ == "__main__":

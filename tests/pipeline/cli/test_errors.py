@@ -10,6 +10,8 @@ import pytest
 from fakes.pipeline_stages import Workshop
 from typer.testing import CliRunner, Result
 
+from slipcast.configs.stopping import asked_to_stop
+from slipcast.pipeline.cli import app as app_module
 from slipcast.pipeline.cli import console
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.run.stage import StageContext
@@ -110,3 +112,26 @@ def test_what_failed_in_part_tells_the_rest(capsys: pytest.CaptureFixture[str]) 
     out, err = capsys.readouterr()
     assert caught.value.exit_code == 1 and "one of two failed" in err
     assert json.loads(out) == {"made": {"a": "a.blend"}, "error": "one of two failed"}
+
+
+@pytest.mark.parametrize("typer_sees_it", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_outside_of_a_command_ends_with_its_own_code(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, typer_sees_it: bool
+) -> None:
+    """Typer ends with 130 whatever the signal was: found by benchmarks.faults, trial 61."""
+
+    def interrupted(prog_name: str) -> None:
+        signal.raise_signal(number)  # asks for a stop
+        try:
+            signal.raise_signal(number)  # does not wait
+        except KeyboardInterrupt:
+            if typer_sees_it:
+                raise SystemExit(130) from None
+            raise
+
+    monkeypatch.setattr(app_module, "app", interrupted)
+    with pytest.raises(SystemExit) as end:
+        app_module.main()
+    assert end.value.code == 128 + number
+    assert asked_to_stop() is None
