@@ -120,7 +120,11 @@ def _converted(value: Any, hint: Any, key: str, source: str, wanted: str = "") -
     elif hint is bool:
         if isinstance(value, bool):
             return value
-    elif isinstance(value, int if hint is int else int | float) and not isinstance(value, bool):
+    elif (
+        hint in (int, float)
+        and isinstance(value, int if hint is int else int | float)
+        and not isinstance(value, bool)
+    ):
         if isinstance(value, float) or abs(value) <= _LARGEST:
             return hint(value)
         raise BadInput(

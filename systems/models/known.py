@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
+from ...configs.names import shown
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "starter" / "weights"
 """Where the shipped models are."""
@@ -201,10 +202,10 @@ def uses_of_card(card: Mapping[str, Any], where: Path) -> Uses:
     """
     for name in ("view", "background"):
         if not isinstance(card.get(name), str | None):
-            raise BadInput(f"{name} in {where} expects a text, not {card[name]!r}")
+            raise BadInput(f"{name} in {where} expects a text, not {shown(card[name])}")
     roughness = card.get("roughness")
     if roughness is not None and not (_is_number(roughness) and 0 <= roughness <= 1):
-        raise BadInput(f"roughness in {where} expects a number from 0 to 1, not {roughness!r}")
+        raise BadInput(f"roughness in {where} expects a number from 0 to 1, not {shown(roughness)}")
     weights = card.get("weights") or {}
     fits = isinstance(weights, dict) and all(
         role in (PICTURE, REFINE)
@@ -214,7 +215,8 @@ def uses_of_card(card: Mapping[str, Any], where: Path) -> Uses:
     )
     if not fits:
         raise BadInput(
-            f'weights in {where} expects numbers by term, such as {{"picture": {{"domain": 3.5}}}}, not {weights!r}'
+            f'weights in {where} expects numbers by term, such as {{"picture": {{"domain": 3.5}}}}, '
+            f"not {shown(weights)}"
         )
     return Uses(
         view=card.get("view"),

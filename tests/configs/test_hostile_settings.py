@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from slipcast.configs.errors import BadInput
 from slipcast.configs.limits import check_limits
-from slipcast.configs.loading import load_config
+from slipcast.configs.loading import load_config, restore_config
 from slipcast.configs.names import settings_of
 from slipcast.configs.paths import given_path
 from slipcast.configs.picture import PictureConfig, picture_config
@@ -381,3 +381,22 @@ def test_names_that_people_choose_are_shortened_in_sentences(name: str) -> None:
         {"conditions": {name: {"weight": "x"}}},
     ):
         assert _sentence(lambda layer=layer: picture_config(None, layer)).isprintable()
+
+
+@pytest.mark.parametrize("value", [5, 1.5, "x", True, [3], {"a": 3}, None])
+def test_every_setting_takes_every_kind_of_value_or_says_what_it_expects(value: Any) -> None:
+    """Also a number where names with numbers are wanted, as a damaged manifest has it (benchmarks.hostile)."""
+    for name in settings_of(MakeConfig):
+        try:
+            restore_config({name: value}, source="the manifest")
+        except BadInput as error:
+            assert "\n" not in str(error) and name in str(error)
+
+
+@pytest.mark.parametrize("name", ["view", "roughness", "weights"])
+def test_a_long_value_of_a_domains_card_is_shortened(name: str, tmp_path: Path) -> None:
+    from slipcast.systems.models.known import uses_of_card
+
+    with pytest.raises(BadInput) as told:
+        uses_of_card({name: {"a": ["x" * 500] * 100}}, Path("domain.json"))
+    assert len(str(told.value)) < 300 and name in str(told.value)
