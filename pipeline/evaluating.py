@@ -23,7 +23,7 @@ from ..systems.evaluation.distances import NEIGHBOURS, coverage, interval, kerne
 from ..systems.evaluation.extractors import extractor_named, features_of
 from ..systems.evaluation.frechet import DIRECTIONS, Reference, frechet_of_features
 from ..systems.evaluation.imagenet import load_network
-from ..systems.images.files import read_image
+from ..systems.images.files import read_subject
 from ..systems.mesh.report import report
 from .assets.placing import into_view
 from .exporters.glb import read_glb
@@ -33,7 +33,7 @@ from .run.progress import Progress
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 VIEWS, VIEW_SIZE, VIEW_ELEVATION_DEG = 8, 256, 15.0
-GREY = 235 / 255
+GROUND = (235 / 255, 235 / 255, 235 / 255)
 _FEWEST = 2
 
 
@@ -93,8 +93,8 @@ def evaluate_assets(
     cameras = ring_cameras(VIEWS, float(np.radians(VIEW_ELEVATION_DEG)))
     views: list[Image.Image] = []
     for mesh in meshes:
-        seen = render_views(into_view(mesh), cameras, VIEW_SIZE, (GREY, GREY, GREY))
-        views += [Image.fromarray((rgb * 255 + 0.5).clip(0, 255).astype(np.uint8)) for rgb, _ in seen]
+        seen = render_views(into_view(mesh), cameras, VIEW_SIZE, GROUND)
+        views += [_image(rgb) for rgb, _ in seen]
         advance()
     _, real, real_skipped = read_pictures(against)
     first = extractor_named(extractors[0])
@@ -166,7 +166,7 @@ def read_pictures(folder: Path) -> tuple[list[Path], list[Image.Image], dict[str
     skipped: dict[str, str] = {}
     for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURES):
         try:
-            pictures.append(_over_grey(read_image(path)))
+            pictures.append(_read(path))
             files.append(path)
         except BadInput as error:
             skipped[str(path)] = str(error)
@@ -203,14 +203,14 @@ def read_assets(folder: Path) -> tuple[list[Path], list[Any], dict[str, str]]:
     return files, meshes, skipped
 
 
-def _over_grey(picture: Image.Image) -> Image.Image:
-    if picture.mode == "F":
-        return Image.fromarray((np.asarray(picture) * 255 + 0.5).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if picture.mode != "RGBA":
-        return picture.convert("RGB")
-    level = round(GREY * 255)
-    ground = Image.new("RGBA", picture.size, (level, level, level, 255))
-    return Image.alpha_composite(ground, picture).convert("RGB")
+def _read(path: Path) -> Image.Image:
+    """A picture over grey. BadInput when it cannot be read."""
+    return _image(read_subject(path).over(GROUND))
+
+
+def _image(rgb: np.ndarray) -> Image.Image:
+    """Of [H, W, 3] in [0, 1]."""
+    return Image.fromarray((rgb * 255 + 0.5).clip(0, 255).astype(np.uint8))
 
 
 def _array(picture: Image.Image) -> np.ndarray:
@@ -255,9 +255,6 @@ def _edges(files: list[Path], pictures: list[Image.Image], folder: Path) -> floa
         raise BadInput(f"no picture in {folder} has the name of one of those that are judged")
     return float(
         np.mean(
-            [
-                canny_discrepancy(_array(made), _array(_over_grey(read_image(path)).resize(made.size)))
-                for made, path in pairs
-            ]
+            [canny_discrepancy(_array(made), _array(_read(path).resize(made.size))) for made, path in pairs]
         )
     )
