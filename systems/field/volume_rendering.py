@@ -74,8 +74,8 @@ def render_rays(
     render = RENDERERS[renderer or renderer_for(field)]
     rgb, opacity, depth = render(field, origins, directions, Sampling(samples, mask, generator))
     if background is not None:
-        ground = torch.as_tensor(background, dtype=rgb.dtype, device=device)
-        rgb = rgb + (1 - opacity)[:, None] * ground
+        behind = torch.as_tensor(background, dtype=rgb.dtype, device=device)
+        rgb = rgb + (1 - opacity)[:, None] * behind
     return Rendered(rgb, opacity, depth)
 
 
