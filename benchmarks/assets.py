@@ -106,7 +106,9 @@ def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, 
     refined = Mesh.load(run / "40-mesh/mesh.safetensors")
     field = FrozenGrid.load(run / "20-lift/field.safetensors")
     lifted = unwrap(
-        extract_surface(field, resolution=config.mesh.resolution, target_faces=config.mesh.target_faces)
+        extract_surface(
+            field, resolution=config.mesh.resolution, target_faces=config.mesh.target_faces
+        ).reduced
     )
     lifted = bake(lifted, field, size=512)
     front = orbit_camera(0.0, np.radians(config.image.elevation_deg))

@@ -66,7 +66,7 @@ def generated(index: int) -> Asset:
     nearest = KDTree(points.astype(np.float32)).query(cell_centres(len(solid)).numpy())[1]
     colours = (albedo[nearest].astype(np.float32) / 255).reshape(*solid.shape, 3)
     field = FrozenGrid(torch.from_numpy(solid).float(), torch.from_numpy(colours))
-    mesh = unwrap(extract_surface(field, target_faces=_FACES), size=_TEXTURE)
+    mesh = unwrap(extract_surface(field, target_faces=_FACES).reduced, size=_TEXTURE)
     ramp = np.linspace(60, 255, 64).round().astype(np.uint8)
     orm = np.stack(np.broadcast_arrays(ramp[None], ramp[:, None], np.uint8(0)), -1)
     mesh = bake(mesh, field, size=_TEXTURE).with_(

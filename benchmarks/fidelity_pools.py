@@ -111,14 +111,14 @@ def _pictures(data: Path, runs: Path) -> Iterator[Pool]:
         generators = [torch.Generator().manual_seed(1000 * seed + k) for k in range(truths.FRONTS)]
         noise = torch.cat([torch.randn(1, *base.latent_shape, generator=one) for one in generators])
         made = _bytes(base.decode(sample(guided, base.pipeline.scheduler, noise, steps=STEPS)))
-        return np.stack([_on_ground(picture) for picture in made])
+        return np.stack([_on_background(picture) for picture in made])
 
     sets = [np.concatenate([drawn(noun, seed) for noun in truths.NOUNS]) for seed in PICTURE_SEEDS]
     yield pool_of("fronts", "fronts: our pictures", sets)
 
 
-def _on_ground(picture: np.ndarray) -> np.ndarray:
-    """The subject [S, S, 3] on the truth's ground; a picture in which nothing stands out stays as it is, and counts."""
+def _on_background(picture: np.ndarray) -> np.ndarray:
+    """The subject [S, S, 3] on the truth's background; where nothing stands out, the picture itself."""
     try:
         return _to_byte(cut_out(picture / np.float32(255)).over(GROUND))
     except SlipcastError:
@@ -142,7 +142,7 @@ def _assets(data: Path, runs: Path) -> Iterator[Pool]:
 
 
 def views_of(mesh: Mesh, cameras: list[Camera], shading: str) -> Pictures:
-    """A mesh on the truth's ground, [V, 256, 256, 3]."""
+    """A mesh on the truth's background, [V, 256, 256, 3]."""
     views = render_views(mesh, cameras, truths.VIEW_SIZE, GROUND, shading=shading)
     return np.stack([_to_byte(rgb) for rgb, _ in views])
 

@@ -132,7 +132,7 @@ def _figure(lit: Pictures, bare: Pictures, nouns: Sequence[str], networks: dict[
 
 
 def blue_statistics(pictures: Pictures) -> dict[str, float]:
-    """Of pictures [N, S, S, 3] on the truth's ground, in 255: shares of pixels, and the median of blue ones."""
+    """Of pictures [N, S, S, 3] on the truth's background, in 255: shares of pixels, and the median of blue ones."""
     pixels = pictures.reshape(-1, 3).astype(int)
     red, green, blue = pixels.T
     pure = (red < PURE_BLUE[0]) & (green < PURE_BLUE[1]) & (blue > PURE_BLUE[2])

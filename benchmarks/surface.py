@@ -27,7 +27,7 @@ from scipy.spatial import KDTree
 from slipcast.systems.field.density_sampling import look_at, sample_density, sample_near_surface
 from slipcast.systems.field.iso_level import auto_threshold
 from slipcast.systems.field.voxels import VoxelField
-from slipcast.systems.mesh.extraction import fine_and_reduced
+from slipcast.systems.mesh.extraction import extract_surface
 from slipcast.systems.mesh.marching_cubes import marching_cubes
 from slipcast.systems.mesh.report import is_watertight
 from slipcast.systems.types import RadianceField
@@ -104,7 +104,7 @@ def large(field: RadianceField, resolution: int) -> dict[str, Any]:
     """Seconds and peak memory of the whole surface, cleaned, pulled to the level and decimated."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    fine, few, _ = fine_and_reduced(field, resolution=resolution, target_faces=40_000)
+    fine, few, _ = extract_surface(field, resolution=resolution, target_faces=40_000)
     return {
         "resolution": resolution,
         "seconds": round(time.perf_counter() - start, 1),

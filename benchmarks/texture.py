@@ -25,7 +25,7 @@ from slipcast.configs.schema import ExportConfig
 from slipcast.pipeline.assets.preparing import prepare
 from slipcast.pipeline.exporters.glb import write_glb
 from slipcast.systems.field.voxels import VoxelField
-from slipcast.systems.mesh.extraction import fine_and_reduced
+from slipcast.systems.mesh.extraction import extract_surface
 from slipcast.systems.mesh.report import report as mesh_report
 from slipcast.systems.texture.atlas import atlas_report, unwrap
 from slipcast.systems.texture.colour_baking import bake
@@ -85,7 +85,7 @@ def make(
 ) -> tuple[Mesh, Mesh]:
     """The fine surface and the finished mesh; ``seconds`` is filled with the time of each step."""
     fine, mesh, _ = timed(
-        seconds, "surface", lambda: fine_and_reduced(field, resolution=resolution, target_faces=faces)
+        seconds, "surface", lambda: extract_surface(field, resolution=resolution, target_faces=faces)
     )
     mesh = timed(seconds, "atlas", lambda: unwrap(mesh, size=size))
     texels = timed(seconds, "texels", lambda: surface_texels(mesh, size))

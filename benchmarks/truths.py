@@ -5,7 +5,7 @@ Each noun's object of number k has the seed [set's seed, k, len(noun), domain], 
     views   six objects of each noun, eight views round each (every 45 degrees, elevation 15), 256 px: 432 pictures
     front   so many objects of each noun, one view within 8 degrees of the front, elevation 11 to 19, 128 px
 
-All over a plain ground of 235 in 255.
+All over a plain background of 235 in 255.
 """
 
 from __future__ import annotations

@@ -190,7 +190,7 @@ class ImageConfig(RecipeConfig):
     )
     matting: str | None = setting(
         None,
-        "An ONNX file of U2-Net, IS-Net or BiRefNet, for pictures without transparency or a plain ground.",
+        "An ONNX file of U2-Net, IS-Net or BiRefNet, for pictures without transparency or a plain background.",
         added_later=True,
     )
     matting_kind: str = setting(
@@ -256,7 +256,7 @@ class RefineConfig(RecipeConfig):
         at_least=0,
     )
     tv_weight: float = setting(0.05, "Weight of total variation of the shape, which smooths it.", at_least=0)
-    tv_color_weight: float = setting(0.1, "Weight of total variation of the paint.", at_least=0)
+    tv_color_weight: float = setting(0.1, "Weight of total variation of the albedo.", at_least=0)
     indecision_weight: float = setting(
         0.3, "Weight, at the last step, of cells being either solid or empty; rises from 0.", at_least=0
     )

@@ -11,19 +11,18 @@ from typing import Any
 from ..configs.errors import BadInput, SlipcastError
 from ..configs.names import shown
 from ..configs.schema import MakeConfig
-from .exporters.table import check_formats
-from .make import as_began, check_device, filled_in, run_folder_of
+from .make import as_began, filled_in
+from .request import checked_request
 from .run.estimate import Estimate, earlier_runs, estimate
 from .run.execution import still_forced
 from .run.folder import check_same_run
 from .run.inventory import Needed, inventory
-from .run.keys import Keys, named_files, stage_keys
+from .run.keys import Keys, stage_keys
 from .run.manifest import MANIFEST, Manifest, read_manifest
 from .run.measure import machine
 from .run.models import ModelStore, open_models
 from .run.record import RECORD, StageRecord, changed_outputs, read_record
-from .run.stage import Stage, selected
-from .stages.table import all_stages
+from .run.stage import Stage
 
 
 @dataclass(frozen=True)
@@ -114,29 +113,34 @@ def dry_run(
     Raises:
         BadInput: what ``make`` would refuse before it does anything, other than models that are not here.
     """
-    stages = all_stages() if stages is None else stages
-    first, last = selected(stages, from_stage, until_stage)
-    check_formats(config.export.formats, config.export.textures)
-    check_device(config.device)
-    prompt, config, run = run_folder_of(prompt, config, out, seed, resume)
+    request = checked_request(
+        prompt,
+        config,
+        out=out,
+        seed=seed,
+        resume=resume,
+        from_stage=from_stage,
+        until_stage=until_stage,
+        stages=stages,
+    )
+    prompt, config, run = request.prompt, request.config, request.run
     manifest = read_manifest(run) if (run / MANIFEST).is_file() else None
     if manifest is not None:
         check_same_run(run, manifest, prompt, seed)
-    roles = sorted({role for stage in stages[first : last + 1] for role in stage.roles})
     store, notes = open_models(config), list[str]()
-    needed = inventory(store, roles)
+    needed = inventory(store, request.roles)
     known = {one.role: one.identity for one in needed if one.identity is not None}
     missing = {one.role.partition(" ")[0] for one in needed if one.identity is None}
     if "domain" not in missing:
         config = filled_in(config, store, notes.append)
     config = as_began(config, manifest)
-    files = {stage.name: named_files(stage, config) for stage in stages[first : last + 1]}
+    files = request.named_files()
     runs, threads = earlier_runs(run.parent, machine()), _threads()
     plans: list[StagePlan] = []
     records: dict[str, StageRecord] = {}
-    for index, stage in enumerate(stages[: last + 1]):
+    for index, stage in enumerate(request.until_last):
         case = _look(run, stage, manifest)
-        why = None if index >= first else "taken as it lies (--from)"
+        why = None if index >= request.first else "taken as it lies (--from)"
         if why and case.record is None:
             raise BadInput(f"--from needs stage {stage.name} finished in {run}; run without --from first")
         if why is None:

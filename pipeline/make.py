@@ -11,18 +11,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..configs.schema import MakeConfig
-from .exporters.table import check_formats
 from .report.writing import reported
+from .request import checked_request
 from .run.execution import Forced, run_stage
-from .run.folder import RunFolder, open_run, run_path
-from .run.keys import inputs, named_files, stage_keys
+from .run.folder import RunFolder, open_run
+from .run.keys import inputs, stage_keys
 from .run.manifest import Manifest, versions
 from .run.measure import machine
 from .run.progress import Quiet, Reporter
-from .run.prompts import check_prompt, file_name, with_checked_prompts
 from .run.record import StageRecord
-from .run.stage import Models, Stage, StageContext, selected
-from .stages.table import all_stages
+from .run.stage import Models, Stage, StageContext
 
 
 @dataclass(frozen=True)
@@ -75,21 +73,25 @@ def make(
         BadInput: an unusable prompt, stage name or run folder.
         SlipcastError: a stage failed; what was finished before stays.
     """
-    stages = all_stages() if stages is None else stages
-    first, last = selected(stages, from_stage, until_stage)
-    check_formats(config.export.formats, config.export.textures)
-    check_device(config.device)
+    request = checked_request(
+        prompt,
+        config,
+        out=Path(out),
+        seed=seed,
+        resume=resume,
+        from_stage=from_stage,
+        until_stage=until_stage,
+        stages=stages,
+    )
+    prompt, asked, stages = request.prompt, request.config, request.until_last
     console = console or Quiet()
     open_models = open_models or _real_models
-    prompt, config, path = run_folder_of(prompt, config, Path(out), seed, resume)
     # All at once and first, so that a missing model is told before any work is done.
-    roles = sorted({role for stage in stages[first : last + 1] for role in stage.roles})
-    store = open_models(config)
-    known = store.identities(roles)
-    files = {stage.name: named_files(stage, config) for stage in stages[first : last + 1]}
-    asked, config = config, filled_in(config, store, console.notice) if "domain" in roles else config
+    store = open_models(asked)
+    known, files = store.identities(request.roles), request.named_files()
+    config = filled_in(asked, store, console.notice) if "domain" in request.roles else asked
     made: list[str] = []
-    with open_run(path, prompt, seed, console.notice) as run, reported(path, console.notice):
+    with open_run(request.run, prompt, seed, console.notice) as run, reported(request.run, console.notice):
         config = as_began(config, run.manifest)
         models = open_models(config)
         # What was asked is what a resumed run begins with: its nulls must follow another base or domain.
@@ -97,17 +99,17 @@ def make(
         run.manifest.config, run.manifest.settled = asdict(asked), asdict(config)
         run.manifest.versions, run.manifest.machine = versions(), machine()
         run.save_manifest()
-        forced = Forced(run, from_stage, stages[first : last + 1])
+        forced = Forced(run, from_stage, request.chosen)
         records: dict[str, StageRecord] = {}
-        for index, stage in enumerate(stages[: last + 1]):
-            if index < first:
+        for index, stage in enumerate(stages):
+            if index < request.first:
                 records[stage.name] = run.as_it_is(stage)
                 continue
             identities = stage.identities(known)
             keys = stage_keys(stage, prompt, seed, config, records, identities, files[stage.name])
             record = None if forced.wants(stage) else run.finished(stage, keys)
             if record is None or record.failed:
-                if not made and any(later.name == "export" for later in stages[index : last + 1]):
+                if not made and any(later.name == "export" for later in stages[index:]):
                     _tell_missing(config.export.formats, console)
                 read = inputs(stage, records, {other.name: run.folder(other) for other in stages})
                 context = StageContext(
@@ -116,46 +118,16 @@ def make(
                 _note_threads(run, console)
                 record = run_stage(run, stage, keys, context, identities, console)
                 made.append(stage.name)
-                _mark_outdated(run, stages[index + 1 :])
+                _mark_outdated(run, request.stages[index + 1 :])
             else:
                 console.stage_ended(stage.name, "kept, it is finished already")
             run.mark(stage, "finished", **asdict(record))
             forced.done(stage)
             records[stage.name] = record
         forced.clear()
-        glbs = [run.folder(one) / name for one in stages[first : last + 1] if (name := records[one.name].glb)]
+        glbs = [run.folder(one) / name for one in request.chosen if (name := records[one.name].glb)]
         glb = glbs[-1] if glbs else None
-        return MakeResult(run.path, run.folder(stages[last]), glb, tuple(made), records)
-
-
-def check_device(wanted: str) -> None:
-    """Before anything is made; what every machine has is not worth the import of torch here."""
-    if wanted not in ("auto", "cpu"):
-        from ..systems.models.precision import resolve_device
-
-        resolve_device(wanted)
-
-
-def run_folder_of(
-    prompt: str, config: MakeConfig, out: Path, seed: int, resume: Path | None
-) -> tuple[str, MakeConfig, Path]:
-    """(prompt and settings with every prompt checked, the run's folder).
-
-    Without a prompt there are pictures: the run is named after the first one's file.
-
-    Raises:
-        BadInput: a prompt that is none, or none at all.
-    """
-    pictures = config.image.picture
-    if prompt or not pictures:
-        prompt = check_prompt(prompt)
-    config = replace(
-        config,
-        image=with_checked_prompts(config.image, "image."),
-        refine=with_checked_prompts(config.refine, "refine."),
-    )
-    name = file_name(Path(pictures[0]).stem) if pictures else ""
-    return prompt, config, resume or (out / f"{name}-{seed}" if pictures else run_path(out, prompt, seed))
+        return MakeResult(run.path, run.folder(stages[-1]), glb, tuple(made), records)
 
 
 def filled_in(config: MakeConfig, models: Models, notice: Callable[[str], None]) -> MakeConfig:

@@ -4,7 +4,7 @@ One safetensors file for each shard of pictures, so that a set that grows costs 
 
     latents [n, k, h, w] float16, tokens [n, MAX_TOKENS] int16
 
-``draws`` of each picture, every one over a ground of its own and with a caption of its own.
+``draws`` of each picture, every one over a background of its own and with a caption of its own.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ def _encoded(
     latents, captions = [], []
     rows = np.tile(np.arange(len(arrays["rgba"])), draws)
     for some in np.array_split(rows, max(1, len(rows) // _BATCH)):
-        grounds, slopes = random_backgrounds(rng, len(some))
-        pictures = torch.from_numpy(composite(arrays["rgba"][some], grounds, slopes)).to(device)
+        backgrounds, slopes = random_backgrounds(rng, len(some))
+        pictures = torch.from_numpy(composite(arrays["rgba"][some], backgrounds, slopes)).to(device)
         latents.append(codec.encode(pictures).latents.to("cpu", torch.float16))
         captions += [
-            wording(arrays, info, int(row), ground, rng) for row, ground in zip(some, grounds, strict=True)
+            wording(arrays, info, int(row), background, rng)
+            for row, background in zip(some, backgrounds, strict=True)
         ]
     return {"latents": torch.cat(latents), "tokens": tokens(words, captions).to(torch.int16)}
 

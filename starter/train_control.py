@@ -3,8 +3,8 @@
 ControlNet (arxiv.org/abs/2302.05543, section 3.1): the copy reads the edges beside x_t, and what it adds inside the
 prior's UNet goes through convolutions that begin at zero. The loss is the prior's own, half of the captions are empty
 (section 3.3): where text does not say what to draw, only the edges do. Edges are found in the training pictures
-themselves, ground included, since that is what a user's picture gives; Canny's thresholds vary, since a user's edges
-will be more or fewer than ours.
+themselves, background included, since that is what a user's picture gives; Canny's thresholds vary, since a user's
+edges will be more or fewer than ours.
 
 One thing differs: there the edges' own last convolution begins at zero too. Edges are sparse and a short training would
 never hear them over x_t, so here it begins such that both are equally loud; the zeros behind still keep the prior as it
@@ -181,6 +181,8 @@ def canonical_pictures(shards: Path, count: int) -> tuple[Tensor, list[str]]:
     if not owners.size:
         raise BadInput(f"{shards} holds porcelain only; give pictures of what the prior knows")
     rows = owners * source.info["recipe"]["views"]
-    grounds, slopes = random_backgrounds(rng, len(rows))
-    captions = [source.wording(int(row), ground, rng) for row, ground in zip(rows, grounds, strict=True)]
-    return torch.from_numpy(composite(source.rgba[rows], grounds, slopes)) / 2 + 0.5, captions
+    backgrounds, slopes = random_backgrounds(rng, len(rows))
+    captions = [
+        source.wording(int(row), background, rng) for row, background in zip(rows, backgrounds, strict=True)
+    ]
+    return torch.from_numpy(composite(source.rgba[rows], backgrounds, slopes)) / 2 + 0.5, captions

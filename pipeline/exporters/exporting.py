@@ -113,7 +113,7 @@ def export_files(
         all_or_nothing(folder, last=main_files()) as place,
     ):
         advance = progress.task("writing files", len(formats))
-        written = write_formats(asset, place, formats, advance=advance)
+        written = write_formats(asset, place, formats, advance=advance).some()
         for kind, sentence in written.failed.items():
             progress.notice(f"{kind} was not written: {sentence}")
         if settings.lods:

@@ -20,7 +20,7 @@ from ...systems.types import Mesh
 from ..assets.asset import Asset
 from ..run.progress import Progress
 from .table import level_stem
-from .writing import Written, try_formats
+from .writing import Written, write_formats
 
 _SMALLEST_TEXTURE = 64
 
@@ -104,7 +104,7 @@ def write_levels(
         name = level_stem(stem, number)
         asset = asset_of(level, name=name, like=mesh)
         asset = replace(asset, facts={**asset.facts, "level_of_detail": number})
-        written = try_formats(asset, folder, formats)
+        written = write_formats(asset, folder, formats)
         for kind, sentence in written.failed.items():
             progress.notice(f"{name}.{kind} was not written: {sentence}")
         levels.append(Level(number, fraction, len(level.faces), written))

@@ -22,6 +22,12 @@ class Written:
     failed: dict[str, str] = field(default_factory=dict)
     bytes: int = 0
 
+    def some(self) -> Written:
+        """The same. SlipcastError if not one format could be written."""
+        if not self.files:
+            raise SlipcastError(f"no format could be written ({_joined(self.failed)})")
+        return self
+
     def moved(self, folder: Path) -> Written:
         """The same, once the files have moved into another folder."""
         return Written(
@@ -39,28 +45,13 @@ def write_formats(
 ) -> Written:
     """Write ``<stem>.<format>`` for each format, replacing what is there; the stem is the asset's name if left out.
 
-    A format that fails leaves nothing of its own, and what it would have replaced stays.
+    A format that fails leaves nothing of its own, and what it would have replaced stays. That none succeeds is for the
+    caller to refuse (``Written.some``): a level of detail can do without.
 
     Raises:
         BadInput: a format that is none.
-        SlipcastError: not one could be written.
     """
     check_formats(formats)
-    written = try_formats(asset, folder, formats, stem=stem, advance=advance)
-    if not written.files:
-        raise SlipcastError(f"no format could be written ({_joined(written.failed)})")
-    return written
-
-
-def try_formats(
-    asset: Asset,
-    folder: Path,
-    formats: Sequence[str],
-    *,
-    stem: str | None = None,
-    advance: Callable[..., None] = lambda n=1: None,
-) -> Written:
-    """As ``write_formats``, for formats that are known; none of them has to succeed."""
     written = Written()
     for name in dict.fromkeys(formats):
         path = folder / f"{stem or asset.name}.{name}"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ...systems.field.voxels import VoxelField
 from ...systems.mesh.decimation import MISSED
-from ...systems.mesh.extraction import fine_and_reduced
+from ...systems.mesh.extraction import extract_surface
 from ...systems.mesh.report import report
 from ...systems.texture.atlas import atlas_report, unwrap
 from ...systems.texture.colour_baking import bake
@@ -36,7 +36,7 @@ def run(ctx: StageContext) -> MeshFacts:
     size = settings.texture_size
     field = VoxelField.load(ctx.inputs["refine/field.safetensors"]).requires_grad_(False)
     advance = ctx.progress.task(", ".join(_STEPS), len(_STEPS))
-    fine, mesh, threshold = fine_and_reduced(
+    fine, mesh, threshold = extract_surface(
         field,
         resolution=settings.resolution,
         threshold=settings.threshold if settings.threshold == "auto" else float(settings.threshold),

@@ -12,7 +12,7 @@ from ...configs.paths import given_path
 from ...systems.images.files import read_image, read_subject
 from ...systems.images.foreground import (
     cut_out,
-    has_plain_ground,
+    has_plain_background,
     in_common_framing,
     touched_sides,
     with_alpha,
@@ -30,7 +30,7 @@ def take_pictures(ctx: StageContext) -> ImageFacts:
     """Write image.png (RGBA, square) of the first picture, and image-2.png, image-3.png ... of the others.
 
     Raises:
-        BadInput: one cannot be read, or shows no subject that could be told from its ground.
+        BadInput: one cannot be read, or shows no subject that could be told from its background.
     """
     settings, subjects = ctx.config.image, list[SubjectImage]()
     advance = ctx.progress.task("cutting out", len(settings.picture))
@@ -54,7 +54,7 @@ def take_pictures(ctx: StageContext) -> ImageFacts:
 
 
 def subject_of(path: Path, net: Matting | None) -> SubjectImage:
-    """The subject of a picture: what is not transparent of it, or by the matting network, or before its plain ground.
+    """The subject of a picture: what is not transparent, or by the matting network, or before its plain background.
 
     Raises:
         BadInput: it cannot be read, or shows nothing.
@@ -67,9 +67,9 @@ def subject_of(path: Path, net: Matting | None) -> SubjectImage:
         if not (subject.alpha > 0.5).any():
             raise BadInput(f"{path} is transparent all over; give a picture that shows the object")
         return with_alpha(subject.rgb, subject.alpha)
-    if net is None and not has_plain_ground(subject.rgb):
+    if net is None and not has_plain_background(subject.rgb):
         raise BadInput(
-            f"the ground of {path} is not plain, so its subject cannot be told from it; make it transparent, or "
+            f"the background of {path} is not plain, so its subject cannot be told from it; make it transparent, or "
             "name a matting network with image.matting=FILE.onnx"
         )
     try:
@@ -78,5 +78,5 @@ def subject_of(path: Path, net: Matting | None) -> SubjectImage:
         raise
     except SlipcastError as error:
         raise BadInput(
-            f"{path} shows no subject before its ground; give a picture that shows the object"
+            f"{path} shows no subject before its background; give a picture that shows the object"
         ) from error

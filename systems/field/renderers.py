@@ -8,8 +8,8 @@ through what is not empty, with as many samples on a ray as it needs; its kernel
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Protocol
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import torch
 
@@ -23,67 +23,51 @@ Sums = tuple[Rays, PerRay, PerRay]
 """rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
 
 
-class Renderer(Protocol):
-    """Rays [N, 3] and a mask (see ``ray_sampling``) on the field's device -> sums, differentiable as the field is."""
+class Sampling(NamedTuple):
+    """How rays are sampled: so many samples each, where the mask says, stratified if there is a generator."""
 
-    def __call__(
-        self,
-        field: RadianceField,
-        origins: Rays,
-        directions: Rays,
-        *,
-        samples: int,
-        mask: Cells | None,
-        generator: torch.Generator | None,
-    ) -> Sums: ...
+    samples: int
+    mask: Cells | None = None
+    generator: torch.Generator | None = None
 
 
-def _dense(place: Callable[..., RaySamples]) -> Renderer:
-    def render(
-        field: RadianceField,
-        origins: Rays,
-        directions: Rays,
-        *,
-        samples: int,
-        mask: Cells | None,
-        generator: torch.Generator | None,
-    ) -> Sums:
-        # Imported late: only rendering needs it.
-        from nerfacc import accumulate_along_rays, render_weight_from_density
-
-        placed = place(origins, directions, samples=samples, mask=mask, generator=generator)
-        rays, distances = placed.rays, placed.distances
-        points = origins[rays, None] + distances[..., None] * directions[rays, None]
-        density, colour = field(points.reshape(-1, 3))
-        # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
-        ends = placed.step[:, None].expand_as(distances)
-        weights, _, _ = render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))
-        opacity = accumulate_along_rays(weights, None)[:, 0]
-        depth = accumulate_along_rays(weights, distances[..., None])[:, 0] / opacity.clamp_min(1e-6)
-        rgb = accumulate_along_rays(weights, colour.view(*distances.shape, 3))
-        count = len(origins)
-        return _spread(rgb, rays, count), _spread(opacity, rays, count), _spread(depth, rays, count)
-
-    return render
+Renderer = Callable[[RadianceField, Rays, Rays, Sampling], Sums]
+"""Origins and directions [N, 3] on the field's device, as the mask -> sums, differentiable as the field is."""
 
 
-def _packed(
+def _dense(
+    place: Callable[..., RaySamples],
     field: RadianceField,
     origins: Rays,
     directions: Rays,
-    *,
-    samples: int,
-    mask: Cells | None,
-    generator: torch.Generator | None,
+    sampling: Sampling,
 ) -> Sums:
+    # Imported late: only rendering needs it.
+    from nerfacc import accumulate_along_rays, render_weight_from_density
+
+    placed = place(origins, directions, **sampling._asdict())
+    rays, distances = placed.rays, placed.distances
+    points = origins[rays, None] + distances[..., None] * directions[rays, None]
+    density, colour = field(points.reshape(-1, 3))
+    # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
+    ends = placed.step[:, None].expand_as(distances)
+    weights, _, _ = render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))
+    opacity = accumulate_along_rays(weights, None)[:, 0]
+    depth = accumulate_along_rays(weights, distances[..., None])[:, 0] / opacity.clamp_min(1e-6)
+    rgb = accumulate_along_rays(weights, colour.view(*distances.shape, 3))
+    count = len(origins)
+    return _spread(rgb, rays, count), _spread(opacity, rays, count), _spread(depth, rays, count)
+
+
+def _packed(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
     """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them."""
     from nerfacc import accumulate_along_rays, render_weight_from_density, traverse_grids
 
-    device, count, step = origins.device, len(origins), 2 / samples
+    device, count, step, mask = origins.device, len(origins), 2 / sampling.samples, sampling.mask
     if mask is None:
         mask = torch.full((1, 1, 1), LOOK, dtype=torch.uint8, device=device)
     box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]], device=device)
-    begin = ray_offsets(count, generator).to(device) * step
+    begin = ray_offsets(count, sampling.generator).to(device) * step
     pieces, marched, _ = traverse_grids(
         origins, directions, (mask != EMPTY)[None], box, near_planes=begin, step_size=step
     )
@@ -102,8 +86,8 @@ def _spread(values: torch.Tensor, rays: torch.Tensor, count: int) -> torch.Tenso
 
 
 RENDERERS: dict[str, Renderer] = {
-    "numba": _dense(sample_rays),
-    "torch": _dense(sample_rays_by_torch),
+    "numba": partial(_dense, sample_rays),
+    "torch": partial(_dense, sample_rays_by_torch),
     "nerfacc": _packed,
 }
 """numba: the CPU; torch: any device; nerfacc: CUDA with nerfacc's kernels."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from ..types import RadianceField
 from .cameras import Camera, camera_rays
 from .query import device_of
-from .renderers import RENDERERS, renderer_for
+from .renderers import RENDERERS, Sampling, renderer_for
 from .shapes import Cells, ColourPicture, PerRay, Picture, Rays
 
 
@@ -72,10 +72,10 @@ def render_rays(
     origins, directions = origins.to(device), directions.to(device)
     mask = None if mask is None else mask.to(device)
     render = RENDERERS[renderer or renderer_for(field)]
-    rgb, opacity, depth = render(field, origins, directions, samples=samples, mask=mask, generator=generator)
+    rgb, opacity, depth = render(field, origins, directions, Sampling(samples, mask, generator))
     if background is not None:
-        ground = torch.as_tensor(background, dtype=rgb.dtype, device=device)
-        rgb = rgb + (1 - opacity)[:, None] * ground
+        behind = torch.as_tensor(background, dtype=rgb.dtype, device=device)
+        rgb = rgb + (1 - opacity)[:, None] * behind
     return Rendered(rgb, opacity, depth)
 
 

@@ -1,7 +1,7 @@
-"""Cut a subject out of a picture with a plain ground: the ground is a plane of colour fitted to the picture's border.
+"""Cut a subject out of a picture with a plain background: a plane of colour fitted to the picture's border.
 
-Enough for pictures that were asked for on a plain background. A ground of another hue than the subject is what makes it
-work: blue-and-white porcelain separates best from orange, worst from grey.
+Enough for pictures that were asked for so. A background of another hue than the subject is what makes it work:
+blue-and-white porcelain separates best from orange, worst from grey.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ...configs.errors import SlipcastError
 from ..types import SubjectImage
 
 _BORDER = 0.05
-_CLEAR = 0.07  # distance in RGB below which a pixel is ground: codec noise on a plain ground stays under it
+_CLEAR = 0.07  # distance in RGB below which a pixel is background: codec noise on a plain background stays under it
 _SOLID = (0.14, 0.45)  # distance from which a pixel is all subject: 0.6 of the subject's own, within these
 _SMALLEST_PART = 0.03
 _PLAIN = 0.6  # of the border; the rest may be a subject that runs out of the picture
@@ -24,11 +24,11 @@ _TOUCHES = 0.01  # of a side's pixels; a stray one is no cut
 
 
 def cut_out(picture: np.ndarray) -> SubjectImage:
-    """The subject of a picture [H, W, 3] in [0, 1] on a plain or gently graded ground, with soft edges.
+    """The subject of a picture [H, W, 3] in [0, 1] on a plain or gently graded background, with soft edges.
 
-    Raises: SlipcastError when nothing stands out from the ground.
+    Raises: SlipcastError when nothing stands out from the background.
     """
-    distance = np.linalg.norm(picture - plain_ground(picture), axis=-1)
+    distance = np.linalg.norm(picture - plain_background(picture), axis=-1)
     distance = ndimage.gaussian_filter(distance, 0.5)
     apart = distance[distance > 2 * _CLEAR]
     full = np.clip(0.6 * np.median(apart), *_SOLID) if apart.size else _SOLID[0]
@@ -36,7 +36,7 @@ def cut_out(picture: np.ndarray) -> SubjectImage:
     solid = _without_crumbs(alpha > 0.5)
     if not solid.any():
         raise SlipcastError(
-            "no subject stands out from the picture's ground; try another seed or image.background"
+            "no subject stands out from the picture's background; try another seed or image.background"
         )
     solid = _without_pinholes(solid)
     near = ndimage.binary_dilation(solid, iterations=1)
@@ -46,17 +46,17 @@ def cut_out(picture: np.ndarray) -> SubjectImage:
 
 
 def with_alpha(picture: np.ndarray, alpha: np.ndarray) -> SubjectImage:
-    """A picture [H, W, 3] with the coverage [H, W] of its subject; the ground's colour is taken out of its rim."""
+    """A picture [H, W, 3] with the coverage [H, W] of its subject; the background's colour is taken out of its rim."""
     return SubjectImage(_bleed(picture.astype(np.float32), alpha), alpha.astype(np.float32))
 
 
-def has_plain_ground(picture: np.ndarray) -> bool:
-    """Whether most of a picture's border lies on one plane of colour, so that ``cut_out`` knows what is ground."""
+def has_plain_background(picture: np.ndarray) -> bool:
+    """Whether most of a picture's border lies on one plane of colour, so that ``cut_out`` knows what is background."""
     height, width = picture.shape[:2]
     margin = max(2, round(_BORDER * max(height, width)))
     border = np.ones((height, width), bool)
     border[margin:-margin, margin:-margin] = False
-    distance = np.linalg.norm(picture - plain_ground(picture), axis=-1)
+    distance = np.linalg.norm(picture - plain_background(picture), axis=-1)
     return float((distance[border] < _CLEAR).mean()) > _PLAIN
 
 
@@ -98,8 +98,8 @@ def touched_sides(subject: SubjectImage) -> list[str]:
     return [name for name, line in ends.items() if (line > 0.5).mean() > _TOUCHES]
 
 
-def plain_ground(picture: np.ndarray) -> np.ndarray:
-    """The ground [H, W, 3]: one plane a + b x + c y per channel, fitted to the border without its outliers."""
+def plain_background(picture: np.ndarray) -> np.ndarray:
+    """The background [H, W, 3]: one plane a + b x + c y per channel, fitted to the border without its outliers."""
     height, width = picture.shape[:2]
     rows, columns = np.mgrid[0:height, 0:width] / max(height, width) - 0.5
     margin = max(2, round(_BORDER * max(height, width)))
@@ -127,7 +127,7 @@ def _without_crumbs(solid: np.ndarray) -> np.ndarray:
 
 
 def _without_pinholes(solid: np.ndarray) -> np.ndarray:
-    """Fill holes too small to be a handle's eye; larger ones show the ground and stay."""
+    """Fill holes too small to be a handle's eye; larger ones show the background and stay."""
     labels, count = _connected(~solid)
     if count == 0:
         return solid
@@ -143,7 +143,7 @@ def _connected(mask: np.ndarray, structure: np.ndarray | None = None) -> tuple[n
 
 
 def _bleed(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours outside and at the rim taken from the nearest pixel well inside: no ground colour leaks into edges."""
+    """Colours outside and at the rim taken from the nearest pixel well inside: no background leaks into edges."""
     inside = np.asarray(ndimage.binary_erosion(alpha > 0.9, iterations=1))
     if not inside.any():
         return picture

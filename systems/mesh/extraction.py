@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,15 +42,7 @@ class Surface(NamedTuple):
     threshold: float
 
 
-def extract_surface(field: RadianceField, **options: Any) -> Mesh:
-    """The iso-surface of a field's density in [-1, 1]^3: closed, outward, decimated, with smooth normals, without uv.
-
-    Args, Raises: those of ``fine_and_reduced``.
-    """
-    return fine_and_reduced(field, **options).reduced
-
-
-def fine_and_reduced(
+def extract_surface(
     field: RadianceField,
     *,
     resolution: int = 128,
@@ -60,9 +52,10 @@ def fine_and_reduced(
     crease_deg: float = 180.0,
     chunk: int = 262_144,
 ) -> Surface:
-    """The surface before decimation, from which a normal map can be baked, and what ``extract_surface`` makes of it.
+    """The iso-surface of a field's density in [-1, 1]^3: closed, outward, with smooth normals, without uv.
 
-    A sponge of noise has too many holes for any decimation: its grid is blurred and halved until the mesh is small.
+    It comes as it was before decimation, from which a normal map can be baked, and ``reduced``. A sponge of noise has
+    too many holes for any decimation: its grid is blurred and halved until the mesh is small.
 
     Args:
         resolution: grid nodes along each axis of the box. Only blocks near the surface are asked.

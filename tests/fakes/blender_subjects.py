@@ -73,7 +73,9 @@ def ball_run(runs: Path) -> Path:
         return torch.minimum(ball, stick)
 
     field = SolidField(distance, softness=0.1, color=position_color)
-    mesh = bake(unwrap(extract_surface(field, resolution=48, target_faces=1500), size=128), field, size=128)
+    mesh = bake(
+        unwrap(extract_surface(field, resolution=48, target_faces=1500).reduced, size=128), field, size=128
+    )
     folder = runs / "a-ball-3"
     for stage in STAGES:
         (folder / stage).mkdir(parents=True)

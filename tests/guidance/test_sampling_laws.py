@@ -18,6 +18,7 @@ from slipcast.guidance import (
     sds_gradient,
 )
 from slipcast.guidance.algebra import Guidance
+from slipcast.guidance.sampling import noise_between
 
 MEAN, VARIANCE = 0.7, 0.25
 
@@ -230,3 +231,22 @@ def test_one_step_and_every_step_are_allowed(steps) -> None:
     for bad in (0, 11):
         with pytest.raises(ValueError, match="between 1 and 10"):
             sample(lambda x, t: x, few, noise(1), steps=bad)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_law_a_span_of_noise_holds_the_steps_that_diffusers_would_choose(count: int) -> None:
+    times = [0.9 - 0.7 * i / count for i in range(count)]
+    borders = [i / 20 for i in range(21)]
+    for begin, end in [(a, b) for a in borders for b in borders]:
+        # As its pipelines with control_guidance_start and control_guidance_end do.
+        chosen = [not (i / count < begin or (i + 1) / count > end) for i in range(count)]
+        if not any(chosen):
+            with pytest.raises(BadInput, match=f"none of the {count} steps lies between"):
+                noise_between(times, begin, end)
+            continue
+        since, until = noise_between(times, begin, end)
+        assert [since <= time <= until for time in times] == chosen
+        # Up to the ends where the outermost step is one of them, so that the rounding of times decides nothing.
+        assert (until == 1.0) == chosen[0] and (since == 0.0) == chosen[-1]
+    if count == 3:
+        assert noise_between([0.9, 0.6, 0.3], 0.3, 0.7) == pytest.approx((0.45, 0.75))

@@ -16,7 +16,7 @@ from fakes.pot import made, pot
 from slipcast.configs.errors import SlipcastError
 from slipcast.pipeline.assets.asset import Asset
 from slipcast.pipeline.exporters.table import WRITERS, paths_of
-from slipcast.pipeline.exporters.writing import try_formats, write_formats
+from slipcast.pipeline.exporters.writing import write_formats
 
 OURS = [name for name in WRITERS if WRITERS[name].find_program is None]
 
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_at_any_write_leaves_nothing_and_takes_nothing(
         full_at += 1
         with monkeypatch.context() as patch:
             disk = Disk(patch, full_at)
-            written = try_formats(asset, tmp_path, [name])
+            written = write_formats(asset, tmp_path, [name])
         if not written.failed:
             break
         assert _files(tmp_path) == before, full_at
@@ -121,11 +121,11 @@ def test_files_cut_short_by_the_system_are_never_kept(asset: Asset, tmp_path: Pa
     for part in (0.1, 0.5, 0.9, 1):
         resource.setrlimit(resource.RLIMIT_FSIZE, (max(int(largest * part) - 1, 16), limits[1]))
         try:
-            written = try_formats(asset, tmp_path, [name])
+            written = write_formats(asset, tmp_path, [name])
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert list(written.failed) == [name] and _files(tmp_path) == before, part
-    assert try_formats(asset, tmp_path, [name]).failed == {} and _files(tmp_path) == whole
+    assert write_formats(asset, tmp_path, [name]).failed == {} and _files(tmp_path) == whole
 
 
 def test_a_full_temporary_folder_is_what_usdz_blames(
@@ -139,7 +139,7 @@ def test_a_full_temporary_folder_is_what_usdz_blames(
     for limit in (16, 200, 1000, 2000, 3000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
         try:
-            sentence = try_formats(asset, out, ["usdz"]).failed["usdz"]
+            sentence = write_formats(asset, out, ["usdz"]).failed["usdz"]
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert str(scratch) in sentence and str(out) not in sentence, (limit, sentence)
@@ -156,4 +156,4 @@ def test_one_full_format_takes_no_other_with_it(asset: Asset, tmp_path: Path) ->
     pngs = {path for path in paths_of("obj", tmp_path, "pot") if path.suffix not in (".jpg", ".webp")}
     assert set(tmp_path.iterdir()) == pngs | {tmp_path / "pot.ply"}
     with pytest.raises(SlipcastError, match=r"no format could be written \(glb: "):
-        write_formats(asset, tmp_path / "nowhere", ["glb"])
+        write_formats(asset, tmp_path / "nowhere", ["glb"]).some()

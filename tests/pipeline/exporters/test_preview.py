@@ -44,13 +44,17 @@ def markers(points: torch.Tensor) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def ball() -> Mesh:
     field = SolidField(sphere, peak=400.0, color=markers)
-    return bake(unwrap(extract_surface(field, resolution=48, target_faces=2000), size=256), field, size=256)
+    return bake(
+        unwrap(extract_surface(field, resolution=48, target_faces=2000).reduced, size=256), field, size=256
+    )
 
 
 @pytest.fixture(scope="module")
 def ring() -> Mesh:
     field = SolidField(torus, peak=400.0)
-    return bake(unwrap(extract_surface(field, resolution=64, target_faces=3000), size=512), field, size=512)
+    return bake(
+        unwrap(extract_surface(field, resolution=64, target_faces=3000).reduced, size=512), field, size=512
+    )
 
 
 def where(picture: np.ndarray, color: tuple[float, float, float]) -> np.ndarray:

@@ -56,8 +56,8 @@ def test_the_subject_is_cut_out_by_its_transparency_or_its_plain_ground(tmp_path
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("plain", "shows no subject before its ground"),
-        ("busy", r"the ground of .* is not plain.* image\.matting=FILE\.onnx"),
+        ("plain", "shows no subject before its background"),
+        ("busy", r"the background of .* is not plain.* image\.matting=FILE\.onnx"),
         ("clear", "is transparent all over"),
         ("text", "is no picture that can be read"),
         ("gone", "there is no picture"),

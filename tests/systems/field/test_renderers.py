@@ -16,7 +16,6 @@ from slipcast.systems.field.ray_sampling_torch import sample_rays_by_torch
 from slipcast.systems.field.renderers import renderer_for
 from slipcast.systems.field.volume_rendering import render_image, render_rays
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
-from slipcast.systems.refine.regularisers import total_variation
 from slipcast.systems.refine.surface_colour import SurfaceColoured
 
 RESOLUTION = 24
@@ -127,19 +126,6 @@ def test_fields_made_of_a_field_stay_on_its_device() -> None:
         assert isinstance(made.raw_density.data, AcceleratorTensor)
     plain = ring().upsample(30)
     torch.testing.assert_close(there.upsample(30).raw_density.cpu(), plain.raw_density, rtol=0, atol=1e-5)
-
-
-def test_total_variation_and_its_gradient_are_the_kernel_s() -> None:
-    generator = torch.Generator().manual_seed(0)
-    values, weights = torch.rand(5, 5, 5, 3, generator=generator), torch.rand(5, 5, 5, generator=generator)
-    answers = []
-    for device in ("cpu", ACCELERATOR):
-        cells = values.to(device).requires_grad_()
-        total = total_variation(cells, weights.to(device))
-        (gradient,) = torch.autograd.grad(total * 2, cells)
-        answers.append((total.detach().cpu(), gradient.cpu(), total_variation(cells).detach().cpu()))
-    for here, there in zip(*answers, strict=True):
-        torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.gpu

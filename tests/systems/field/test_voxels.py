@@ -18,7 +18,6 @@ from slipcast.systems.field.voxels import (
     cell_centres,
     raw_from_density,
 )
-from slipcast.systems.refine.regularisers import drift, indecision, total_variation
 from slipcast.systems.types import RadianceField
 
 
@@ -88,36 +87,6 @@ def test_interpolation_survives_points_that_are_not_numbers():
 def test_interpolation_refuses_other_shapes(shape):
     with pytest.raises(ValueError, match="expected a grid"):
         interpolate(torch.zeros(shape), torch.zeros(1, 3))
-
-
-def test_total_variation_against_autograd():
-    generator = torch.Generator().manual_seed(0)
-    values = torch.rand(6, 6, 6, 3, generator=generator)
-    weights = torch.rand(6, 6, 6, generator=generator)
-
-    def plain(cells):
-        total = torch.zeros(())
-        for axis in range(3):
-            a, b = cells.narrow(axis, 0, 5), cells.narrow(axis, 1, 5)
-            pair = torch.minimum(weights.narrow(axis, 0, 5), weights.narrow(axis, 1, 5))[..., None]
-            total = total + (pair * (((a - b).square() + 0.05**2).sqrt() - 0.05)).sum()
-        return total
-
-    mine, theirs = values.clone().requires_grad_(), values.clone().requires_grad_()
-    one, two = total_variation(mine, weights), plain(theirs)
-    assert one.item() == pytest.approx(two.item(), rel=1e-4)
-    (to_mine,) = torch.autograd.grad(one * 2, mine)
-    (to_theirs,) = torch.autograd.grad(two * 2, theirs)
-    assert torch.allclose(to_mine, to_theirs, atol=1e-5)
-    assert total_variation(torch.ones(3, 3, 3, 1)).item() == 0
-
-
-def test_drift_and_indecision_vanish_where_they_should():
-    start = torch.rand(4, 4, 4)
-    assert drift(start, start, 5.0).item() == 0
-    assert drift(start + 0.5, start, 16.0).item() == pytest.approx(1.0)
-    assert indecision(start.round(), 5.0).item() == 0
-    assert indecision(torch.full((4, 4, 4), 0.5), 16.0).item() == pytest.approx(1.0)
 
 
 def test_density_activation_has_its_inverse_and_its_surface():

@@ -7,7 +7,7 @@ from slipcast.configs.errors import SlipcastError
 from slipcast.systems.images.foreground import (
     cut_out,
     in_common_framing,
-    plain_ground,
+    plain_background,
     squared,
     touched_sides,
 )
@@ -51,7 +51,7 @@ def test_the_ground_does_not_bleed_into_the_rim():
 
 def test_the_plane_is_exact():
     ground = picture(np.zeros((40, 40), np.float32), (0, 0, 0), slope=0.3)
-    assert np.allclose(plain_ground(ground), ground, atol=1e-5)
+    assert np.allclose(plain_background(ground), ground, atol=1e-5)
 
 
 def test_nothing_there_is_said():

@@ -20,7 +20,7 @@ from slipcast.systems.field.density_sampling import (
 from slipcast.systems.field.voxels import VoxelField
 from slipcast.systems.mesh import extraction
 from slipcast.systems.mesh.cleaning import smooth, vertex_normals
-from slipcast.systems.mesh.extraction import extract_surface, fine_and_reduced, levels_of_detail
+from slipcast.systems.mesh.extraction import extract_surface, levels_of_detail
 from slipcast.systems.mesh.hard_edges import split_creases
 from slipcast.systems.mesh.level_set import pull_to_level
 from slipcast.systems.mesh.marching_cubes import marching_cubes
@@ -101,7 +101,7 @@ def test_a_piece_inside_another_is_removed() -> None:
         radius = points.norm(dim=1)
         return torch.minimum((radius - 0.65).abs() - 0.15, radius - 0.3)
 
-    facts = report(extract_surface(SolidField(shell_around_a_ball), resolution=64, threshold=100.0))
+    facts = report(extract_surface(SolidField(shell_around_a_ball), resolution=64, threshold=100.0).reduced)
     assert facts.components == 1 and facts.watertight
     assert facts.volume == pytest.approx(4 / 3 * np.pi * 0.8**3, rel=0.03)
 
@@ -140,7 +140,7 @@ def test_a_crease_angle_of_90_degrees_leaves_the_cube_smooth() -> None:
 def test_levels_of_detail_are_closed_and_about_as_small_as_wanted() -> None:
     mesh = extract_surface(
         SolidField(torus, softness=0.03), resolution=64, threshold=100.0, target_faces=4000
-    )
+    ).reduced
     levels = levels_of_detail(mesh)
     wanted = [len(mesh.faces) * share for share in (1, 0.5, 0.25, 0.1)]
     assert [len(level.faces) for level in levels] == pytest.approx(wanted, rel=0.03)
@@ -155,7 +155,7 @@ def test_every_vertex_of_the_fine_surface_lies_on_the_level() -> None:
         (SolidField(sphere, softness=0.1), sphere),
         (SolidField(torus, softness=0.1), torus),
     ):
-        fine = fine_and_reduced(field, resolution=48, threshold=100.0).fine
+        fine = extract_surface(field, resolution=48, threshold=100.0).fine
         assert distance(torch.from_numpy(fine.vertices)).abs().max() < 2e-4
 
 
@@ -170,7 +170,7 @@ def test_no_vertex_is_pulled_farther_than_half_a_grid_step() -> None:
         radius = SPHERE_RADIUS + 1.5 * half_step * ~at_node
         return 200 * torch.sigmoid((radius - points.norm(dim=1)) * 200), points
 
-    fine = fine_and_reduced(two_faced, resolution=resolution, threshold=100.0).fine
+    fine = extract_surface(two_faced, resolution=resolution, threshold=100.0).fine
     radii = np.linalg.norm(fine.vertices, axis=1)
     assert np.abs(radii - SPHERE_RADIUS).max() < 1.1 * half_step
 
@@ -187,19 +187,17 @@ def test_a_field_is_full_if_nothing_of_it_is_below_the_threshold(lowest: float, 
         with pytest.raises(SlipcastError, match="fills its whole box"):
             extract_surface(field, resolution=24, threshold=20.0)
     else:
-        facts = report(extract_surface(field, resolution=24, threshold=20.0))
+        facts = report(extract_surface(field, resolution=24, threshold=20.0).reduced)
         assert facts.watertight and facts.outward and facts.euler_number == 2
         assert facts.volume == pytest.approx((2 + 2 / 23) ** 3 - 0.5**3, rel=0.03)
 
 
 def test_a_mesh_too_large_for_decimation_is_halved_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coarser grid shows the same ball, and the same one at any level: in a hard field all levels are one."""
-    whole = fine_and_reduced(SolidField(sphere), resolution=64, threshold=100.0).fine
+    whole = extract_surface(SolidField(sphere), resolution=64, threshold=100.0).fine
     monkeypatch.setattr(extraction, "_SPONGE_FACES", 100)
     monkeypatch.setattr(extraction, "_SPONGE_SHARE", 0)
-    low, high = (
-        fine_and_reduced(SolidField(sphere), resolution=64, threshold=some) for some in (20.0, 100.0)
-    )
+    low, high = (extract_surface(SolidField(sphere), resolution=64, threshold=some) for some in (20.0, 100.0))
     assert (low.threshold, high.threshold) == (20.0, 100.0)
     np.testing.assert_allclose(low.fine.vertices, high.fine.vertices, atol=1e-5)
     assert len(low.fine.faces) == pytest.approx(len(whole.faces) / 4, rel=0.05)

@@ -292,11 +292,3 @@ def test_a_control_that_no_branch_would_follow_is_refused(shelf: Shelf) -> None:
     silent = picture_guidance("cfg", Ingredients(base=shelf.base, prompt="a teapot", size=16), {})
     with pytest.raises(BadInput, match="choose a recipe with the term text"):
         refuse_unheard(silent, made)
-
-
-def test_steps_that_lie_nowhere_are_a_sentence() -> None:
-    assert noise_between([0.9, 0.6, 0.3], 0.0, 1.0) == (0.0, 1.0)
-    assert noise_between([0.9, 0.6, 0.3], 0.3, 0.7) == pytest.approx((0.45, 0.75))
-    for begin, end in ((0.5, 0.5), (0.8, 0.2), (0.1, 0.4)):
-        with pytest.raises(BadInput, match="none of the 3 steps lies between"):
-            noise_between([0.9, 0.6, 0.3], begin, end)

@@ -32,7 +32,9 @@ GREY = np.full((VIEWS, 3), 0.5)
 
 @pytest.fixture(scope="module")
 def mesh() -> Mesh:
-    bare = unwrap(extract_surface(SolidField(torus, peak=400.0), resolution=64, target_faces=2500), size=EDGE)
+    bare = unwrap(
+        extract_surface(SolidField(torus, peak=400.0), resolution=64, target_faces=2500).reduced, size=EDGE
+    )
     return bare.with_(texture=np.full((EDGE, EDGE, 3), 90, np.uint8))
 
 
