@@ -37,6 +37,9 @@ _SLACK = 30.0  # seconds: compiling a mutated kernel takes some
 
 EQUIVALENT = {
     "systems/refine/regularisers.py _variation: weight > 0 -> weight >= 0": "a pair of weight 0 adds 0",
+    "systems/refine/regularisers.py _variation: k + way -> k - way": "both neighbours are visited either way",
+    "systems/refine/regularisers.py _variation: j + way -> j - way": "as above",
+    "systems/refine/regularisers.py _variation: i + way -> i - way": "as above",
     "systems/refine/surface_colour.py surface_points: raw_density.abs() < _REACH_CELLS * cell * steep -> "
     "raw_density.abs() <= _REACH_CELLS * cell * steep": "a cell just so far off is left out in the end",
     "guidance/algebra.py coefficients: abs(value) < _ROUNDING -> abs(value) <= _ROUNDING": "no such weight",

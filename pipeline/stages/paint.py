@@ -48,7 +48,7 @@ def run(ctx: StageContext) -> PaintFacts:
 
 def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
     config, base = ctx.config.paint, ctx.models.base
-    if getattr(base.pipeline, "tokenizer", None) is None:
+    if base.family.reads != "text":
         raise BadInput(
             f"the base {base.name!r} draws classes and cannot be told which side it sees; paint.steps=0 leaves this out"
         )
@@ -58,9 +58,8 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
             "paint.steps=0 leaves this out"
         )
     size = base.picture_size if config.size is None else config.size
-    step = 8 * base.pixels_per_latent  # three halvings inside the network
-    if size % min(step, base.picture_size):
-        raise BadInput(f"paint.size must be a multiple of {min(step, base.picture_size)}, not {size}")
+    if size % base.cell:
+        raise BadInput(f"paint.size must be a multiple of {base.cell} for {base.name!r}, not {size}")
     angles = painting_angles(config.views, math.radians(ctx.config.image.elevation_deg))
     backgrounds = [BACKGROUNDS[0]] * len(angles)  # grey: of a colour, autoencoders leave a rim on thin parts
     picture = ctx.config.image

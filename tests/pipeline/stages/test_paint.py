@@ -42,19 +42,17 @@ def painted(ctx: StageContext) -> Mesh:
     return Mesh.load(ctx.folder / "mesh.safetensors")
 
 
-def base_like(**parts: Any) -> Any:
-    pipeline = SimpleNamespace(**parts)
-    return SimpleNamespace(
-        base=SimpleNamespace(name="other", pipeline=pipeline, picture_size=64, pixels_per_latent=8)
-    )
+def base_that(reads: str, vae: object) -> Any:
+    family, pipeline = SimpleNamespace(reads=reads), SimpleNamespace(vae=vae)
+    return SimpleNamespace(base=SimpleNamespace(name="other", family=family, pipeline=pipeline))
 
 
 @pytest.mark.parametrize(
     ("models", "settings", "mesh", "said"),
     [
-        (base_like(vae=None), (), None, "draws classes and cannot be told which side it sees"),
-        (base_like(tokenizer=1, vae=object()), (), None, "has no encoder, which painting needs"),
-        (None, ("paint.size=100",), None, "paint.size must be a multiple of 64, not 100"),
+        (base_that("classes", None), (), None, "draws classes and cannot be told which side it sees"),
+        (base_that("text", object()), (), None, "has no encoder, which painting needs"),
+        (None, ("paint.size=100",), None, "paint.size must be a multiple of 8 for 'starter', not 100"),
         (None, (), pot().with_(uv=None, texture=None, normal_map=None, orm=None), "needs a mesh with uv"),
         (None, (), pot(size=64).with_(normals=-pot().normals), "none of the 3 views sees the mesh's surface"),
     ],
