@@ -42,6 +42,9 @@ EQUIVALENT = {
     "systems/refine/regularisers.py _variation: i + way -> i - way": "as above",
     "systems/refine/surface_colour.py surface_points: raw_density.abs() < _REACH_CELLS * cell * steep -> "
     "raw_density.abs() <= _REACH_CELLS * cell * steep": "a cell just so far off is left out in the end",
+    "systems/refine/surface_colour.py surface_points: feet.abs() <= 1 -> feet.abs() < 1": "of probability 0",
+    "systems/refine/connectivity.py _ways: raw > 0 -> raw >= 0": "a cell of exactly 0 hardly is",
+    "systems/refine/noise.py _direction: 2 * math.pi -> 4 * math.pi": "bins of other numbers, as many",
     "guidance/algebra.py coefficients: abs(value) < _ROUNDING -> abs(value) <= _ROUNDING": "no such weight",
     "guidance/balance.py balanced_weights: abs(sum(shares) - 1) > 1e-06 -> abs(sum(shares) - 1) >= 1e-06": "no such",
     "guidance/mixture.py toy_figures: distance > OUTSIDE -> distance >= OUTSIDE": "of probability 0",

@@ -46,6 +46,19 @@ def test_a_thin_break_is_bridged_there_and_nowhere_else(gap):
     assert (joined > 0)[:, :, 16 - gap // 2 : 16 + (gap + 1) // 2].sum((0, 1)).min() >= 4
 
 
+@pytest.mark.parametrize("side", [0, 31])
+def test_a_bridge_along_the_wall_of_the_box_reaches_the_wall(side):
+    raw = air()
+    raw[side, side, 4:28] = 3.0
+    raw[side, side, 15:17] = -3.0
+    joined, inside = join_pieces(raw), 1 if side == 0 else 30
+    assert count(joined) == 1 and (joined[side, side, 15:17] > 0).all()
+    beside = joined[inside, side, 15:17], joined[side, inside, 15:17]
+    assert all((one > raw[inside, side, 15:17]).all() for one in beside)
+    opposite = joined[31 - side]
+    assert torch.equal(opposite, raw[31 - side]), "nothing comes out at the other side"
+
+
 def test_what_lies_far_apart_is_left_apart_but_haze_between_reaches_farther():
     assert torch.equal(join_pieces(post(9)), post(9))
     assert count(join_pieces(post(9, sure=-0.1))) == 1

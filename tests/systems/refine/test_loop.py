@@ -140,6 +140,18 @@ def test_distillation_weighs_the_same_at_any_size_of_latents():
     assert seen[1] == pytest.approx(seen[0], rel=0.25)
 
 
+@pytest.mark.parametrize("clamp", [0.0, 1e-2, 1e-3])
+def test_entries_of_the_gradient_are_cut_where_that_is_asked(clamp):
+    """The loss is half the mean square of the gradient's entries."""
+    seen = []
+    config = dataclasses.replace(QUIET, steps=1, distillation_weight=1.0, grad_clamp=clamp)
+    refine(config, progress=lambda done, total, losses: seen.append(losses["distillation"]))
+    if clamp:
+        assert 0.1 * clamp**2 < seen[0] <= 0.5 * clamp**2 * 1.001
+    else:
+        assert seen[0] > 1e-3
+
+
 def test_the_anchor_paints_the_front_as_in_the_picture():
     grid = grey_ball()
     red = FrozenGrid(grid.occupancy, torch.tensor([0.9, 0.1, 0.1]).expand(16, 16, 16, 3))
