@@ -210,6 +210,27 @@ class LiftConfig:
         "",
         "What lift_model reads where it is no folder itself; for lift_model=mesh a GLB, glTF, OBJ, PLY or STL.",
     )
+    seed: int = setting(
+        0, "Of the noise that Shap-E draws from, beside the run's own.", at_least=0, added_later=True
+    )
+    steps: int = setting(64, "Denoising steps of Shap-E's prior.", at_least=1, at_most=1024, added_later=True)
+    guidance: float = setting(
+        3.0, "Weight of the picture in Shap-E's prior; 1 is its plain answer.", at_least=1, added_later=True
+    )
+    command: str = setting(
+        "",
+        "With lift_model=command: abstract3d-triposr, abstract3d-step1x, trellis2, hunyuan3d-2.1, or a command line "
+        "with {picture} and {mesh} or {out}, which no shell reads.",
+        added_later=True,
+    )
+    python: str = setting(
+        "python",
+        "The Python that a named lift.command runs in, of the program's own environment.",
+        added_later=True,
+    )
+    time_limit_s: float = setting(
+        3600.0, "Seconds after which lift.command is ended.", at_least=1, affects_result=False
+    )
 
 
 @dataclass(frozen=True)
@@ -437,7 +458,7 @@ class MakeConfig:
     )
     lift_model: str = setting(
         "starter",
-        "Image-to-3D model: starter, a folder, a plug-in, or mesh, which takes a mesh of yours (lift.source).",
+        "Image-to-3D model: starter, a folder of its kind, shap-e, mesh (one of yours), command, or a plug-in.",
     )
     domain_strength: float = setting(
         1.0, "Factor on the domain's weight in picture and refinement; 0 is the base alone.", at_least=0

@@ -23,7 +23,7 @@ from slipcast.pipeline.stages.table import STAGES, all_stages
 from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.guided.recipes import recipe_named
 from slipcast.systems.lift.gridding import as_grid
-from slipcast.systems.lift.table import lift_named
+from slipcast.systems.lift.table import LiftTask, lift_named
 from slipcast.systems.models.base import load_base
 from slipcast.systems.refine.loop import refine_field
 from slipcast.systems.types import SubjectImage
@@ -91,7 +91,7 @@ def test_the_tests_that_lines_about_models_name_are_there() -> None:
 
 
 def test_the_lift_makes_a_ball(tmp_path: Path) -> None:
-    lifted = lift_named("ball").function([PICTURE], LiftConfig(), tmp_path, "cpu")
+    lifted = lift_named("ball").function(LiftTask([PICTURE], LiftConfig(), tmp_path))
     solid = (as_grid(lifted, 32).occupancy > 0.5).float().mean().item()
     assert solid == pytest.approx(4 / 3 * np.pi * 0.6**3 / 8, rel=0.03)
 
@@ -102,7 +102,7 @@ def test_the_field_is_refined_towards_the_picture() -> None:
         field="sphere", steps=12, size=16, resolution=16, samples=8, distillation_weight=0.0
     )
     losses: list[dict[str, float]] = []
-    ball = lift_named("ball").function([PICTURE], LiftConfig(), Path(), "cpu")
+    ball = lift_named("ball").function(LiftTask([PICTURE], LiftConfig(), Path()))
     options: dict[str, Any] = {
         "denoiser_for": None,
         "encode": None,

@@ -11,10 +11,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from typing import Any
 from ...configs.atomic import read_json
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.paths import given_path
-from ...configs.stopping import check_stop, when_stopped
+from ...configs.programs import signal_name, watch
 
 VARIABLE = "SLIPCAST_BLENDER"
 SCRIPTS = Path(__file__).with_name("scripts")
@@ -206,7 +204,7 @@ def run_script(
     if code is None:
         how = f"took longer than {timeout_s:.0f} s and was ended"
     elif code < 0:
-        how = f"was ended by {_signal_name(-code)}"
+        how = f"was ended by {signal_name(-code)}"
     else:
         how = f"failed (exit code {code})" if code else "ended without a result"
     if code == 0 and reply.is_file():
@@ -224,59 +222,19 @@ def _watch(
 ) -> tuple[int | None, list[str], str]:
     """(exit code, or None after a time-out; the end of the log; what was done last)."""
     log: deque[str] = deque(maxlen=_KEPT_LINES)
-    doing, late = "starting", threading.Event()
-    # A session of its own, so that Blender and all it starts can be ended together.
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    timer = threading.Timer(timeout_s, lambda: (late.set(), _end(process)))
-    timer.daemon = True
-    timer.start()
-    try:
-        with when_stopped(lambda: _kill(process)):
-            for line in process.stdout:
-                if line.startswith(PROGRESS_MARK):
-                    part, doing = json.loads(line.removeprefix(PROGRESS_MARK))
-                    if on_progress is not None:
-                        on_progress(part, doing)
-                elif line.strip():
-                    log.append(line.rstrip())
-            code = process.wait()
-        check_stop()
-    finally:
-        timer.cancel()
-        _end(process)
-        process.stdout.close()
-    return None if late.is_set() else code, list(log), doing
+    doing = "starting"
 
+    def heard(line: str) -> None:
+        nonlocal doing
+        if line.startswith(PROGRESS_MARK):
+            part, doing = json.loads(line.removeprefix(PROGRESS_MARK))
+            if on_progress is not None:
+                on_progress(part, doing)
+        elif line.strip():
+            log.append(line.rstrip())
 
-def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        _kill(process)
-        process.wait()
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    if os.name == "posix":
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    code = watch(command, heard, timeout_s=timeout_s, environment=environment)
+    return code, list(log), doing
 
 
 def _last(lines: list[str], otherwise: str) -> str:

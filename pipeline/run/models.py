@@ -342,15 +342,18 @@ class ModelStore:
     def _lift_source(self) -> Path:
         """What a lift other than the starter's reads."""
         from ...systems.lift.table import lift_named
+        from ...systems.models.aliases import resolve
 
-        told = self.config.lift.source
+        told, lift = self.config.lift.source, lift_named(self.lift)
+        if not told and lift.alias is not None:
+            return resolve(lift.alias, allow_pickle=self.allow_pickle)
+        if not told and not lift.needs_source:
+            return Path()
         if not told:
-            raise BadInput(
-                f"lift_model={self.lift} needs lift.source, {lift_named(self.lift).source}; give its path"
-            )
+            raise BadInput(f"lift_model={self.lift} needs lift.source, {lift.source}; give its path")
         path = given_path(told, "lift.source")
         if not path.exists():
-            raise BadInput(f"lift.source={told} is not there; give {lift_named(self.lift).source}")
+            raise BadInput(f"lift.source={told} is not there; give {lift.source}")
         return path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...systems.images.files import read_subject
 from ...systems.lift.gridding import as_grid
-from ...systems.lift.table import lift_named
+from ...systems.lift.table import LiftTask, lift_named
 from ..run.stage import StageContext
 from .facts import LiftFacts
 
@@ -21,8 +21,16 @@ def run(ctx: StageContext) -> LiftFacts:
             f"the lift {models.lift} looks at the first of the {len(pictures)} pictures alone"
         )
     advance = ctx.progress.task("lifting the picture", 1)
-    source = models.folder("lift_model")
-    lifted = lift.function(pictures, settings, source, models.device)
+    task = LiftTask(
+        pictures,
+        settings,
+        models.folder("lift_model"),
+        device=models.device,
+        folder=ctx.folder,
+        generator=ctx.generator(f"noise {settings.seed}"),
+        notice=ctx.progress.notice,
+    )
+    lifted = lift.function(task)
     field = as_grid(lifted, settings.resolution)
     field.save(ctx.folder / "field.safetensors")
     advance()

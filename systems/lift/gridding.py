@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..field.query import query
 from ..field.voxels import FrozenGrid, cell_centres, raw_from_density
 from ..types import Mesh, RadianceField
 from .solid import field_of_surface
@@ -23,7 +24,7 @@ def as_grid(lifted: RadianceField | Mesh, resolution: int) -> FrozenGrid:
         return lifted
     if isinstance(lifted, Mesh):
         return field_of_surface(surface_of(lifted), resolution)
-    density, colours = lifted(cell_centres(resolution))
+    density, colours = query(lifted, cell_centres(resolution))
     cube = (resolution,) * 3
     # A frozen grid doubles the log-odds of what it holds.
     return FrozenGrid(torch.sigmoid(raw_from_density(density) / 2).view(cube), colours.view(*cube, 3))

@@ -69,6 +69,13 @@ def framed(surface: Surface) -> Surface:
     return replace(surface, vertices=(surface.vertices - middle) * scale)
 
 
+def turned(surface: Surface, yaw_rad: float) -> Surface:
+    """The surface turned about +Z through the origin, from +X towards +Y."""
+    cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
+    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    return replace(surface, vertices=surface.vertices @ turn.T)
+
+
 def framing(points: np.ndarray) -> tuple[np.ndarray, float]:
     """What (points - middle) * scale makes of points [N, 3]: the framing that all pictures share.
 

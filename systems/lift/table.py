@@ -7,16 +7,46 @@ To add one, write a function and one line here, or offer a ``Lift`` from another
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...configs.plugins import look_up
 from ...configs.schema import LiftConfig
 from ..types import Mesh, RadianceField, SubjectImage
 
-LiftFunction = Callable[[Sequence[SubjectImage], LiftConfig, Path, str], RadianceField | Mesh]
-"""(square cut-out pictures of one object, the front first, settings, the lift's source, device) -> the object in
-[-1, 1]^3. There is one picture at least."""
+if TYPE_CHECKING:
+    import torch
+
+
+def _unsaid(sentence: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class LiftTask:
+    """What a lift is asked for.
+
+    Attributes:
+        pictures: square cut-outs of one object, the front first; there is one at least.
+        source: what ``lift.source`` names, or the folder of a model that is known by the lift's name.
+        device: where networks compute.
+        folder: the stage's, for files of the lift's own; they stay beside the field.
+        generator: of the CPU; every random draw comes from it. None where a lift draws nothing.
+        notice: says a sentence to the user.
+    """
+
+    pictures: Sequence[SubjectImage]
+    settings: LiftConfig
+    source: Path
+    device: str = "cpu"
+    folder: Path = Path()
+    generator: torch.Generator | None = None
+    notice: Callable[[str], None] = field(default=_unsaid)
+
+
+LiftFunction = Callable[[LiftTask], RadianceField | Mesh]
+"""-> the object in [-1, 1]^3, its front towards -Y."""
 
 
 def content_identity(source: Path) -> str:
@@ -36,28 +66,32 @@ class Lift:
             ``BadInput`` in one sentence if the source is of no use.
         source: what ``lift.source`` has to be, in a few words; it is a path that is there when the function is called.
         several: whether it looks at more pictures than the first.
+        alias: the model (``models.known.ALIASES``) that is meant where ``lift.source`` is empty.
+        needs_source: whether there must be one; without it the function is given the current folder.
     """
 
     function: LiftFunction
     identity: Callable[[Path], str] = content_identity
     source: str = "its weights"
     several: bool = False
+    alias: str | None = None
+    needs_source: bool = True
 
 
-def _starter(
-    pictures: Sequence[SubjectImage], settings: LiftConfig, source: Path, device: str
-) -> RadianceField:
+def _starter(task: LiftTask) -> RadianceField:
     from .starter import lift_picture, load_lift
 
-    return lift_picture(load_lift(source, device=device), pictures[0], settings.resolution)
+    return lift_picture(
+        load_lift(task.source, device=task.device), task.pictures[0], task.settings.resolution
+    )
 
 
-def _mesh(pictures: Sequence[SubjectImage], settings: LiftConfig, source: Path, device: str) -> RadianceField:
+def _mesh(task: LiftTask) -> RadianceField:
     from .mesh_file import read_surface
     from .solid import field_of_surface
     from .surface import framed
 
-    return field_of_surface(framed(read_surface(source)), settings.resolution)
+    return field_of_surface(framed(read_surface(task.source)), task.settings.resolution)
 
 
 def _mesh_identity(source: Path) -> str:
@@ -66,9 +100,35 @@ def _mesh_identity(source: Path) -> str:
     return surface_identity(read_surface(source))
 
 
+def _shap_e(task: LiftTask) -> RadianceField:
+    from .shap_e import lift_picture
+
+    return lift_picture(task)
+
+
+def _command(task: LiftTask) -> RadianceField:
+    from .command import lift_picture
+
+    return lift_picture(task)
+
+
+def _command_identity(source: Path) -> str:
+    from .command import source_identity
+
+    return source_identity(source)
+
+
 LIFTS: dict[str, Lift] = {
     "starter": Lift(_starter),
     "mesh": Lift(_mesh, _mesh_identity, "a mesh of yours: GLB, glTF, OBJ, PLY or STL"),
+    "shap-e": Lift(_shap_e, source="a folder of ShapEImg2ImgPipeline", alias="shap-e"),
+    "command": Lift(
+        _command,
+        _command_identity,
+        "the folder that lift.command runs in, the program's clone",
+        several=True,
+        needs_source=False,
+    ),
 }
 
 

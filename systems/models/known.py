@@ -127,6 +127,9 @@ ALIASES = {
         "cc-by-nc-4.0",
         Uses(view="", background=""),  # a class takes no words
     ),
+    "shap-e": Source(
+        "openai/shap-e-img2img", "Shap-E for pictures: a first shape, coarse; pip alone, any device.", "mit"
+    ),
     "canny": Source("lllyasviel/control_v11p_sd15_canny", "ControlNet of sd15 for Canny edges.", "openrail"),
     "depth": Source("lllyasviel/control_v11f1p_sd15_depth", "ControlNet of sd15 for depth maps.", "openrail"),
     "normal": Source("lllyasviel/control_v11p_sd15_normalbae", "ControlNet of sd15 for normals.", "openrail"),
@@ -163,7 +166,7 @@ ALIASES = {
 
 def entry_of(role: str, name: str) -> Shipped | Source | None:
     """What is known of a model by its name; nothing of folders and hub ids."""
-    return SHIPPED.get(role, {}).get(name) or (ALIASES.get(name) if role == "base" else None)
+    return SHIPPED.get(role, {}).get(name) or (ALIASES.get(name) if role in ("base", "lift_model") else None)
 
 
 def domain_for(base: str, domain: str | None) -> str | None:

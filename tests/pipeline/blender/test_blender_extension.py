@@ -61,7 +61,7 @@ def pressed(
         "glb_run": "a-ball-3",
     }
     (folder / "work").mkdir()
-    script = Path(__file__).parents[1] / "fakes" / "inside_blender.py"
+    script = Path(__file__).parents[2] / "fakes" / "inside_blender.py"
     return run_script(blender, str(script), job, folder / "work", timeout_s=200)
 
 

@@ -105,8 +105,8 @@ def test_a_lift_of_several_is_given_all_in_their_order(
     def field(points):  # type: ignore[no-untyped-def]
         return 80.0 * (points.norm(dim=-1) < 0.5), points.new_full((len(points), 3), 0.5)
 
-    def lifted(pictures, settings, source, device):  # type: ignore[no-untyped-def]
-        seen.extend(round(float(one.alpha.mean()), 2) for one in pictures)
+    def lifted(task):  # type: ignore[no-untyped-def]
+        seen.extend(round(float(one.alpha.mean()), 2) for one in task.pictures)
         return field
 
     monkeypatch.setattr(stage, "lift_named", lambda name: Lift(lifted, several=True))

@@ -20,7 +20,7 @@ from slipcast.systems.lift.gridding import as_grid
 from slipcast.systems.lift.mesh_file import read_surface, surface_identity
 from slipcast.systems.lift.solid import field_of_surface, inside_cells
 from slipcast.systems.lift.surface import framed
-from slipcast.systems.lift.table import lift_named
+from slipcast.systems.lift.table import LiftTask, lift_named
 from slipcast.systems.types import Mesh, SubjectImage
 
 SIZE = 32
@@ -213,7 +213,7 @@ def _unlit(folder: Path) -> Path:
 )
 def test_a_mesh_that_is_of_no_use_is_one_sentence(tmp_path: Path, make, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence) as caught:
-        lift_named("mesh").function([PICTURE], LiftConfig(resolution=16), make(tmp_path), "cpu")
+        lift_named("mesh").function(LiftTask([PICTURE], LiftConfig(resolution=16), make(tmp_path)))
     assert "\n" not in str(caught.value)
 
 

@@ -1,0 +1,129 @@
+"""What a lift made, brought into the common framing and turned about the vertical until it faces the picture's camera.
+
+Networks disagree about where the front is, and Shap-E's own outputs differ from seed to seed (openai/shap-e#87). So the
+yaw is found by looking: renders from all sides are compared with the picture, each scaled to its own outline, so that
+place and size say nothing. The camera's elevation is not known for a picture of the user's; the best of a few counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ...configs.errors import SlipcastError
+from ..field.cameras import orbit_camera
+from ..field.query import device_of
+from ..field.shapes import PerPoint, Points
+from ..field.volume_rendering import render_image
+from ..field.voxels import FrozenGrid, cell_centres
+from ..types import RadianceField, SubjectImage
+from .gridding import as_grid
+from .surface import framing
+
+_LOOK_CELLS = 64
+_RENDERED, _COMPARED = 64, 48  # pixels a side
+_ELEVATIONS_DEG = (0.0, 15.0, 30.0)
+_COARSE_DEG, _FINE_DEG = 10.0, 2.0
+_SEEN = 0.5  # opacity
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A field moved, scaled and turned: what was at p is at R_z(yaw) (p - middle) * scale.
+
+    Lengths grow by ``scale``, so density, which is per length, shrinks by it.
+    """
+
+    field: RadianceField
+    yaw_rad: float
+    middle: Points
+    scale: float
+
+    @property
+    def device(self) -> torch.device:
+        """Where the field is."""
+        return device_of(self.field)
+
+    def __call__(self, points: Points) -> tuple[PerPoint, Points]:
+        """points [N, 3] -> density [N], rgb [N, 3]; empty outside of the field's own box."""
+        own = (points @ _turn(self.yaw_rad).to(points) / self.scale) + self.middle.to(points)
+        density, colour = self.field(own)
+        return density * (own.abs() <= 1).all(dim=1) / self.scale, colour
+
+
+def faced(field: RadianceField, picture: SubjectImage) -> FrozenGrid | Turned:
+    """The field in the common framing, its front (-Y) what the picture shows.
+
+    Raises:
+        SlipcastError: there is nothing solid in it.
+    """
+    grid = _solid(field)
+    yaw = facing_yaw(Turned(grid, 0.0, *_framing(grid, 0.0)), picture)
+    return Turned(field, yaw, *_framing(grid, yaw))
+
+
+def facing_yaw(field: RadianceField, picture: SubjectImage) -> float:
+    """The turn about +Z, in radians, after which the field is seen from the front as in the picture."""
+    seen = as_grid(field, _LOOK_CELLS)
+    wanted = _to_outline(picture.premultiplied(4 * _COMPARED))
+
+    def off(azimuth_deg: float, elevation_deg: float) -> float:
+        camera = orbit_camera(math.radians(azimuth_deg), math.radians(elevation_deg))
+        rgb, opacity, _ = render_image(seen, camera, _RENDERED, samples=_LOOK_CELLS)
+        return float((_to_outline(torch.cat([rgb, opacity[..., None]], -1).numpy()) - wanted).abs().mean())
+
+    around = np.arange(0.0, 360.0, _COARSE_DEG)
+    best, elevation = _least((off(a, e), a, e) for a in around for e in _ELEVATIONS_DEG)
+    near = best + np.arange(-_COARSE_DEG + _FINE_DEG, _COARSE_DEG, _FINE_DEG)
+    azimuth, _ = _least((off(a, elevation), a, elevation) for a in near)
+    # What a camera at this azimuth sees is to be seen from the front.
+    return -math.radians(azimuth)
+
+
+def _least(tried: Iterable[tuple[float, float, float]]) -> tuple[float, float]:
+    _, azimuth, elevation = min(tried)
+    return azimuth, elevation
+
+
+def _to_outline(layers: np.ndarray) -> torch.Tensor:
+    """Premultiplied colour and opacity [S, S, 4] -> the square about what is opaque, [4, 48, 48]; zeros without any."""
+    picture = torch.from_numpy(np.ascontiguousarray(layers, np.float32)).permute(2, 0, 1)
+    rows, columns = (picture[3] > _SEEN).nonzero(as_tuple=True)
+    if len(rows) == 0:
+        return torch.zeros(4, _COMPARED, _COMPARED)
+    top, left = int(rows.min()), int(columns.min())
+    height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+    side = max(height, width)
+    down, across = (side - height) // 2, (side - width) // 2
+    part = picture[:, top : top + height, left : left + width]
+    part = F.pad(part, (across, side - width - across, down, side - height - down))
+    size = (_COMPARED, _COMPARED)
+    return F.interpolate(part[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def _solid(field: RadianceField) -> FrozenGrid:
+    grid = as_grid(field, _LOOK_CELLS)
+    if not (grid.occupancy > _SEEN).any():
+        raise SlipcastError(
+            "the lift made nothing solid; try another lift.seed, or a picture in which the object stands out"
+        )
+    return grid
+
+
+def _framing(grid: FrozenGrid, yaw_rad: float) -> tuple[Points, float]:
+    """(middle, scale) that put the solid cells, turned so, into the common framing."""
+    solid = cell_centres(grid.resolution)[(grid.occupancy > _SEEN).reshape(-1).cpu()]
+    turn = _turn(yaw_rad).double()
+    middle, scale = framing((solid.double() @ turn.T).numpy())
+    return (torch.from_numpy(middle) @ turn).float(), scale
+
+
+def _turn(yaw_rad: float) -> torch.Tensor:
+    """[3, 3]: turns columns about +Z; rows times it are turned back."""
+    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
+    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
