@@ -56,7 +56,7 @@ class Turned:
         return density * (own.abs() <= 1).all(dim=1) / self.scale, colour
 
 
-def faced(field: RadianceField, picture: SubjectImage) -> FrozenGrid | Turned:
+def faced(field: RadianceField, picture: SubjectImage) -> Turned:
     """The field in the common framing, its front (-Y) what the picture shows.
 
     Raises:

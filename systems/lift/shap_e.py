@@ -101,11 +101,7 @@ def load(folder: Path) -> Any:
     Raises:
         BadInput: another kind of model, or a part is missing or damaged.
     """
-    from diffusers import (
-        HeunDiscreteScheduler,
-        PriorTransformer,
-        ShapEImg2ImgPipeline,
-    )
+    from diffusers import HeunDiscreteScheduler, PriorTransformer, ShapEImg2ImgPipeline
     from diffusers.pipelines.shap_e.renderer import ShapERenderer
     from transformers import CLIPImageProcessor, CLIPVisionModel
 
@@ -123,10 +119,11 @@ def load(folder: Path) -> Any:
         )
     }
     with quiet_libraries(), explained(folder, "Shap-E"):
+        scheduler: Any = HeunDiscreteScheduler.from_pretrained(str(folder / "scheduler"))
         pipeline = ShapEImg2ImgPipeline(
             **networks,
             image_processor=CLIPImageProcessor.from_pretrained(str(folder / "image_processor")),
-            scheduler=HeunDiscreteScheduler.from_pretrained(str(folder / "scheduler")),
+            scheduler=scheduler,
         )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from slipcast.guidance.low_rank import LowRank, low_rank_bytes, put_in, switched_on
 
-EXACT = {"rtol": 1e-12, "atol": 1e-12}
+EXACT: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def drawn(*shape: int) -> Tensor:
@@ -23,7 +25,7 @@ LAYERS = {
 GIVEN = {"linear": (5, 6), "conv": (2, 6, 9, 9), "pointwise": (2, 6, 3, 3)}
 
 
-def network(kind: str, bias: bool) -> nn.Sequential:
+def network(kind: str, bias: bool) -> Any:
     torch.manual_seed(0)
     return nn.Sequential(LAYERS[kind](bias)).double()
 

@@ -12,7 +12,6 @@ from fakes.shap_e import save_shap_e
 from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.make import make
-from slipcast.pipeline.run.manifest import read_manifest
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.systems.field.voxels import FrozenGrid
 
@@ -27,11 +26,11 @@ def test_shap_e_lifts_the_picture_of_a_run_and_its_licence_is_told(tmp_path: Pat
     folder = save_shap_e(tmp_path / "shap-e")
     settings = ["lift_model=shap-e", f"lift.source={folder}", "lift.steps=2"]
     config = load_config("starter", [*QUICK, *settings])
-    run = make("a porcelain bowl", config, out=tmp_path / "runs", until_stage="lift").run
-    occupancy = FrozenGrid.load(run / "20-lift" / "field.safetensors").occupancy
+    made = make("a porcelain bowl", config, out=tmp_path / "runs", until_stage="lift")
+    occupancy = FrozenGrid.load(made.folder / "field.safetensors").occupancy
     ball = 4 / 3 * 3.1416 * 0.85**3 / 8  # what the fake always makes, framed
     assert float((occupancy > 0.5).float().mean()) == pytest.approx(ball, rel=0.1)
-    told = read_manifest(run).stages["lift"].models["lift_model"]
+    told = made.records["lift"].models["lift_model"]
     assert (told["id"], told["licence"]) == ("shap-e", "mit")
     again = told_of(*settings)
     (folder / "scheduler" / "scheduler_config.json").write_text("{}")
@@ -56,10 +55,10 @@ def test_a_program_lifts_the_picture_of_a_run_and_its_log_stays(tmp_path: Path) 
     )
     command = f"lift.command={sys.executable} {program} {{picture}} {{out}}/ball.ply"
     config = load_config("starter", [*QUICK, "lift_model=command", command])
-    run = make("a porcelain bowl", config, out=tmp_path / "runs", until_stage="lift").run
-    occupancy = FrozenGrid.load(run / "20-lift" / "field.safetensors").occupancy
+    made = make("a porcelain bowl", config, out=tmp_path / "runs", until_stage="lift")
+    occupancy = FrozenGrid.load(made.folder / "field.safetensors").occupancy
     assert float((occupancy > 0.5).float().mean()) == pytest.approx(4 / 3 * 3.1416 * 0.85**3 / 8, rel=0.05)
-    assert (run / "20-lift" / "command.log").read_text() == "True\n"
+    assert (made.folder / "command.log").read_text() == "True\n"
     assert {"command.log", "made/ball.ply", "pictures/1.png"} <= set(
         read_manifest(run).stages["lift"].outputs
     )
