@@ -59,6 +59,4 @@ def test_a_program_lifts_the_picture_of_a_run_and_its_log_stays(tmp_path: Path) 
     occupancy = FrozenGrid.load(made.folder / "field.safetensors").occupancy
     assert float((occupancy > 0.5).float().mean()) == pytest.approx(4 / 3 * 3.1416 * 0.85**3 / 8, rel=0.05)
     assert (made.folder / "command.log").read_text() == "True\n"
-    assert {"command.log", "made/ball.ply", "pictures/1.png"} <= set(
-        read_manifest(run).stages["lift"].outputs
-    )
+    assert {"command.log", "made/ball.ply", "pictures/1.png"} <= set(made.records["lift"].outputs)
