@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from torch import Tensor
-
 from .algebra import Branch, Guidance, Term
 from .evaluation import GuidedNoise
+from .shapes import Latents, Timesteps
 
 
 def balanced_weights(
@@ -46,7 +45,7 @@ def balance(
     base: Branch,
     reference: Branch,
     targets: Sequence[Branch],
-    samples: Iterable[tuple[Tensor, Tensor]],
+    samples: Iterable[tuple[Latents, Timesteps]],
     *,
     total: float = 7.0,
     shares: Sequence[float] | None = None,
@@ -79,6 +78,6 @@ def balance(
     return balanced_weights(reference_norm, norms, total=total, shares=shares)
 
 
-def _by_branch(guided: GuidedNoise, x_t: Tensor, t: Tensor) -> dict[Branch, Tensor]:
+def _by_branch(guided: GuidedNoise, x_t: Latents, t: Timesteps) -> dict[Branch, Latents]:
     by_name = guided.branches(x_t, t)
     return {branch: by_name[branch.name] for branch in guided.guidance.branches}

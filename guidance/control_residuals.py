@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .conditioning import Conditioning
+from .shapes import Latents, Text, Timesteps
 
 
 def home_of(network: Any) -> tuple[torch.device, torch.dtype]:
@@ -17,7 +18,7 @@ def home_of(network: Any) -> tuple[torch.device, torch.dtype]:
 
 
 def residuals(
-    x: Tensor, t: Tensor, text: Tensor | None, told: list[Conditioning], added: dict[str, Any] | None
+    x: Latents, t: Timesteps, text: Text | None, told: list[Conditioning], added: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What the ControlNets add inside the UNet: their residuals on their own rows, zeros on all others."""
     batch = len(x) // len(told)

@@ -16,5 +16,7 @@ Samples = Float[Tensor, "batch *rest"]
 """Whatever is noised sample by sample."""
 Timesteps = Num[Tensor, " batch"]
 """One timestep in [0, T) for each sample: integers, or fractions where a sampler uses them."""
+Text = Float[Tensor, "batch token feature"]
+"""Text features of each sample."""
 Scalar = Float[Tensor, ""]
 """A loss."""
