@@ -83,6 +83,17 @@ def make(
             metavar="FILE[:WORD]", help="A textual-inversion embedding; may be repeated.", show_default=False
         ),
     ] = None,
+    image_prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PICTURE[:NETWORK][:SCALE]",
+            help="A picture seen beside the text (IP-Adapter), in refinement and paint too; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    image_encoder: Annotated[
+        str | None, _named("Folder of the image encoder of --image-prompt; the one beside it if left out.")
+    ] = None,
     device: Annotated[str | None, _named("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
     dtype: Annotated[str | None, _named("auto, float32, bfloat16 or float16.")] = None,
     spec: Annotated[
@@ -104,6 +115,7 @@ def make(
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
         named = {"base": base, "vae": vae, "domain": domain, "model": model, "lora_scale": lora_scale}
         named |= {"device": device, "dtype": dtype, "loras": lora or None, "embeddings": embedding or None}
+        named |= {"image_prompt": image_prompt or None, "image_encoder": image_encoder}
         flags: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if picture:
             flags["image.picture"] = [_absolute(one) for one in picture]

@@ -42,7 +42,7 @@ def inventory(store: ModelStore, roles: Sequence[str]) -> list[Needed]:
     for role in roles:
         try:
             for name, told in store.identities([role]).items():
-                size = bytes_of(store.place(name))
+                size = sum(map(bytes_of, store.places(name)))
                 found.append(Needed(name, str(told["id"]), str(told["licence"]), told, size))
         except SlipcastError as error:
             found.append(_absent(store, role, error))
