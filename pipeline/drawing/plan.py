@@ -32,6 +32,7 @@ from ...systems.guided.recipes import (
     without_domain_notice,
 )
 from ...systems.images.files import latent_mask, read_image, read_mask, read_picture, read_whole
+from ...systems.models.aliases import resolve
 from ...systems.models.base import Base
 from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
@@ -175,6 +176,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
     models = _identities(made) | store.hashes
+    models |= {f"finder {f}": model_identity(resolve(f)) for one in _controls(config) if (f := one.finder)}
     return Plan(config, base, made, guidance, scheduler, size, models, files, computed, weights, told, edit)
 
 
@@ -223,10 +225,15 @@ def _with_domain(config: PictureConfig, console: Progress) -> PictureConfig:
 
 def _pictures(config: PictureConfig) -> list[Path]:
     """The picture files that a config names."""
-    controls = [*config.control, *(text for one in config.conditions.values() for text in one.control)]
-    read = [control_text(text) for text in controls]
-    named = [config.edit, config.mask, *(path for one in read for path in (one.picture, one.finder))]
-    return [Path(path) for path in named if path]
+    return [
+        Path(path) for path in (config.edit, config.mask, *(one.picture for one in _controls(config))) if path
+    ]
+
+
+def _controls(config: PictureConfig) -> list[ControlText]:
+    """Every control that a config names."""
+    written = [*config.control, *(text for one in config.conditions.values() for text in one.control)]
+    return [control_text(text) for text in written]
 
 
 def _filled_in(config: PictureConfig, uses: Uses) -> PictureConfig:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import BadInput
-from ...configs.paths import given_path
 from ...configs.schema import ExtraCondition, MakeConfig
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ class Additions:
         value, base = getattr(getattr(self.config, group), setting), self.config.base
         named: dict[str, str] = {}
         if setting == "matting" and value:
-            named[role] = str(given_path(value, role))
+            named[role] = value
         if role == "paint.control" and value and self.config.paint.steps:
             named[role] = usual_network(value, base)
         controls = {role: value} if role == "image.control" else {}
@@ -176,7 +175,7 @@ class Additions:
                 shown = one.kind if one.network.startswith(str(WEIGHTS)) else one.network
                 named[f"{owner} {shown}"] = one.network
                 if one.finder:
-                    named[f"{owner} {one.finder}"] = str(given_path(one.finder, "--control"))
+                    named[f"{owner} {one.finder}"] = one.finder
         return named
 
 

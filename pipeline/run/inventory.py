@@ -60,7 +60,8 @@ def _absent(store: ModelStore, role: str, error: SlipcastError) -> Needed:
     from ...systems.models.aliases import hub_id_of, is_here
     from ...systems.models.known import entry_of
 
-    name = store.named(role) or role
+    named: Any = store.named(role) or role
+    name = " + ".join(named) if isinstance(named, list) else named
     known = entry_of(role, name)
     fetch = None
     try:

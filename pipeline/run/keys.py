@@ -87,9 +87,10 @@ def named_files(stage: Stage, config: MakeConfig) -> dict[str, list[str]]:
 
 
 def _told(text: str) -> str:
-    """``canny:edges.png:net`` with hashes of the picture, and of what finds the map, in the place of their paths."""
+    """``canny:edges.png:net`` with the hash of the picture in the place of its path."""
     control = control_text(text)
-    find = _hash_of(control.finder) if control.finder else control.find
+    # A network that finds the map is one of the stage's models, which count by themselves.
+    find = "network" if control.finder else control.find
     return str(replace(control, picture=_hash_of(control.picture), find=find))
 
 

@@ -45,7 +45,8 @@ def load_controls(
     found, networks = [], dict[str, Any]()
     for text in wanted:
         told = parted(text, base.name)
-        shown = control_picture(told.kind, Path(told.picture), size, told.find)
+        find = str(resolve(told.finder)) if told.finder else told.find
+        shown = control_picture(told.kind, Path(told.picture), size, find)
         if told.network not in networks:
             networks[told.network] = _load(told.network, base, allow_pickle)
         found.append(Control(networks[told.network], shown, scale * told.scale, *heard(told)))
