@@ -193,7 +193,8 @@ def models_for(
     Raises: BadInput for a device that this machine has not.
     """
     names: dict[str, Any] = {name: getattr(config, name) for name in OF_MODELS}
-    settings = MakeConfig(**names | {"device": resolve_device(config.device)})
+    names["device"] = resolve_device(config.device)
+    settings = MakeConfig(**names)
     return open_models(settings, allow_pickle=allow_pickle, low_memory=low_memory)
 
 
