@@ -44,7 +44,7 @@ def hub_id_of(name: str) -> str:
     """
     if name in ALIASES:
         return ALIASES[name].hub_id
-    is_file_name = Path(name).suffix in {*PICKLES, ".safetensors"}
+    is_file_name = Path(name).suffix in {*PICKLES, ".safetensors", ".onnx"}
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not is_file_name:
         return name
     if is_file_name or "/" in name or "\\" in name or name.startswith("~"):
