@@ -211,7 +211,7 @@ def test_height_roughness_and_faces_may_be_others_in_a_library(
     result = CliRunner().invoke(app, [*words, "--blender", str(program)])
     assert result.exit_code == 0, result.stderr
     assert built[0].mesh.vertices[:, 2].max() == pytest.approx(0.3) and built[0].roughness == 0.9
-    with pytest.raises(BadInput, match="setting export.height_m expects at least 0.001, not -1"):
+    with pytest.raises(BadInput, match=r"setting export\.height_m expects at least 0\.001, not -1"):
         build_library(runs, tmp_path / "other", _find, Quiet(), changes={"height_m": -1})
 
 
