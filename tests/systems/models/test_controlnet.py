@@ -81,7 +81,7 @@ def in_float64(shelf: Shelf, wanted: list[str], **more: Any) -> tuple[Any, ...]:
 def ours(
     shelf: Shelf, controls: tuple[Any, ...], sampler: str = "ddim", *, everywhere: bool = False
 ) -> torch.Tensor:
-    heard = {"controls_of_all" if everywhere else "controls": controls}
+    heard: dict[str, Any] = {"controls_of_all" if everywhere else "controls": controls}
     made = Ingredients(base=shelf.base, prompt="a teapot", size=16, **heard)
     guided = GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT}))
     return sample(guided, scheduler_named(sampler, shelf.pipe.scheduler), noise(), steps=STEPS)
@@ -294,7 +294,8 @@ def test_text_alone_hears_it_unless_all_shall(shelf: Shelf) -> None:
             said[name] = shelf.pipe.unet(x, t, words).sample
             said[f"{name} with"] = shelf.pipe.unet(x, t, words, **residuals).sample
     for heard, null_said in (("controls", said["null"]), ("controls_of_all", said["null with"])):
-        made = Ingredients(base=shelf.base, prompt="a teapot", size=16, **{heard: controls})
+        given: dict[str, Any] = {heard: controls}
+        made = Ingredients(base=shelf.base, prompt="a teapot", size=16, **given)
         guided = GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT}))
         wanted = null_said + WEIGHT * (said["text with"] - null_said)
         torch.testing.assert_close(guided(x, t), wanted, **CLOSE)
