@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from fakes import tiny_pipelines as tiny
+from fakes.accelerator import ACCELERATOR
 from fakes.ip_adapters import image_encoder, ip_adapter
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -286,3 +287,17 @@ def test_a_model_of_classes_is_refused(tmp_path: Path) -> None:
     tiny.dit().save_pretrained(tmp_path / "dit")
     with pytest.raises(BadInput, match="draws classes, and there are no IP-Adapters"):
         load_image_prompts(["cup.png"], load_base(tmp_path / "dit"))
+
+
+def test_on_another_device_they_are_the_same(shelf: Shelf) -> None:
+    """Encoder, adapter and what they leave behind: no tensor of two devices meets."""
+    said = []
+    for device in ("cpu", ACCELERATOR):
+        base = load_base(shelf.place / shelf.kind, device=device, dtype="float32")
+        images = load_image_prompts([shelf.written("plus"), shelf.written("plain", 1)], base)
+        made = Ingredients(base=base, prompt="a teapot", size=16, images=images)
+        guided = GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT}))
+        eps = guided(noise().float().to(device), torch.tensor([100, 900]).to(device))
+        assert eps.device.type == torch.device(device).type
+        said.append(eps.cpu())
+    torch.testing.assert_close(*said, **CLOSE)
