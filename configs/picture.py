@@ -9,6 +9,7 @@ from typing import Any
 
 from .controls import control_text
 from .errors import BadInput
+from .image_prompts import image_prompt_text
 from .paths import given_path
 from .schema import ExtraCondition, setting
 from .strengths import with_home
@@ -66,7 +67,8 @@ class PictureConfig:
         None, "Total weight to share between domain and text by the length of their differences."
     )
     control: list[str] = setting(
-        [], "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE], such as canny:edges.png or depth:map.png:0.8."
+        [],
+        "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE][:OPTION=...], such as canny:edges.png:0.8:end=0.6.",
     )
     control_scale: float = setting(1.0, "Factor on all residuals of the controls.")
     control_start: float = setting(
@@ -94,6 +96,13 @@ class PictureConfig:
     embeddings: list[str] = setting(
         [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
     )
+    image_prompt: list[str] = setting(
+        [],
+        "Pictures that the prompt's branches see beside the text (IP-Adapter), each PICTURE[:NETWORK][:SCALE].",
+    )
+    image_encoder: str | None = setting(
+        None, "Folder of the image encoder of image_prompt; null is the one beside the adapter."
+    )
     edit: str | None = setting(None, "Picture to start from (SDEdit).")
     strength: float = setting(
         0.6,
@@ -112,9 +121,21 @@ class PictureConfig:
         None,
         "Pixels: 512 for a square, 512x768 for width and height; null is the model's own, or an edited picture's.",
     )
+    device: str = setting(
+        "auto", "Where the networks compute: auto (the quickest here), cpu, cuda, cuda:N or mps."
+    )
+    dtype: str = setting(
+        "auto",
+        "What the networks compute in; auto is bfloat16 where the hardware multiplies it.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
 
 
-_OF_ALL = ("base", "domain", "model", "lora_scale", "domain_strength")
+OF_MODELS = (
+    "base", "vae", "domain", "model", "lora_scale", "loras", "embeddings", "image_prompt", "image_encoder",
+    "embedded_guidance", "domain_strength", "device", "dtype",
+)  # fmt: skip
+"""Settings of models, which have the same name here and in ``MakeConfig``."""
 _OTHERWISE = {"count": "candidates"}
 _NOT_OF_MAKE = ("prompt", "seed", "as_make")
 
@@ -128,7 +149,7 @@ def make_settings(spec: Path) -> tuple[dict[str, Any], str | None, int | None]:
     settings: dict[str, Any] = {}
     written = read_yaml(given_path(spec, "--spec"))
     for name in written:
-        if name in _OF_ALL:
+        if name in OF_MODELS:
             settings[name] = getattr(config, name)
         elif name not in _NOT_OF_MAKE:
             value = getattr(config, name)
@@ -137,7 +158,7 @@ def make_settings(spec: Path) -> tuple[dict[str, Any], str | None, int | None]:
     return settings, config.prompt or None, config.seed if "seed" in written else None
 
 
-_PATHS = ("base", "domain", "model", "edit", "mask")
+_PATHS = ("base", "vae", "domain", "model", "image_encoder", "edit", "mask")
 
 
 def picture_config(spec: Path | None, given: Mapping[str, Any]) -> PictureConfig:
@@ -174,8 +195,14 @@ def _check_paths(config: PictureConfig) -> None:
                 setattr(owner, name, _path(value, f"--{name}"))
         for i, text in enumerate(owner.control):
             told = control_text(text)
-            picture, network = (_path(place, "--control") for place in (told.picture, told.network))
-            owner.control[i] = str(replace(told, picture=picture, network=network))
+            paths = ("picture", "network", "find")
+            owner.control[i] = str(
+                replace(told, **{one: _path(getattr(told, one), "--control") for one in paths})
+            )
+        for i, text in enumerate(owner.image_prompt):
+            told = image_prompt_text(text)
+            picture, network = (_path(place, "--image-prompt") for place in (told.picture, told.network))
+            owner.image_prompt[i] = str(replace(told, picture=picture, network=network))
 
 
 def _path(text: str, option: str) -> str:

@@ -58,6 +58,9 @@ class ExtraCondition:
     weight: float = setting(1.0, "Weight of its term.")
     model: str | None = setting(None, "A LoRA, checkpoint or domain that says it; the base if left out.")
     control: list[str] = setting([], "Spatial controls of this condition alone, such as canny:edges.png.")
+    image_prompt: list[str] = setting(
+        [], "Image prompts of this condition alone, each PICTURE[:NETWORK][:SCALE].", added_later=True
+    )
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,17 @@ class RecipeConfig:
         at_most=1,
         added_later=True,
     )
+    since: dict[str, float] = setting(
+        {},
+        "Noise fraction from which up a term is on, by name; domain_since is short for the term domain.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
     conditions: dict[str, ExtraCondition] = setting(
         {},
-        "Further conditions by name (in_domain, composable): prompt, weight, model; for the picture also control.",
+        "Further conditions by name (in_domain, composable): prompt, weight, model, image_prompt; for the picture also "
+        "control.",
         added_later=True,
     )
     balance: float | None = setting(
@@ -146,7 +157,7 @@ class ImageConfig(RecipeConfig):
     )
     control: list[str] = setting(
         [],
-        "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE], such as canny:edges.png or depth:map.png:0.8.",
+        "Spatial controls, KIND:PICTURE[:NETWORK][:SCALE][:OPTION=...], such as canny:edges.png:0.8:end=0.6.",
         added_later=True,
         files=True,
     )
@@ -473,6 +484,16 @@ class MakeConfig:
     )
     embeddings: list[str] = setting(
         [], "Textual-inversion embeddings, each FILE or FILE:word, such as ['cat.safetensors:<cat>']."
+    )
+    image_prompt: list[str] = setting(
+        [],
+        "Pictures that the prompt's branches see beside the text (IP-Adapter), each PICTURE[:NETWORK][:SCALE].",
+        added_later=True,
+    )
+    image_encoder: str | None = setting(
+        None,
+        "Folder of the image encoder of image_prompt; null is the one beside the adapter.",
+        added_later=True,
     )
     embedded_guidance: float = setting(
         8.5,

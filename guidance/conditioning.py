@@ -7,9 +7,9 @@ B (one per sample).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,38 @@ class Control:
 
 
 @dataclass(frozen=True, eq=False)
+class ImagePrompt:
+    """A picture as an IP-Adapter shows it to a UNet (arxiv.org/abs/2308.06721, decoupled cross-attention).
+
+    The adapter's matrices times the picture's tokens stay the same from step to step, so that they are all there is to
+    it: no network is kept, and any UNet of the family can be shown the picture.
+
+    Attributes:
+        keys, values: {name of a cross-attention: [1 or B, tokens, width]}.
+        scale: weight of attention over them, beside that over the text.
+    """
+
+    keys: Mapping[str, Tensor]
+    values: Mapping[str, Tensor]
+    scale: float = 1.0
+
+    def rows(self, first: int, count: int, batch: int) -> ImagePrompt:
+        """The part for samples first .. first + count."""
+        keys, values = (
+            {name: rows_of(one, first, count, batch) for name, one in many.items()}
+            for many in (self.keys, self.values)
+        )
+        return replace(self, keys=keys, values=values)
+
+
+class Shown(NamedTuple):
+    """A picture as an image prompt: what branches see that hear it, and what the others do, no picture at all."""
+
+    picture: ImagePrompt
+    nothing: ImagePrompt
+
+
+@dataclass(frozen=True, eq=False)
 class Conditioning:
     """Everything a network is told.
 
@@ -57,6 +89,7 @@ class Conditioning:
         labels: DiT's class, whole numbers [1 or B].
         guidance: the guidance weight w that a distilled network (LCM) is told [1 or B].
         controls: ControlNets whose residuals are added up.
+        images: pictures whose attention is added to that of the text.
     """
 
     text: Tensor | None = None
@@ -65,6 +98,7 @@ class Conditioning:
     labels: Tensor | None = None
     guidance: Tensor | None = None
     controls: tuple[Control, ...] = ()
+    images: tuple[ImagePrompt, ...] = ()
 
     def rows(self, first: int, count: int, batch: int) -> Conditioning:
         """The part for samples first .. first + count."""
@@ -78,11 +112,19 @@ class Conditioning:
                 ("guidance", self.guidance),
             )
         }
-        return replace(self, **told, controls=tuple(c.rows(first, count, batch) for c in self.controls))  # pyright: ignore
+        parts = {
+            name: tuple(one.rows(first, count, batch) for one in getattr(self, name))
+            for name in ("controls", "images")
+        }
+        return replace(self, **told, **parts)  # pyright: ignore
 
     def following(self, *controls: Control) -> Conditioning:
         """The same with these controls added."""
         return replace(self, controls=self.controls + controls)
+
+    def shown(self, *images: ImagePrompt) -> Conditioning:
+        """The same with these pictures added."""
+        return replace(self, images=self.images + images)
 
     def at(self, times: Tensor) -> Conditioning:
         """The same with those controls that are heard at the samples' noise fractions t / T [B]."""
@@ -125,11 +167,13 @@ def condition_rows(condition: Condition, first: int, count: int, batch: int) -> 
 def stacked(conditions: Sequence[Condition]) -> Condition:
     """Conditions of single samples as one of a batch, in their order; all say the same kinds of things.
 
-    Raises: ValueError when one has pictures to follow, which belong to a whole batch.
+    Raises: ValueError when one has pictures, which belong to a whole batch.
     """
     told = [as_conditioning(one) for one in conditions]
-    if any(one.controls for one in told):
-        raise ValueError("Conditions with controls cannot be stacked; add the controls to the stack.")
+    if any(one.controls or one.images for one in told):
+        raise ValueError(
+            "Conditions with controls or image prompts cannot be stacked; add them to the stack."
+        )
 
     def joined(values: Sequence[Tensor | None]) -> Tensor | None:
         there = [value for value in values if value is not None]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .conditioning import Condition, Conditioning, as_conditioning
 from .control_residuals import home_of, residuals
+from .image_attention import TextAndImages, open_eyes
 from .low_rank import switched_on
 from .null_text import is_null_text
 from .predictors import NoisePredictor
@@ -154,6 +155,8 @@ class UNetPredictor(_Predictor):
             )
         if told.labels is not None:
             raise ValueError(f"The predictor {self.name!r} knows no classes but was given labels.")
+        if told.images and not self.takes_text:
+            raise ValueError(f"The predictor {self.name!r} has no attention to look at a picture with.")
 
     def _ask(self, x: Tensor, t: Tensor, told: list[Conditioning]) -> Tensor:
         batch = len(x) // len(told)
@@ -171,7 +174,11 @@ class UNetPredictor(_Predictor):
             options["timestep_cond"] = guidance_features(weights, self.guidance_width).to(x)
         if any(one.controls for one in told):
             options |= residuals(x, t, text, told, added)
-        return self.network(x, t, encoder_hidden_states=text, return_dict=False, **options)[0]
+        heard: Any = text
+        if text is not None and any(one.images for one in told):
+            open_eyes(self.network)
+            heard = TextAndImages(text, [one.images for one in told])
+        return self.network(x, t, encoder_hidden_states=heard, return_dict=False, **options)[0]
 
 
 def guidance_features(weights: Tensor, width: int) -> Tensor:
@@ -230,9 +237,9 @@ class DiTPredictor(_Predictor):
         return self.network.config.num_embeds_ada_norm
 
     def _refuse_wrong_kind(self, told: Conditioning) -> None:
-        if told.labels is None or told.text is not None or told.controls:
+        if told.labels is None or told.text is not None or told.controls or told.images:
             raise ValueError(
-                f"The predictor {self.name!r} takes a class label, and neither text nor controls."
+                f"The predictor {self.name!r} takes a class label, and neither text nor pictures."
             )
 
     def _ask(self, x: Tensor, t: Tensor, told: list[Conditioning]) -> Tensor:

@@ -218,8 +218,8 @@ def image(
     out: str | Path = "pictures",
     spec: str | Path | None = None,
     domain: Domain | str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
+    device: str | None = None,
+    dtype: str | None = None,
     low_memory: bool = False,
     progress: OnEvent | None = None,
     **settings: Any,
@@ -238,11 +238,12 @@ def image(
     from .drawing.plan import models_for, plan_pictures
 
     given = {"prompt": prompt, "domain": None if domain is None else _domain(domain)} | settings
+    given |= {"device": device, "dtype": dtype}
     config = picture_config(
         None if spec is None else Path(spec), {name: told for name, told in given.items() if told is not None}
     )
     console = Told(progress)
-    store = models_for(config, device=device, dtype=dtype, low_memory=low_memory)
+    store = models_for(config, low_memory=low_memory)
     drawing = draw_pictures(plan_pictures(config, console, store), Path(out), console)
     return Drawn(tuple(drawing.pictures), drawing.sheet, drawing.recipe, config.prompt)
 

@@ -25,6 +25,7 @@ from ..systems.evaluation.frechet import DIRECTIONS, Reference, frechet_of_featu
 from ..systems.evaluation.imagenet import load_network
 from ..systems.images.files import read_subject
 from ..systems.mesh.report import report
+from ..systems.models.precision import resolve_device
 from .assets.placing import into_view
 from .exporters.glb import read_glb
 from .exporters.preview import render_views, ring_cameras
@@ -46,6 +47,7 @@ def evaluate_images(
     clip: str | None = None,
     edges_of: Path | None = None,
     draws: int = 100,
+    device: str = "auto",
     console: Progress,
 ) -> dict[str, Any]:
     """Figures of the pictures in a folder against those of a domain, JSON-able.
@@ -55,20 +57,23 @@ def evaluate_images(
         clip: folder or hub id of a CLIP network, for the alignment with the words.
         edges_of: folder with pictures of the same names whose edges they were to follow.
         draws: of the bootstrap; 0 leaves the intervals out.
+        device: of the extractors and CLIP; auto, cpu, cuda, cuda:N or mps.
     Raises:
-        BadInput: a folder without at least two pictures, an unknown extractor, or weights that are not here.
+        BadInput: a device that is not here, a folder without at least two pictures, an unknown extractor, or weights
+            that are not here.
     """
+    device = resolve_device(device)
     files, pictures, skipped = read_pictures(made)
     _, real, real_skipped = read_pictures(against)
     found: dict[str, Any] = {
         "made": {"folder": str(made), "pictures": len(pictures), "skipped": skipped},
         "against": {"folder": str(against), "pictures": len(real), "skipped": real_skipped},
-        "distances": {name: distances(name, real, pictures, draws, console) for name in extractors},
+        "distances": {name: distances(name, real, pictures, draws, device, console) for name in extractors},
         "colours": _mean([colours(_array(one)) for one in pictures]),
         "colours_against": _mean([colours(_array(one)) for one in real]),
     }
     if texts := _texts(files, prompt):
-        found["alignment"] = _alignment(pictures, texts, clip)
+        found["alignment"] = _alignment(pictures, texts, clip, device)
     if edges_of is not None:
         found["canny_discrepancy"] = _edges(files, pictures, edges_of)
     return found
@@ -82,12 +87,14 @@ def evaluate_assets(
     prompt: str | None = None,
     clip: str | None = None,
     draws: int = 100,
+    device: str = "auto",
     console: Progress,
 ) -> dict[str, Any]:
     """Figures of the GLB files in a folder, or of the runs in it: each seen from eight sides, and its mesh looked over.
 
     Neighbouring views of one asset are not so many pictures: distances are larger than those of as many objects.
     """
+    device = resolve_device(device)
     files, meshes, skipped = read_assets(made)
     advance = console.task("looking at assets", len(meshes))
     cameras = ring_cameras(VIEWS, float(np.radians(VIEW_ELEVATION_DEG)))
@@ -98,12 +105,12 @@ def evaluate_assets(
         advance()
     _, real, real_skipped = read_pictures(against)
     first = extractor_named(extractors[0])
-    features = features_of(views, first, first.load()).reshape(len(meshes), VIEWS, -1)
+    features = features_of(views, first, first.load(device)).reshape(len(meshes), VIEWS, -1)
     reports = [report(mesh) for mesh in meshes]
     found: dict[str, Any] = {
         "made": {"folder": str(made), "assets": len(meshes), "pictures": len(views), "skipped": skipped},
         "against": {"folder": str(against), "pictures": len(real), "skipped": real_skipped},
-        "distances": {name: distances(name, real, views, draws, console) for name in extractors},
+        "distances": {name: distances(name, real, views, draws, device, console) for name in extractors},
         "colours": _mean([colours(_array(one)) for one in views]),
         "colours_against": _mean([colours(_array(one)) for one in real]),
         "views": {
@@ -117,16 +124,16 @@ def evaluate_assets(
         },
     }
     if texts := _texts(files, prompt):
-        found["alignment"] = _alignment(views, [text for text in texts for _ in range(VIEWS)], clip)
+        found["alignment"] = _alignment(views, [text for text in texts for _ in range(VIEWS)], clip, device)
     return found
 
 
 def distances(
-    name: str, real: list[Image.Image], made: list[Image.Image], draws: int, console: Progress
+    name: str, real: list[Image.Image], made: list[Image.Image], draws: int, device: str, console: Progress
 ) -> dict[str, Any]:
     """Everything that one extractor's features say of two sets of pictures."""
     extractor = extractor_named(name)
-    network = extractor.load()
+    network = extractor.load(device)
     advance = console.task(f"{name} looks at pictures", len(real) + len(made))
     true, drawn = (features_of(one, extractor, network, advance=advance) for one in (real, made))
     width = true.shape[1]
@@ -237,10 +244,12 @@ def _texts(files: list[Path], prompt: str | None) -> list[str]:
     return texts
 
 
-def _alignment(pictures: list[Image.Image], texts: list[str], clip: str | None) -> dict[str, Any]:
+def _alignment(
+    pictures: list[Image.Image], texts: list[str], clip: str | None, device: str
+) -> dict[str, Any]:
     told: dict[str, Any] = {"recognised_lite0": recognised(load_network("lite0"), pictures, texts)}
     if clip is not None:
-        told["clip"], told["clip_network"] = float(load_clip(clip)(pictures, texts).mean()), clip
+        told["clip"], told["clip_network"] = float(load_clip(clip, device)(pictures, texts).mean()), clip
     return told
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..configs.atomic import explain_os_errors
 from ..configs.errors import BadInput, SlipcastError
+from ..configs.limits import check_limits
 from ..configs.paths import given_folder, given_path
+from ..configs.schema import ExportConfig, MakeConfig
 from ..systems.types import Mesh
 from .assets.asset import Asset
 from .assets.preparing import prepare
@@ -41,6 +44,7 @@ def build_library(
     *,
     force: bool = False,
     credits: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Library:
     """Write ``folder/<run>.blend`` for every run under ``runs`` whose mesh is finished.
 
@@ -51,12 +55,15 @@ def build_library(
     Args:
         find: returns the Blender to use; called when the first file is to be written.
         credits: author, licence and copyright, put into every file.
+        changes: settings ``export.*`` in the place of the runs' own; None leaves them.
 
     Raises:
-        BadInput: ``runs`` holds no runs, or ``folder`` is a file.
+        BadInput: ``runs`` holds no runs, ``folder`` is a file, or a change is out of its limits.
         SlipcastError: no usable Blender, or the folder cannot be written.
     """
     given_folder(folder, "DIR")
+    given = {name: value for name, value in (changes or {}).items() if value is not None}
+    check_limits(MakeConfig(export=ExportConfig(**given)))
     library = Library(folder)
     wanted: list[FinishedRun] = []
     for place in run_folders(runs):
@@ -64,7 +71,7 @@ def build_library(
         if isinstance(told, str):
             library.skipped[place.name] = told
         else:
-            wanted.append(told)
+            wanted.append(replace(told, export=replace(told.export, **given)))
     with explain_os_errors(folder, "making the library's folder"):
         folder.mkdir(parents=True, exist_ok=True)
     index = read_index(folder)

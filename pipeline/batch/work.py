@@ -72,8 +72,11 @@ class ModelShelf:
 
 
 _LOADED = ("base", "domain", "_custom", "_adapted")  # where a ModelStore keeps what it has loaded
-_NO_NETWORKS = ("lift_model", "domain_strength", "image", "lift", "refine", "mesh", "paint", "export")
-"""Settings that leave the networks of base and domain as they are; a lift loads its own each time."""
+_NO_NETWORKS = (
+    "lift_model", "domain_strength", "image_prompt", "image_encoder",
+    "image", "lift", "refine", "mesh", "paint", "export",
+)  # fmt: skip
+"""Settings that leave the networks of base and domain as they are; a lift loads its own each time, as do pictures."""
 
 
 def model_group(config: MakeConfig) -> str:

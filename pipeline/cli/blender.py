@@ -36,6 +36,18 @@ def library(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the library.", show_default=False)],
     program: Program = None,
     force: Annotated[bool, typer.Option("--force", help="Write files anew that are there.")] = False,
+    height: Annotated[
+        float | None,
+        typer.Option(help="Height of each in metres; as exported if left out.", show_default=False),
+    ] = None,
+    roughness: Annotated[
+        float | None,
+        typer.Option(help="Of each, 0 glossy to 1 matt; as exported if left out.", show_default=False),
+    ] = None,
+    faces: Annotated[
+        int | None,
+        typer.Option(help="Reduce each to so many faces; as exported if left out.", show_default=False),
+    ] = None,
     author: Annotated[str, typer.Option(help="Put into every asset.", show_default=False)] = "",
     licence: Annotated[
         str, typer.Option(help="Put into every asset, such as CC0-1.0.", show_default=False)
@@ -52,11 +64,18 @@ def library(
         from ..library import build_library
         from ..run.progress import for_terminal
 
+        changes = {"height_m": height, "roughness": roughness, "faces": faces}
         credits = {"author": author, "licence": licence, "copyright": copyright_}
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             console.stage_started("blender library")
             built = build_library(
-                runs, folder, lambda: find_blender(program), console, force=force, credits=credits
+                runs,
+                folder,
+                lambda: find_blender(program),
+                console,
+                force=force,
+                credits=credits,
+                changes=changes,
             )
             for name, reason in built.skipped.items():
                 console.notice(f"{name} was skipped: {reason}")

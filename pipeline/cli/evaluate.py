@@ -35,6 +35,7 @@ Clip = Annotated[
         metavar="MODEL", help="A CLIP network at hand, for the alignment with the words.", show_default=False
     ),
 ]
+Device = Annotated[str, typer.Option(help="Where the networks compute: auto, cpu, cuda, cuda:N or mps.")]
 Draws = Annotated[int, typer.Option(min=0, max=10_000, help="Draws of the bootstrap; 0 for no intervals.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -54,6 +55,7 @@ def images(
         ),
     ] = None,
     draws: Draws = 100,
+    device: Device = "auto",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -69,6 +71,7 @@ def images(
         clip=clip,
         edges_of=edges_of,
         draws=draws,
+        device=device,
     )
 
 
@@ -80,12 +83,22 @@ def assets(
     prompt: Prompt = None,
     clip: Clip = None,
     draws: Draws = 100,
+    device: Device = "auto",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """GLB files or runs: eight views of each against pictures, how its views agree, and its mesh."""
     _told(
-        "evaluate_assets", folder, against, extractor, as_json, debug, prompt=prompt, clip=clip, draws=draws
+        "evaluate_assets",
+        folder,
+        against,
+        extractor,
+        as_json,
+        debug,
+        prompt=prompt,
+        clip=clip,
+        draws=draws,
+        device=device,
     )
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..run.progress import Reporter
 
 
-_LODS = (0.5, 0.25, 0.1)  # levels of detail of a run that names none
+LODS = (0.5, 0.25, 0.1)
+"""Levels of detail where they are asked for without saying which."""
 
 
 def _option(sentence: str, *names: str, **more: Any) -> Any:
@@ -113,7 +114,7 @@ def _settings(
     from ...configs.schema import MakeConfig
     from ..exporters.table import check_formats
 
-    levels = (run.export.lods or list(_LODS)) if lods else []
+    levels = (run.export.lods or list(LODS)) if lods else []
     settings = replace(run.export, lods=levels, quads=run.export.quads or quads)
     if formats is not None:
         settings = replace(settings, formats=_formats(formats))

@@ -58,7 +58,8 @@ def _aliases(as_json: bool) -> str:
             for name, one in ALIASES.items()
         }
         return json.dumps({name: {**one, "here": is_here(name)} for name, one in told.items()})
+    width = max(map(len, ALIASES))
     return "\n".join(
-        f"{'here' if is_here(name) else '':4}  {name:9}  {one.sentence} {one.hub_id}, {one.licence}"
+        f"{'here' if is_here(name) else '':4}  {name:{width}}  {one.sentence} {one.hub_id}, {one.licence}"
         for name, one in ALIASES.items()
     )

@@ -67,7 +67,7 @@ def image(
     control: Annotated[
         list[str] | None,
         _option(
-            "KIND:PICTURE[:NETWORK][:SCALE], such as canny:img.png or depth:map.png:0.8; may be repeated."
+            "KIND:PICTURE[:NETWORK][:SCALE][:OPTION=...], such as canny:img.png:0.8:end=0.6; may be repeated."
         ),
     ] = None,
     control_scale: Annotated[float | None, _option("Factor on the controls.")] = None,
@@ -79,6 +79,13 @@ def image(
     ] = None,
     control_branches: Annotated[
         str | None, _option("Which branches hear them: text (those of the prompt) or all.")
+    ] = None,
+    image_prompt: Annotated[
+        list[str] | None,
+        _option("PICTURE[:NETWORK][:SCALE], seen beside the text (IP-Adapter); may be repeated."),
+    ] = None,
+    image_encoder: Annotated[
+        str | None, _option("Folder of the image encoder of --image-prompt; the one beside it if left out.")
     ] = None,
     edit: Annotated[str | None, _option("Picture to start from.")] = None,
     strength: Annotated[
@@ -108,8 +115,8 @@ def image(
     explain: Annotated[bool, _option("Say what would be computed, and draw nothing.", "--explain")] = False,
     low_memory: Annotated[bool, _option("Hold one network on the device at a time.", "--low-memory")] = False,
     allow_pickle: Annotated[bool, _option("Read pickled checkpoints.", "--allow-pickle")] = False,
-    device: Annotated[str, _option("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[str, _option("auto, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str | None, _option("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
+    dtype: Annotated[str | None, _option("auto, float32, bfloat16 or float16.")] = None,
     as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
     debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
 ) -> None:
@@ -125,6 +132,7 @@ def image(
             "loras": lora, "embeddings": embedding,
             "negative": negative, "control": control, "control_scale": control_scale,
             "control_start": control_start, "control_end": control_end, "control_branches": control_branches,
+            "image_prompt": image_prompt, "image_encoder": image_encoder, "device": device, "dtype": dtype,
             "edit": edit,
             "strength": strength, "mask": mask, "scheduler": scheduler, "steps": steps, "seed": seed,
             "count": count, "size": size, "lora_scale": lora_scale,
@@ -149,13 +157,7 @@ def image(
 
         check_stop()
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
-            store = models_for(
-                config,
-                device=device,
-                dtype=dtype,
-                low_memory=low_memory,
-                allow_pickle=allow_pickle,
-            )
+            store = models_for(config, low_memory=low_memory, allow_pickle=allow_pickle)
             plan = plan_pictures(config, console, store)
             check_stop()
             drawing = None if explain else draw_pictures(plan, folder, console)

@@ -14,6 +14,7 @@ import typer
 
 from ...configs.stopping import check_stop
 from .console import PartlyFailed, exit_codes
+from .export import LODS
 
 if TYPE_CHECKING:
     from ..make import MakeResult
@@ -69,6 +70,12 @@ def make(
     domain: Annotated[str | None, _named("The domain: 'starter', a folder, or none.")] = None,
     model: Annotated[str | None, _named("A custom model of the base: LoRA, checkpoint or domain.")] = None,
     lora_scale: Annotated[float | None, _named("Strength of a LoRA.")] = None,
+    domain_strength: Annotated[
+        float | None, _named("Factor on the domain's weight; 0 is the base alone.")
+    ] = None,
+    embedded_guidance: Annotated[
+        float | None, _named("Guidance weight that an LCM network is told; 8.5 if left out.")
+    ] = None,
     lora: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,8 +90,25 @@ def make(
             metavar="FILE[:WORD]", help="A textual-inversion embedding; may be repeated.", show_default=False
         ),
     ] = None,
+    image_prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PICTURE[:NETWORK][:SCALE]",
+            help="A picture seen beside the text (IP-Adapter), in refinement and paint too; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    image_encoder: Annotated[
+        str | None, _named("Folder of the image encoder of --image-prompt; the one beside it if left out.")
+    ] = None,
     device: Annotated[str | None, _named("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
     dtype: Annotated[str | None, _named("auto, float32, bfloat16 or float16.")] = None,
+    height: Annotated[float | None, _named("Height of the object in metres.")] = None,
+    roughness: Annotated[float | None, _named("Of the whole surface, 0 glossy to 1 matt.")] = None,
+    faces: Annotated[int | None, _named("Reduce the exported mesh to so many faces.")] = None,
+    lods: Annotated[
+        bool, typer.Option("--lods", help="Levels of detail too: 1/2, 1/4 and 1/10 of the faces.")
+    ] = False,
     spec: Annotated[
         Path | None, _named("A YAML file of `slipcast image`: how the picture is drawn, conditions and all.")
     ] = None,
@@ -104,6 +128,10 @@ def make(
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
         named = {"base": base, "vae": vae, "domain": domain, "model": model, "lora_scale": lora_scale}
         named |= {"device": device, "dtype": dtype, "loras": lora or None, "embeddings": embedding or None}
+        named |= {"domain_strength": domain_strength, "embedded_guidance": embedded_guidance}
+        named |= {"image_prompt": image_prompt or None, "image_encoder": image_encoder}
+        named |= {"export.height_m": height, "export.roughness": roughness, "export.faces": faces}
+        named["export.lods"] = list(LODS) if lods else None
         flags: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
         if picture:
             flags["image.picture"] = [_absolute(one) for one in picture]

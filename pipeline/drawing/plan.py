@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ...configs.atomic import sha256_of_file
-from ...configs.controls import control_text
+from ...configs.controls import ControlText, control_text
 from ...configs.errors import BadInput
-from ...configs.picture import PictureConfig, parse_size
+from ...configs.picture import OF_MODELS, PictureConfig, parse_size
 from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
@@ -32,6 +32,7 @@ from ...systems.guided.recipes import (
     without_domain_notice,
 )
 from ...systems.images.files import latent_mask, read_image, read_mask, read_picture, read_whole
+from ...systems.models.aliases import resolve
 from ...systems.models.base import Base
 from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
@@ -116,12 +117,18 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     set_steps(scheduler, config.steps)
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     run = times[first_step(scheduler, config.steps, config.strength) :] if config.edit else times
-    heard = noise_between(run, config.control_start, config.control_end)
+
+    def heard(one: ControlText) -> tuple[float, float]:
+        begin = config.control_start if one.start is None else one.start
+        return noise_between(run, begin, config.control_end if one.end is None else one.end)
 
     def controls(wanted: list[str]) -> tuple[Control, ...]:
         return load_controls(
             wanted, base, size=size, scale=config.control_scale, heard=heard, allow_pickle=store.allow_pickle
         )
+
+    followed = controls(config.control)
+    branches = [control_text(text).branches or config.control_branches for text in config.control]
 
     def custom(path: str | None) -> ConditionalDenoiser | None:
         return None if path is None else store.custom(path, console.notice)
@@ -135,11 +142,18 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         wanted=config.wanted,
         unwanted=config.unwanted,
         extras={
-            name: Extra(one.prompt, one.weight, custom(one.model), controls(one.control))
+            name: Extra(
+                one.prompt,
+                one.weight,
+                custom(one.model),
+                controls(one.control),
+                store.image_prompts(one.image_prompt),
+            )
             for name, one in config.conditions.items()
         },
-        controls=controls(config.control),
-        heard_by_all=config.control_branches == "all",
+        controls=tuple(one for one, where in zip(followed, branches, strict=True) if where == "text"),
+        controls_of_all=tuple(one for one, where in zip(followed, branches, strict=True) if where == "all"),
+        images=store.image_prompts(config.image_prompt),
         size=size,
         framings=(framing,),
     )
@@ -162,14 +176,13 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
     computed = {"dtype": str(base.dtype).removeprefix("torch."), "device": store.device}
     files = {str(path): sha256_of_file(path) for path in _pictures(config)}
     models = _identities(made) | store.hashes
+    models |= {f"finder {f}": model_identity(resolve(f)) for one in _controls(config) if (f := one.finder)}
     return Plan(config, base, made, guidance, scheduler, size, models, files, computed, weights, told, edit)
 
 
 def models_for(
     config: PictureConfig,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
     low_memory: bool = False,
     allow_pickle: bool = False,
 ) -> ModelStore:
@@ -179,11 +192,9 @@ def models_for(
         low_memory: keep one network on the device at a time.
     Raises: BadInput for a device that this machine has not.
     """
-    taken = (
-        "base", "vae", "domain", "model", "lora_scale", "loras", "embeddings", "embedded_guidance",
-    )  # fmt: skip
-    names = {name: getattr(config, name) for name in taken}
-    settings = MakeConfig(**names, device=resolve_device(device), dtype=dtype)
+    names: dict[str, Any] = {name: getattr(config, name) for name in OF_MODELS}
+    names["device"] = resolve_device(config.device)
+    settings = MakeConfig(**names)
     return open_models(settings, allow_pickle=allow_pickle, low_memory=low_memory)
 
 
@@ -196,6 +207,11 @@ def _checked(config: PictureConfig) -> PictureConfig:
     """With every prompt checked, wherever it was written; the empty one is the unconditional prompt."""
     empty = not config.prompt or config.prompt.isdecimal()
     prompt = config.prompt if empty else check_prompt(config.prompt)
+    for name, one in config.conditions.items():
+        if any(control_text(text).branches for text in one.control):
+            raise BadInput(
+                f"controls of the condition {name} are heard by it alone; leave branches= out of them"
+            )
     return with_checked_prompts(replace(config, prompt=prompt))
 
 
@@ -210,10 +226,15 @@ def _with_domain(config: PictureConfig, console: Progress) -> PictureConfig:
 
 def _pictures(config: PictureConfig) -> list[Path]:
     """The picture files that a config names."""
-    controls = [*config.control, *(text for one in config.conditions.values() for text in one.control)]
-    return [Path(p) for p in (config.edit, config.mask) if p] + [
-        Path(control_text(text).picture) for text in controls
+    return [
+        Path(path) for path in (config.edit, config.mask, *(one.picture for one in _controls(config))) if path
     ]
+
+
+def _controls(config: PictureConfig) -> list[ControlText]:
+    """Every control that a config names."""
+    written = [*config.control, *(text for one in config.conditions.values() for text in one.control)]
+    return [control_text(text) for text in written]
 
 
 def _filled_in(config: PictureConfig, uses: Uses) -> PictureConfig:
@@ -232,7 +253,11 @@ def _identities(made: Ingredients) -> dict[str, str]:
     models: dict[str, Any] = {"base": made.base, "domain": made.domain, "model": made.model}
     models |= {f"condition {name}": one.model for name, one in made.extras.items()}
     told = {role: model.identity for role, model in models.items() if model is not None}
-    followed = [*made.controls, *(control for one in made.extras.values() for control in one.controls)]
+    followed = [
+        *made.controls,
+        *made.controls_of_all,
+        *(c for one in made.extras.values() for c in one.controls),
+    ]
     folders = dict.fromkeys(str(control.network.config._name_or_path) for control in followed)
     return told | {f"control {folder}": model_identity(Path(folder)) for folder in folders}
 

@@ -42,7 +42,7 @@ def inventory(store: ModelStore, roles: Sequence[str]) -> list[Needed]:
     for role in roles:
         try:
             for name, told in store.identities([role]).items():
-                size = bytes_of(store.place(name))
+                size = sum(map(bytes_of, store.places(name)))
                 found.append(Needed(name, str(told["id"]), str(told["licence"]), told, size))
         except SlipcastError as error:
             found.append(_absent(store, role, error))
@@ -60,7 +60,8 @@ def _absent(store: ModelStore, role: str, error: SlipcastError) -> Needed:
     from ...systems.models.aliases import hub_id_of, is_here
     from ...systems.models.known import entry_of
 
-    name = store.named(role) or role
+    named: Any = store.named(role) or role
+    name = " + ".join(named) if isinstance(named, list) else named
     known = entry_of(role, name)
     fetch = None
     try:

@@ -89,7 +89,9 @@ def named_files(stage: Stage, config: MakeConfig) -> dict[str, list[str]]:
 def _told(text: str) -> str:
     """``canny:edges.png:net`` with the hash of the picture in the place of its path."""
     control = control_text(text)
-    return str(replace(control, picture=_hash_of(control.picture)))
+    # A network that finds the map is one of the stage's models, which count by themselves.
+    find = "network" if control.finder else control.find
+    return str(replace(control, picture=_hash_of(control.picture), find=find))
 
 
 def _hash_of(path: str) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ...configs.errors import BadInput
 from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
+from .additions import ADDED, Additions
 
 if TYPE_CHECKING:
+    from ...guidance.conditioning import Shown
     from ...guidance.offloading import CPUOffload
     from ...guidance.predictors import ConditionalDenoiser
     from ...systems.domain.model import Domain
@@ -85,18 +87,15 @@ class ModelStore:
 
         told: dict[str, dict[str, Any]] = {}
         for role in roles:
-            if "." in role:
-                told |= self._beside(role)
-                continue
-            if role in ("loras", "embeddings"):
-                if getattr(self.config, role):
-                    told[role] = self._told_of_loras() if role == "loras" else self._told_of_embeddings()
+            if "." in role or role in ADDED:
+                told |= self._additions.told(role)
+                self._places.update(self._additions.places)
                 continue
             name = self.named(role)
             if name is None:
                 continue
             folder, known = self.folder(role), entry_of(role, name)
-            self._places[role] = folder
+            self._places[role] = [folder]
             content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": name,
@@ -107,46 +106,12 @@ class ModelStore:
                 told[role] |= self.look()
         return told
 
-    def _beside(self, role: str) -> dict[str, dict[str, Any]]:
-        """{role and name: identity} of the networks that a setting names: ControlNets, conditions' models, matting."""
-        from ...systems.models.aliases import resolve
-        from ...systems.models.controlnet import parted, usual_network
-        from ...systems.models.identity import model_identity
-        from ...systems.models.known import ALIASES, WEIGHTS
-
-        group, _, setting = role.partition(".")
-        value, base = getattr(getattr(self.config, group), setting), self.config.base
-        named: dict[str, str] = {}
-        if setting == "matting" and value:
-            named[role] = str(given_path(value, role))
-        if role == "paint.control" and value and self.config.paint.steps:
-            named[role] = usual_network(value, base)
-        controls = {role: value} if role == "image.control" else {}
-        if setting == "conditions":
-            named |= {f"{role} {name}": one.model for name, one in value.items() if one.model}
-            controls = {f"{role} {name}": one.control for name, one in value.items()}
-        for owner, texts in controls.items():
-            for one in (parted(text, base) for text in texts):
-                shown = one.kind if one.network.startswith(str(WEIGHTS)) else one.network
-                named[f"{owner} {shown}"] = one.network
-        told = {}
-        for name, wanted in named.items():
-            self._places[name] = place = resolve(wanted, allow_pickle=self.allow_pickle)
-            licence = ALIASES[wanted].licence if wanted in ALIASES else "unknown"
-            shipped = wanted.startswith(str(WEIGHTS))
-            told[name] = {
-                "id": f"{base} {place.name}" if shipped else wanted,
-                "revision": model_identity(place),
-                "licence": "Apache-2.0" if shipped else licence,
-            }
-        return told
-
-    def place(self, name: str) -> Path:
-        """Where a model lies that ``identities`` told of."""
+    def places(self, name: str) -> list[Path]:
+        """Where the files and folders of a model lie that ``identities`` told of."""
         return self._places[name]
 
     @cached_property
-    def _places(self) -> dict[str, Path]:
+    def _places(self) -> dict[str, list[Path]]:
         return {}
 
     def named(self, role: str) -> str | None:
@@ -225,7 +190,7 @@ class ModelStore:
     def _teach(self, base: Base) -> None:
         from ...systems.guided.embeddings import add_embedding
 
-        for path, token in self._embeddings:
+        for path, token in self._additions.embeddings:
             add_embedding(base, path, token)
 
     def base_with_loras(self, notice: Callable[[str], None]) -> Base:
@@ -233,7 +198,9 @@ class ModelStore:
         from ...systems.guided.lora import with_loras
 
         if not self._adapted:
-            self._adapted.append(with_loras(self.base, [(where, s) for _, where, s in self._loras], notice))
+            self._adapted.append(
+                with_loras(self.base, [(where, s) for _, where, s in self._additions.loras], notice)
+            )
         return self._adapted[0]
 
     @cached_property
@@ -241,57 +208,26 @@ class ModelStore:
         return []
 
     @cached_property
-    def _loras(self) -> list[tuple[str, Path, float]]:
-        """(as it was written, where it lies, strength) of every LoRA. BadInput for one that is not there."""
-        from ...configs.strengths import path_and_strength
-        from ...systems.guided.lora import lora_files
-        from ...systems.models.aliases import resolve
-
-        found = []
-        for text in self.config.loras:
-            name, strength = path_and_strength(text, "--lora")
-            where = resolve(name)
-            if not lora_files(where):
-                raise BadInput(
-                    f"--lora {name} is no LoRA: expected a .safetensors file, or a folder with one as diffusers and "
-                    "PEFT write it"
-                )
-            found.append((name, where, strength))
-        return found
-
-    @cached_property
-    def _embeddings(self) -> list[tuple[Path, str | None]]:
-        from ...systems.guided.embeddings import file_and_token
-
-        return [file_and_token(text) for text in self.config.embeddings]
+    def _additions(self) -> Additions:
+        return Additions(self.config, self.allow_pickle)
 
     @property
     def hashes(self) -> dict[str, str]:
-        """{"lora FILE:strength": hash of its files}, and {"embedding FILE": hash}"""
-        from ...systems.guided.lora import lora_identity
-        from ...systems.models.identity import sha256_once
+        """Of LoRAs, embeddings and image prompts, as they were written: {"lora FILE:strength": hash of its files}."""
+        return self._additions.hashes
 
-        loras = {f"lora {name}:{strength!r}": lora_identity(where) for name, where, strength in self._loras}
-        return loras | {f"embedding {path}": sha256_once(path) for path, _ in self._embeddings}
+    def image_prompts(self, wanted: Sequence[str]) -> tuple[Shown, ...]:
+        """Image prompts as they are written, ready for the base's network; read once."""
+        from ...systems.guided.image_prompts import load_image_prompts
 
-    def _told_of_loras(self) -> dict[str, Any]:
-        """All of them as one model: strengths are a part of what they are."""
-        from ...systems.guided.lora import lora_identity, lora_licence
+        texts = tuple(wanted)
+        if texts not in self._shown:
+            self._shown[texts] = load_image_prompts(texts, self.base, **self._additions.encoder)
+        return self._shown[texts]
 
-        return {
-            "id": " + ".join(f"{name}:{strength!r}" for name, _, strength in self._loras),
-            "revision": " + ".join(f"{lora_identity(where)}:{s!r}" for _, where, s in self._loras),
-            "licence": " + ".join(dict.fromkeys(lora_licence(where) for _, where, _ in self._loras)),
-        }
-
-    def _told_of_embeddings(self) -> dict[str, Any]:
-        from ...systems.models.identity import sha256_once
-
-        return {
-            "id": " + ".join(self.config.embeddings),
-            "revision": " + ".join(sha256_once(path) for path, _ in self._embeddings),
-            "licence": "unknown",
-        }
+    @cached_property
+    def _shown(self) -> dict[tuple[str, ...], tuple[Shown, ...]]:
+        return {}
 
     @cached_property
     def domain(self) -> Domain:

@@ -31,6 +31,7 @@ ROLES = (
     "model",
     "loras",
     "embeddings",
+    "image_prompt",
     "lift_model",
     "image.control",
     "image.conditions",
@@ -124,9 +125,10 @@ class Stage:
         chosen = {}
         own = getattr(config, self.name, None)  # another package's stage has no settings of its own
         if own is not None:
-            values = asdict(own)
             chosen = {
-                item.name: values[item.name] for item in fields(own) if _counts(item, values[item.name])
+                item.name: _plain(getattr(own, item.name))
+                for item in fields(own)
+                if _counts(item, getattr(own, item.name))
             }
         plain, known = MakeConfig(), settings_of(MakeConfig)
         for name in self.reads:
@@ -157,8 +159,20 @@ def _counts(item: Field[Any], value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """A setting's value as JSON has it: conditions are objects of their own."""
     if isinstance(value, dict):
-        return {name: asdict(one) if isinstance(one, ExtraCondition) else one for name, one in value.items()}
+        return {
+            name: _condition(one) if isinstance(one, ExtraCondition) else one for name, one in value.items()
+        }
     return value
+
+
+def _condition(one: ExtraCondition) -> dict[str, Any]:
+    later = {item.name for item in fields(one) if item.metadata["added_later"]}
+    plain = ExtraCondition()
+    return {
+        name: value
+        for name, value in asdict(one).items()
+        if name not in later or value != getattr(plain, name)
+    }
 
 
 def in_order(stages: Sequence[Stage], added: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -48,9 +48,16 @@ def guided_views(
         wanted=group.wanted,
         unwanted=group.unwanted,
         extras={
-            name: Extra(one.prompt, one.weight, custom(one.model)) for name, one in group.conditions.items()
+            name: Extra(
+                one.prompt,
+                one.weight,
+                custom(one.model),
+                images=ctx.models.image_prompts(one.image_prompt),
+            )
+            for name, one in group.conditions.items()
         },
         controls=controls,
+        images=ctx.models.image_prompts(ctx.config.image_prompt),
     )
     weights = _balanced(ctx, made, group.balance) | group.weights
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ...configs.atomic import write_json
 from ...configs.errors import SlipcastError
-from ...configs.picture import PictureConfig
+from ...configs.picture import OF_MODELS, PictureConfig
 from ...configs.schema import MakeConfig
 from ...systems.guided.branches import framed
 from ...systems.guided.ranking import evidence
@@ -75,23 +75,18 @@ def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:
             "edit", "strength", "mask", "size", "steps", "scheduler", "view", "background",
         )
     }  # fmt: skip
+    models = {name: getattr(config, name) for name in OF_MODELS}
+    if "model" not in recipe_named(image.recipe).reads:
+        models["model"] = None
     return PictureConfig(
         prompt=prompt,
         as_make=True,
-        base=config.base,
-        vae=config.vae,
-        domain=config.domain,
-        model=config.model if "model" in recipe_named(image.recipe).reads else None,
-        lora_scale=config.lora_scale,
-        loras=config.loras,
-        embeddings=config.embeddings,
         until=until(image),
         since=since(image),
         guidance_rescale=image.guidance_rescale,
-        embedded_guidance=config.embedded_guidance,
-        domain_strength=config.domain_strength,
         seed=seed,
         count=image.candidates,
+        **models,
         **shared,
     )
 

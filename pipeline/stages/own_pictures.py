@@ -17,7 +17,8 @@ from ...systems.images.foreground import (
     touched_sides,
     with_alpha,
 )
-from ...systems.images.matting import Matting, load_matting
+from ...systems.images.matting import FAMILIES, Matting, load_matting
+from ...systems.models.aliases import resolve
 from ...systems.types import SubjectImage
 from ..run.stage import StageContext
 from .facts import ImageFacts
@@ -36,7 +37,9 @@ def take_pictures(ctx: StageContext) -> ImageFacts:
     advance = ctx.progress.task("cutting out", len(settings.picture))
     net = None
     if settings.matting is not None:
-        net = load_matting(given_path(settings.matting, "image.matting"), settings.matting_kind)
+        named = settings.matting_kind == "auto" and settings.matting in FAMILIES  # an alias says what it is
+        kind = settings.matting if named else settings.matting_kind
+        net = load_matting(resolve(settings.matting), kind)
     for number, name in enumerate(settings.picture, 1):
         subject = subject_of(given_path(name, "image.picture"), net)
         if cut := touched_sides(subject):

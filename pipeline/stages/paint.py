@@ -14,7 +14,7 @@ from PIL import Image
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Control
 from ...systems.field.cameras import orbit_camera, view_word
-from ...systems.images.control_maps import CONTROLS
+from ...systems.images.control_maps import map_of
 from ...systems.images.files import read_subject
 from ...systems.models.controlnet import control_network
 from ...systems.refine.views import BACKGROUNDS
@@ -97,7 +97,7 @@ def _controls(
         return ()
     network = control_network(kind, ctx.models.base)
     shown = shape_views(mesh, [orbit_camera(*pair) for pair in angles], size, kind)
-    drawn = np.stack([CONTROLS[kind](one) for one in shown])
+    drawn = np.stack([map_of(kind, one) for one in shown])
     picture = torch.from_numpy(drawn.transpose(0, 3, 1, 2).copy())
     return (Control(network, picture, ctx.config.paint.control_scale),)
 

@@ -18,7 +18,7 @@ TextScore = Callable[[list[Image.Image], list[str]], np.ndarray]
 """Pictures and one text for each -> cosines [N]."""
 
 
-def load_clip(where: str) -> TextScore:
+def load_clip(where: str, device: str = "cpu") -> TextScore:
     """The cosine of a CLIP network's picture and text features (Radford et al. 2021; CLIPScore is 2.5 times that).
 
     Args:
@@ -38,7 +38,7 @@ def load_clip(where: str) -> TextScore:
             f"there is no CLIP network {where} on this machine ({in_one_line(error)}); "
             "`hf download laion/CLIP-ViT-B-32-laion2B-s34B-b79K` fetches one of 0.6 GB"
         ) from error
-    network = network.eval().requires_grad_(False)
+    network = network.eval().requires_grad_(False).to(device)
     size = network.config.vision_config.image_size
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (_CLIP_MEAN, _CLIP_STD))
 
@@ -46,11 +46,12 @@ def load_clip(where: str) -> TextScore:
     def score(pictures: list[Image.Image], texts: list[str]) -> np.ndarray:
         tokens = words(texts, padding=True, truncation=True, return_tensors="pt")
         told = network(
-            input_ids=tokens.input_ids,
-            attention_mask=tokens.attention_mask,
-            pixel_values=(as_tensor(pictures, size) - mean) / std,
+            input_ids=tokens.input_ids.to(device),
+            attention_mask=tokens.attention_mask.to(device),
+            pixel_values=((as_tensor(pictures, size) - mean) / std).to(device),
         )
-        return torch.nn.functional.cosine_similarity(told.image_embeds, told.text_embeds).double().numpy()
+        cosines = torch.nn.functional.cosine_similarity(told.image_embeds, told.text_embeds)
+        return cosines.cpu().double().numpy()
 
     return score
 

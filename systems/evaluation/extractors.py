@@ -22,29 +22,34 @@ from ...configs.paths import given_path
 from . import imagenet
 
 Features = Callable[[Tensor], Tensor]
-"""Pictures [B, 3, S, S] in [0, 1], S the extractor's size -> features [B, D]."""
+"""Pictures [B, 3, S, S] in [0, 1], S the extractor's size -> features [B, D], both on the CPU."""
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """One network: S pixels along each side of what it sees, where its weights are, and what its figures are worth."""
+    """One network: S pixels along each side of what it sees, where its weights are, and what its figures are worth.
+
+    ``load`` is told the device that it computes on, in float32 as published figures are.
+    """
 
     size: int
-    load: Callable[[], Features]
+    load: Callable[[str], Features]
     sentence: str
     published: str | None = None
     """The name of its Frechet distance in papers, if that is measured with the same weights and preprocessing."""
 
 
-def _efficientnet(name: str) -> Callable[[], Features]:
-    def load() -> Features:
-        network = imagenet.load_network(name)
-        return lambda pictures: network.extract_features(imagenet.standardised(pictures)).mean((2, 3))
+def _efficientnet(name: str) -> Callable[[str], Features]:
+    def load(device: str) -> Features:
+        network = imagenet.load_network(name).to(device)
+        return lambda pictures: (
+            network.extract_features(imagenet.standardised(pictures.to(device))).mean((2, 3)).cpu()
+        )
 
     return load
 
 
-def _dinov2(where: str = "facebook/dinov2-large") -> Features:
+def _dinov2(device: str, where: str = "facebook/dinov2-large") -> Features:
     """The class token after the last norm, as FD_DINOv2 takes it (Stein et al. 2023, arxiv.org/abs/2306.04675)."""
     from transformers import Dinov2Model
 
@@ -58,8 +63,8 @@ def _dinov2(where: str = "facebook/dinov2-large") -> Features:
             f"there is no DINOv2 network {where} on this machine ({in_one_line(error)}); "
             f"`hf download facebook/dinov2-large` fetches one of 1.2 GB, or take another --extractor"
         ) from error
-    network = network.eval().requires_grad_(False)
-    return lambda pictures: network(imagenet.standardised(pictures)).last_hidden_state[:, 0]
+    network = network.eval().requires_grad_(False).to(device)
+    return lambda pictures: network(imagenet.standardised(pictures.to(device))).last_hidden_state[:, 0].cpu()
 
 
 EXTRACTORS: dict[str, Extractor] = {
@@ -87,7 +92,9 @@ def extractor_named(name: str) -> Extractor:
     if name in EXTRACTORS:
         return EXTRACTORS[name]
     if given_path(name, "--extractor").is_dir():
-        return Extractor(EXTRACTORS["dinov2"].size, lambda: _dinov2(name), f"the DINOv2 network in {name}")
+        return Extractor(
+            EXTRACTORS["dinov2"].size, lambda device: _dinov2(device, name), f"the DINOv2 network in {name}"
+        )
     raise unknown_name("extractor", name, EXTRACTORS)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...configs.errors import BadInput
 from ...guidance.algebra import Branch, Guidance, Weight
-from ...guidance.conditioning import Condition, Control, as_conditioning
+from ...guidance.conditioning import Condition, Control, ImagePrompt, Shown, as_conditioning
 from ...guidance.predictors import ConditionalDenoiser
 
 if TYPE_CHECKING:  # settings are settled before any model is loaded, and diffusers takes seconds to import
@@ -18,20 +18,23 @@ if TYPE_CHECKING:  # settings are settled before any model is loaded, and diffus
 
 @dataclass(frozen=True)
 class Extra:
-    """A further condition: which model says it to which prompt, how strongly, and which controls it follows."""
+    """A further condition: which model says it to which prompt, how strongly, and its own controls and pictures."""
 
     prompt: str
     weight: float
     model: ConditionalDenoiser | None = None
     controls: tuple[Control, ...] = ()
+    images: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ingredients:
     """Models and prompts of one picture, or of a batch of views; branches are made when a recipe asks for them.
 
-    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4), unless
-    ``heard_by_all`` lets every branch that reads text follow them, as diffusers does with both halves of its guidance.
+    Controls enter the branches of the prompt only, never the unconditional one (paper 1, section 4), but for
+    ``controls_of_all``, which every branch that reads text follows, as diffusers does with both halves of its guidance.
+    Image prompts are shown to the branches of the prompt; all others that read text see no picture in their place,
+    which is not the same as being without them (diffusers shows its unconditional half zeros).
     Into the branches of the prompt alone go the words of ``framings``, one for the whole batch or one per sample: they
     say how the subject is seen, whatever it is, and nothing that is to be stayed away from. An empty prompt stays the
     unconditional one.
@@ -46,7 +49,8 @@ class Ingredients:
     unwanted: Mapping[str, float] = field(default_factory=dict)
     extras: Mapping[str, Extra] = field(default_factory=dict)
     controls: tuple[Control, ...] = ()
-    heard_by_all: bool = False
+    controls_of_all: tuple[Control, ...] = ()
+    images: tuple[Shown, ...] = ()
     size: int | tuple[int, int] | None = None
     framings: tuple[str, ...] = ("",)
 
@@ -57,8 +61,8 @@ class Ingredients:
 
     @cached_property
     def text(self) -> Branch:
-        """The base with the prompt and the controls."""
-        return self._of(self.base, "text", self.prompt, self.controls, seen=True)
+        """The base with the prompt, the controls and the image prompts."""
+        return self._of(self.base, "text", self.prompt, self.controls, self.images, seen=True)
 
     @cached_property
     def in_domain(self) -> Branch:
@@ -72,7 +76,7 @@ class Ingredients:
         """The custom model with the prompt; the domain where no model is given."""
         if self.model is None:
             return self.in_domain
-        return self._of(self.model, "model", self.prompt, self.controls, seen=True)
+        return self._of(self.model, "model", self.prompt, self.controls, self.images, seen=True)
 
     @cached_property
     def custom_null(self) -> Branch:
@@ -108,11 +112,16 @@ class Ingredients:
         """The further conditions by name."""
         return [
             (
-                self._of(one.model or self.base, name, one.prompt, one.controls, seen=True),
+                self._of(one.model or self.base, name, one.prompt, one.controls, one.images, seen=True),
                 one.weight,
             )
             for name, one in self.extras.items()
         ]
+
+    @property
+    def all_images(self) -> tuple[Shown, ...]:
+        """Image prompts of the prompt and of every further condition."""
+        return (*self.images, *(image for one in self.extras.values() for image in one.images))
 
     def _of(
         self,
@@ -120,27 +129,42 @@ class Ingredients:
         name: str,
         prompt: str,
         controls: tuple[Control, ...] = (),
+        images: tuple[Shown, ...] = (),
         *,
         seen: bool = False,
     ) -> Branch:
         prompts = [framed(prompt, words) for words in self.framings] if seen and prompt else [prompt]
         told: Condition = model.condition(prompts, size=self.size)
-        if self.heard_by_all:
-            controls = (*self.controls, *(one for one in controls if one not in self.controls))
-        if controls and as_conditioning(told).text is not None:  # a ControlNet reads the text of its branch
+        if (
+            as_conditioning(told).text is None
+        ):  # ControlNets read the text of their branch, and pictures stand beside it
+            return Branch(name, model.predictor, told)
+        controls = (*self.controls_of_all, *controls)
+        if controls:
             told = as_conditioning(told).following(*controls)
+        if every := self.all_images:
+            told = as_conditioning(told).shown(
+                *(one.picture if one in images else one.nothing for one in every)
+            )
         return Branch(name, model.predictor, told)
 
 
 def refuse_unheard(guidance: Guidance, made: Ingredients) -> None:
-    """BadInput where a control was given that no branch of a guidance follows: none that would reads text."""
-    followed = [c for branch in guidance.branches for c in as_conditioning(branch.condition).controls]
-    given = [*made.controls, *(control for one in made.extras.values() for control in one.controls)]
-    if any(control not in followed for control in given):
-        raise BadInput(
-            "--control is followed by branches that read text, and the one that it is for is a domain, which reads "
-            "none; leave it out, or choose a recipe with the term text"
-        )
+    """BadInput where a control or an image prompt was given that no branch hears: none that would reads text."""
+    told = [as_conditioning(branch.condition) for branch in guidance.branches]
+    heard: list[Control | ImagePrompt] = [one for each in told for one in (*each.controls, *each.images)]
+    controls = [
+        *made.controls,
+        *made.controls_of_all,
+        *(c for one in made.extras.values() for c in one.controls),
+    ]
+    pictures = [one.picture for one in made.all_images]
+    for option, verb, given in (("--control", "followed", controls), ("--image-prompt", "seen", pictures)):
+        if any(one not in heard for one in given):
+            raise BadInput(
+                f"{option} is {verb} by branches that read text, and the one that it is for is a domain, which reads "
+                "none; leave it out, or choose a recipe with the term text"
+            )
 
 
 def framed(prompt: str, *words: str) -> str:

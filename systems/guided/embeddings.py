@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...configs.errors import BadInput, SlipcastError, in_one_line
+from ...configs.errors import BadInput, in_one_line
 from ...configs.paths import given_path
 from ..models.base import Base
 from ..models.precision import quiet_libraries
@@ -41,8 +41,8 @@ def add_embedding(base: Base, path: Path, token: str | None = None) -> str:
     Args:
         token: the word; by default the name of the tensor (diffusers) or of the file (web UI, SDXL).
     Raises:
-        BadInput: a pickle, no embedding, one of another family, or a word that cannot be one.
-        SlipcastError: the file cannot be read.
+        BadInput: a pickle, a file that cannot be read, no embedding, one of another family, or a word that cannot be
+            one.
     """
     vectors, own = _read(path)
     token = token or own
@@ -98,7 +98,9 @@ def _read(path: Path) -> tuple[list[Tensor], str]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise SlipcastError(f"{path} cannot be read as an embedding ({in_one_line(error)})") from error
+        raise BadInput(
+            f"{path} cannot be read as an embedding ({in_one_line(error)}); get it again"
+        ) from error
     if set(tensors) == set(_OF_SDXL):
         found, word = [tensors[name] for name in _OF_SDXL], path.stem
     elif _WEB_UI in tensors or len(tensors) == 1:

@@ -92,7 +92,7 @@ def with_loras(
         loras: where each lies, and its strength; one of strength 0 is looked at, and then left out.
         notice: told which part of a LoRA matches nothing.
         name: of the adapted network, in sentences.
-    Raises: BadInput for a LoRA that does not fit; SlipcastError for an unreadable one.
+    Raises: BadInput for a LoRA that does not fit, or cannot be read.
     """
     strengths, parts = dict(base.loras), set[str]()
     for where, strength in loras:
@@ -118,9 +118,8 @@ def read_lora(where: Path, base: Base, notice: Callable[[str], None]) -> Lora:
     """The LoRA in a file or folder, as far as it fits a base; what does not fit is told to ``notice``.
 
     Raises:
-        SlipcastError: a file cannot be read.
-        BadInput: it holds no LoRA, another kind of adapter, a LoRA of another family, one of which more than
-            ``MOST_UNREAD`` matches nothing, or numbers that are none.
+        BadInput: a file cannot be read, holds no LoRA, another kind of adapter, a LoRA of another family, one of which
+            more than ``MOST_UNREAD`` matches nothing, or numbers that are none.
     """
     lora, keys = Lora(), dict[str, Tensor]()
     for path in lora_files(where):
@@ -160,8 +159,8 @@ def read_lora(where: Path, base: Base, notice: Callable[[str], None]) -> Lora:
     return lora
 
 
-def _unusable(path: Path, base: Base, error: Exception) -> SlipcastError:
-    return SlipcastError(f"{path} cannot be used as a LoRA of {base.name!r} ({in_one_line(error)})")
+def _unusable(path: Path, base: Base, error: Exception) -> BadInput:
+    return BadInput(f"{path} cannot be used as a LoRA of {base.name!r} ({in_one_line(error)})")
 
 
 def _opened(path: Path, *, folder: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -97,7 +97,7 @@ def _refuse_unheard(config: MakeConfig) -> None:
 
 def since(group: RecipeConfig) -> dict[str, float]:
     """Noise fractions from which up terms are on, by name; empty where all are always on."""
-    return {"domain": group.domain_since} if group.domain_since > 0 else {}
+    return ({"domain": group.domain_since} if group.domain_since > 0 else {}) | group.since
 
 
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def load_custom(
             file, told apart by its names; a folder or hub id in diffusers' layout), or a domain's folder.
         scale: strength of a LoRA.
         notice: told which part of a LoRA matches nothing.
-    Raises: BadInput when it is none of these or belongs to another base; SlipcastError when it is unreadable.
+    Raises: BadInput when it is none of these or belongs to another base, or is unreadable.
     """
     where = resolve(path, allow_pickle=allow_pickle)
     device = str(base.predictor.network.device) if base.offload is None else base.offload.device

@@ -149,6 +149,14 @@ def read_subject(path: Path | Image.Image) -> SubjectImage:
     return SubjectImage(rgb=rgba[..., :3].copy(), alpha=rgba[..., 3].copy())
 
 
+def read_rgb(path: Path) -> Image.Image:
+    """A picture as it is, in 8 bits, transparent parts over grey.
+
+    Raises: BadInput when there is none or it cannot be read.
+    """
+    return Image.fromarray(_eight_bits(_rgb(_opaque(read_image(path)))))
+
+
 def read_picture(path: Path, size: Size) -> Tensor:
     """A picture as [1, 3, H, W] in [0, 1]: its middle, scaled to a size, transparent parts over grey.
 

@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ...configs.errors import BadInput, SlipcastError, in_one_line
+from ...configs.errors import BadInput, SlipcastError
 from ..types import SubjectImage
 from .foreground import with_alpha
-
-_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+from .onnx_networks import DEVIATION, MEAN, asked, open_network, scaled
 
 
 @dataclass(frozen=True)
@@ -48,9 +46,9 @@ class Family:
 
 
 FAMILIES = {
-    "u2net": Family(320, lambda rgb: (rgb / max(float(rgb.max()), 1e-6) - _MEAN) / _DEVIATION),
+    "u2net": Family(320, lambda rgb: (rgb / max(float(rgb.max()), 1e-6) - MEAN) / DEVIATION),
     "isnet": Family(1024, lambda rgb: rgb - 0.5),
-    "birefnet": Family(1024, lambda rgb: (rgb - _MEAN) / _DEVIATION, output=-1, logits=True),
+    "birefnet": Family(1024, lambda rgb: (rgb - MEAN) / DEVIATION, output=-1, logits=True),
 }
 
 
@@ -69,13 +67,8 @@ class Matting:
             BadInput: the network gives no coverage of that shape, or numbers outside [0, 1].
         """
         side = self.family.side
-        fed = self.family.feed(_scaled(picture, (side, side)))
-        batch = np.ascontiguousarray(fed.transpose(2, 0, 1)[None], np.float32)
-        try:
-            outputs = self.session.run(None, {self.session.get_inputs()[0].name: batch})
-        except Exception as error:  # onnxruntime has exceptions of its own, which it does not publish
-            raise BadInput(f"the matting network {self.path} cannot be run ({in_one_line(error)})") from error
-        made = np.asarray(outputs[self.family.output])
+        fed = self.family.feed(scaled(picture, (side, side)))
+        made = asked(self.session, fed, self.path, "matting network", self.family.output)
         if made.size != side * side or made.dtype.kind != "f" or not np.isfinite(made).all():
             raise BadInput(
                 f"the matting network {self.path} gives {list(made.shape)} of {made.dtype}, not the coverage of "
@@ -90,7 +83,7 @@ class Matting:
                 f"the matting network {self.path} gives numbers from {low:.3g} to {high:.3g}, not coverage; "
                 "choose another image.matting_kind"
             )
-        return _scaled(made.clip(0, 1), picture.shape[:2]).clip(0, 1)
+        return scaled(made.clip(0, 1), picture.shape[:2]).clip(0, 1)
 
     def cut_out(self, picture: np.ndarray) -> SubjectImage:
         """The subject of a picture [H, W, 3] in [0, 1].
@@ -113,19 +106,8 @@ def load_matting(path: Path, kind: str = "auto") -> Matting:
         BadInput: onnxruntime is not installed, the file is no network that takes one picture, or it does not say which
             family it is of.
     """
-    if not path.is_file():
-        raise BadInput(f"there is no matting network {path}; image.matting expects an ONNX file")
-    session = _session(path)
-    taken = session.get_inputs()
-    shape = list(taken[0].shape) if taken else []
-    channels = shape[1] if len(shape) == 4 else 0
-    fits = channels == 3 or not isinstance(channels, int)  # a name, where any number will do
-    if len(taken) != 1 or taken[0].type != "tensor(float)" or not fits:
-        told = ", ".join(f"{one.name} {one.shape} {one.type}" for one in taken) or "nothing"
-        raise BadInput(
-            f"{path} is no matting network: it takes {told}, not one picture [1, 3, H, W] of floats"
-        )
-    sides = [side for side in shape[2:] if isinstance(side, int)]
+    session, shape = open_network(path, "matting network", "image.matting")
+    sides = [side for side in shape if side is not None]
     fitting = [name for name, one in FAMILIES.items() if not sides or sides == [one.side] * len(sides)]
     if kind == "auto" and len(fitting) == 1:
         kind = fitting[0]
@@ -140,35 +122,3 @@ def load_matting(path: Path, kind: str = "auto") -> Matting:
 
 def _sizes() -> str:
     return ", ".join(f"{name} takes {one.side}" for name, one in FAMILIES.items())
-
-
-def _session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BadInput(
-            'image.matting needs onnxruntime; install it with `pip install "slipcast[matting]"`'
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what matters comes as an exception
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of its own kinds, which it does not publish
-        raise BadInput(f"{path} cannot be read as an ONNX network ({in_one_line(error)})") from error
-
-
-def _scaled(levels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """[H, W] or [H, W, 3] scaled bilinearly to (height, width), without aliasing."""
-    height, width = shape
-    if levels.shape[:2] == (height, width):
-        return levels.astype(np.float32)
-    planes = levels[..., None] if levels.ndim == 2 else levels
-    scaled = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize(
-                (width, height), Image.Resampling.BILINEAR
-            )
-        )
-        for plane in planes.transpose(2, 0, 1)
-    ]
-    return scaled[0] if levels.ndim == 2 else np.stack(scaled, -1)

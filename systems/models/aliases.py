@@ -8,7 +8,7 @@ tencent-ailab/IP-Adapter#422.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...configs.errors import BadInput
@@ -44,7 +44,7 @@ def hub_id_of(name: str) -> str:
     """
     if name in ALIASES:
         return ALIASES[name].hub_id
-    is_file_name = Path(name).suffix in {*PICKLES, ".safetensors"}
+    is_file_name = Path(name).suffix in {*PICKLES, ".safetensors", ".onnx"}
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not is_file_name:
         return name
     if is_file_name or "/" in name or "\\" in name or name.startswith("~"):
@@ -69,7 +69,8 @@ def resolve(name: str, *, allow_pickle: bool = False, notice: Notice = lambda se
         return path
     hub_id = hub_id_of(name)
     label = f"{name} ({hub_id})" if name != hub_id else f"{name} is no folder here, and as a model it"
-    folder, owner, missing = _look_up(hub_id)
+    files = _files(name)
+    folder, owner, missing = _look_up(hub_id, files)
     if folder is None:
         raise BadInput(
             f"{label} is not on this machine; `slipcast fetch {name}` downloads it to {cache_folder()}"
@@ -81,22 +82,38 @@ def resolve(name: str, *, allow_pickle: bool = False, notice: Notice = lambda se
         )
     if hub_id in MOVED and owner != hub_id:
         notice(moved_notice(hub_id))
+    if files:
+        return folder / files[0]
     refuse_pickles(folder, allow_pickle)
     return folder
 
 
 def is_here(name: str) -> bool:
     """Whether the whole of an alias or hub id was downloaded."""
-    folder, _, missing = _look_up(hub_id_of(name))
+    folder, _, missing = _look_up(hub_id_of(name), _files(name))
     return folder is not None and not missing
 
 
-def _look_up(hub_id: str) -> tuple[Path | None, str, list[str]]:
-    """(folder, id it was downloaded as, missing parts) of a model or its mirrors: the most whole one."""
+def _files(name: str) -> tuple[str, ...]:
+    return ALIASES[name].files if name in ALIASES else ()
+
+
+def _look_up(hub_id: str, files: Sequence[str] = ()) -> tuple[Path | None, str, list[str]]:
+    """(folder, id it was downloaded as, missing parts) of a model or its mirrors: the most whole one.
+
+    Args:
+        files: those that are wanted, where it is not a whole model.
+    """
     mirror = MOVED.get(hub_id, hub_id)
     twins = dict.fromkeys([hub_id, mirror, *(old for old, new in MOVED.items() if new == mirror)])
-    found = [(folder, twin, gaps(folder)) for twin in twins if (folder := cached(twin)) is not None]
+    found = [
+        (folder, twin, _missing(folder, files)) for twin in twins if (folder := cached(twin)) is not None
+    ]
     return min(found, key=lambda one: len(one[2]), default=(None, hub_id, []))
+
+
+def _missing(folder: Path, files: Sequence[str]) -> list[str]:
+    return [file for file in files if not (folder / file).is_file()] if files else gaps(folder)
 
 
 def fetch(
@@ -107,7 +124,7 @@ def fetch(
     full_precision: bool = False,
     allow_pickle: bool = False,
 ) -> Path:
-    """Download a model and return its folder: safetensors, fp16 where there are such, configs and cards.
+    """Download a model and return its folder, or file: safetensors, fp16 where there are such, configs and cards.
 
     Files of an interrupted fetch are kept. Without a way to the hub, a model that is here already is good enough.
 
@@ -123,14 +140,22 @@ def fetch(
     hub_id = hub_id_of(name)
     if hub_id in MOVED:
         notice(moved_notice(hub_id))
+    files = _files(name)
     try:
-        return download(
-            MOVED.get(hub_id, hub_id), progress, full_precision=full_precision, allow_pickle=allow_pickle
+        folder = download(
+            MOVED.get(hub_id, hub_id),
+            progress,
+            full_precision=full_precision,
+            allow_pickle=allow_pickle,
+            files=files,
         )
+        return folder / files[0] if files else folder
     except HubUnreachable as error:
-        folder, _, missing = _look_up(hub_id)
+        folder, _, missing = _look_up(hub_id, files)
         if folder is None or missing or (full_precision and variant_of(folder)):
             raise
-        refuse_pickles(folder, allow_pickle)
         notice(f"{error}; what was downloaded before is used")
+        if files:
+            return folder / files[0]
+        refuse_pickles(folder, allow_pickle)
         return folder

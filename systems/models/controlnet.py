@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,16 @@ def load_controls(
     *,
     size: Size,
     scale: float = 1.0,
-    heard: tuple[float, float] = (0.0, 1.0),
+    heard: Callable[[ControlText], tuple[float, float]] = lambda told: (0.0, 1.0),
     allow_pickle: bool = False,
 ) -> tuple[Control, ...]:
-    """Controls written as ``kind:picture[:network][:scale]``.
+    """Controls written as ``kind:picture[:network][:scale][:option=...]``.
 
     Args:
         wanted: kind is one of ``CONTROLS``; network an alias, hub id or folder, chosen by kind if left out.
         size: pixels of a square, or (height, width).
         scale: factor on all residuals, beside each control's own.
-        heard: noise fractions t / T, from and up to which they are.
+        heard: from one of them to the noise fractions t / T, from and up to which it is.
     Raises: BadInput for an unknown kind, a missing picture or network, or a network of another base.
     """
     if wanted and not base.family.takes_controls:
@@ -45,10 +45,11 @@ def load_controls(
     found, networks = [], dict[str, Any]()
     for text in wanted:
         told = parted(text, base.name)
-        shown = control_picture(told.kind, Path(told.picture), size)
+        find = str(resolve(told.finder)) if told.finder else told.find
+        shown = control_picture(told.kind, Path(told.picture), size, find)
         if told.network not in networks:
             networks[told.network] = _load(told.network, base, allow_pickle)
-        found.append(Control(networks[told.network], shown, scale * told.scale, *heard))
+        found.append(Control(networks[told.network], shown, scale * told.scale, *heard(told)))
     return tuple(found)
 
 
@@ -77,7 +78,7 @@ def usual_network(kind: str, base: str) -> str:
     if kind == "file":
         raise BadInput(
             "a control of the kind file names its network, file:MAP:NETWORK, a folder or a hub id; "
-            f"kinds with one of their own are {', '.join(sorted(CONTROLS.keys() - {'file'}))}"
+            f"kinds with one of their own are {', '.join(sorted({*CONTROLS} - {'file'}))}"
         )
     shipped = SHIPPED["base"].get(base)
     if shipped is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,10 @@ def cache_folder() -> str:
     return constants.HF_HUB_CACHE
 
 
-def download(hub_id: str, progress: Bytes, *, full_precision: bool, allow_pickle: bool) -> Path:
-    """Download what ``wanted`` chooses of a model; files that are there already are kept.
+def download(
+    hub_id: str, progress: Bytes, *, full_precision: bool, allow_pickle: bool, files: Sequence[str] = ()
+) -> Path:
+    """Download some files of a model, or what ``wanted`` chooses; those that are there already are kept.
 
     Within a run the hub's client resumes a file that breaks off; between runs it begins such a file anew, since its
     version 1.18 (huggingface/huggingface_hub#4196), so a second run resumes file by file.
@@ -55,7 +57,7 @@ def download(hub_id: str, progress: Bytes, *, full_precision: bool, allow_pickle
 
     Raises: HubUnreachable, BadInput (no such model, or pickles only), SlipcastError (refused, disk full).
     """
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
     try:
         listed = HfApi().model_info(hub_id, files_metadata=True).siblings or []
@@ -63,8 +65,12 @@ def download(hub_id: str, progress: Bytes, *, full_precision: bool, allow_pickle
         index = None
         if MODEL_INDEX in sizes:
             index = json.loads(Path(hf_hub_download(hub_id, MODEL_INDEX)).read_text(encoding="utf-8"))
+        if gone := sorted(set(files) - sizes.keys()):
+            raise BadInput(f"{hub_id} has no {gone[0]} any more; see {constants.ENDPOINT}/{hub_id}")
         try:
-            names = wanted(sizes, index, full_precision=full_precision, allow_pickle=allow_pickle)
+            names = list(files) or wanted(
+                sizes, index, full_precision=full_precision, allow_pickle=allow_pickle
+            )
         except BadInput as error:
             raise BadInput(f"{hub_id}: {error}") from error
         total = sum(sizes[name] for name in names)

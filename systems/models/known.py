@@ -61,12 +61,17 @@ GENERAL = Uses(
 
 
 class Source(NamedTuple):
-    """What an alias stands for; the licence as the hub tags it."""
+    """What an alias stands for; the licence as the hub tags it.
+
+    Attributes:
+        files: those of the repository that are wanted, first the one that the alias is; none where it is a whole model.
+    """
 
     hub_id: str
     sentence: str
     licence: str
     uses: Uses = Uses()
+    files: tuple[str, ...] = ()
 
 
 class Shipped(NamedTuple):
@@ -99,6 +104,12 @@ SHIPPED: dict[str, dict[str, Shipped]] = {
     "lift_model": {"starter": Shipped("lift", "Apache-2.0")},
 }
 """By role and name."""
+
+
+def _ip_adapter(file: str, sentence: str) -> Source:
+    encoder = ("models/image_encoder/config.json", "models/image_encoder/model.safetensors")
+    return Source("h94/IP-Adapter", sentence, "apache-2.0", files=(f"{file}.safetensors", *encoder))
+
 
 ALIASES = {
     "sd15": Source(
@@ -159,6 +170,26 @@ ALIASES = {
         "lllyasviel/control_v11e_sd15_ip2p",
         "ControlNet of sd15 for pictures to change by command.",
         "openrail",
+    ),
+    "ip-adapter": _ip_adapter("models/ip-adapter_sd15", "IP-Adapter of sd15: pictures as prompts."),
+    "ip-adapter-plus": _ip_adapter(
+        "models/ip-adapter-plus_sd15", "IP-Adapter of sd15 that looks more closely."
+    ),
+    "ip-adapter-sdxl": _ip_adapter("sdxl_models/ip-adapter_sdxl_vit-h", "IP-Adapter of sdxl."),
+    "ip-adapter-plus-sdxl": _ip_adapter(
+        "sdxl_models/ip-adapter-plus_sdxl_vit-h", "IP-Adapter of sdxl that looks more closely."
+    ),
+    "depth-anything": Source(
+        "onnx-community/depth-anything-v2-small",
+        "Depth of a picture (find= of a control), ONNX.",
+        "apache-2.0",
+        files=("onnx/model.onnx",),
+    ),
+    "birefnet": Source(
+        "onnx-community/BiRefNet-ONNX",
+        "Cuts a subject out of any photo (image.matting), ONNX.",
+        "mit",
+        files=("onnx/model.onnx",),
     ),
 }
 """By the names that people use."""

@@ -8,6 +8,7 @@ import pytest
 
 from slipcast.configs.controls import ControlText, control_text
 from slipcast.configs.errors import BadInput
+from slipcast.configs.image_prompts import ImagePromptText, image_prompt_text
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,56 @@ def test_a_picture_whose_name_holds_colons(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_no_control_is_a_sentence(text: str) -> None:
     with pytest.raises(BadInput, match="--control expects kind:picture"):
         control_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("canny:a.png:0.8:end=0.6", ControlText("canny", "a.png", scale=0.8, end=0.6)),
+        ("depth:a.png:net:start=0.2:end=1", ControlText("depth", "a.png", "net", start=0.2, end=1.0)),
+        ("tile:a.png:branches=all", ControlText("tile", "a.png", branches="all")),
+        ("lineart:C:\\a.png:find=yes", ControlText("lineart", "C:\\a.png", find="yes")),
+        (
+            "depth:a.png:find=D:\\nets\\d.onnx:start=.1",
+            ControlText("depth", "a.png", start=0.1, find="D:\\nets\\d.onnx"),
+        ),
+    ],
+)
+def test_options_of_one_control_and_back(text: str, wanted: ControlText) -> None:
+    assert control_text(text) == wanted
+    assert control_text(str(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("canny:a.png:end=1.5", "end of --control canny is a share of the steps, from 0 to 1, not '1.5'"),
+        ("canny:a.png:start=soon", "not 'soon'"),
+        ("canny:a.png:start=nan", "not 'nan'"),
+        ("canny:a.png:ends=0.5", "'ends'.*end"),
+        ("canny:a.png:branches=null", "are text or all, not 'null'"),
+    ],
+)
+def test_options_that_cannot_be_are_a_sentence(text: str, match: str) -> None:
+    with pytest.raises(BadInput, match=match):
+        control_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("cup.png", ImagePromptText("cup.png")),
+        ("cup.png:0.5", ImagePromptText("cup.png", "", 0.5)),
+        ("C:\\cup.png:D:\\ip.safetensors:1.2", ImagePromptText("C:\\cup.png", "D:\\ip.safetensors", 1.2)),
+        ("cup.png:owner/net", ImagePromptText("cup.png", "owner/net")),
+    ],
+)
+def test_image_prompts_and_back(text: str, wanted: ImagePromptText) -> None:
+    assert image_prompt_text(text) == wanted
+    assert image_prompt_text(str(wanted)) == wanted
+
+
+@pytest.mark.parametrize("text", ["", ":net", "a.png:b:c", "a.png:1e999"])
+def test_what_is_no_image_prompt_is_a_sentence(text: str) -> None:
+    with pytest.raises(BadInput, match=r"--image-prompt expects a picture, such as cup.png"):
+        image_prompt_text(text)

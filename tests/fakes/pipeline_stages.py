@@ -26,7 +26,7 @@ class FakeModels:
         return {
             role: {"id": f"fake-{role}", "revision": self.revision, "licence": "CC0"}
             for role in roles
-            if role not in ("vae", "model", "loras", "embeddings") and "." not in role
+            if role not in ("vae", "model", "loras", "embeddings", "image_prompt") and "." not in role
         }
 
     def uses(self) -> Uses:

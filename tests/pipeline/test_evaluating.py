@@ -116,6 +116,8 @@ def test_a_network_that_is_none_is_told_in_a_sentence(tmp_path: Path):
     for wrong, told in (("efficientnet-lite9", "did you mean"), (str(tmp_path), "no DINOv2 network")):
         with pytest.raises(BadInput, match=told):
             evaluating.evaluate_images(folder, folder, **OPTIONS | {"extractors": [wrong]})
+    with pytest.raises(BadInput, match="there is no device 'gpu'"):
+        evaluating.evaluate_images(folder, folder, device="gpu", **OPTIONS)
     with pytest.raises(BadInput, match="no CLIP network"):
         evaluating.evaluate_images(folder, folder, prompt="a vase", clip=str(tmp_path), **OPTIONS)
 
@@ -123,6 +125,7 @@ def test_a_network_that_is_none_is_told_in_a_sentence(tmp_path: Path):
 def test_networks_of_transformers_answer_as_they_do_by_themselves(tmp_path: Path):
     """Tiny CLIP and DINOv2 networks from folders, against their own classes asked directly."""
     import torch
+    from fakes.accelerator import ACCELERATOR
     from fakes.tiny_pipelines import tokenizer
     from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
 
@@ -140,7 +143,9 @@ def test_networks_of_transformers_answer_as_they_do_by_themselves(tmp_path: Path
         [0.229, 0.224, 0.225]
     ).view(3, 1, 1)
     with torch.no_grad():
-        assert torch.equal(extractor.load()(seen), dino(standardised).pooler_output)
+        assert torch.equal(extractor.load("cpu")(seen), dino(standardised).pooler_output)
+        there = extractor.load(ACCELERATOR)(seen)
+        torch.testing.assert_close(there, dino(standardised).pooler_output, atol=1e-5, rtol=0)
 
     words = tokenizer(tmp_path / "clip")
     sides = dict(small, intermediate_size=16)
@@ -155,6 +160,8 @@ def test_networks_of_transformers_answer_as_they_do_by_themselves(tmp_path: Path
     clip.save_pretrained(tmp_path / "clip")
     words.save_pretrained(tmp_path / "clip")
     told = load_clip(str(tmp_path / "clip"))(read, ["a vase", "a"])
+    there = load_clip(str(tmp_path / "clip"), ACCELERATOR)(read, ["a vase", "a"])
+    assert np.abs(there - told).max() < 1e-6
     pixels = as_tensor(read, 32)
     mean, std = (
         torch.tensor([0.48145466, 0.4578275, 0.40821073]),

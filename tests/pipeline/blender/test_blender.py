@@ -200,6 +200,21 @@ def test_the_height_of_the_run_is_kept(runs: Path, tmp_path: Path, built: list[A
     assert built[0].mesh.vertices[:, 2].max() == pytest.approx(1.2)
 
 
+def test_height_roughness_and_faces_may_be_others_in_a_library(
+    runs: Path, tmp_path: Path, built: list[Asset]
+) -> None:
+    (runs / "torn-3" / "manifest.json").unlink()
+    words = ["blender", "library", str(runs), str(tmp_path / "lib"), "--height", "0.3", "--roughness", "0.9"]
+    program = tmp_path / "blender"
+    program.write_text("#!/bin/sh\necho 'Blender 4.2.0'\n")
+    program.chmod(0o755)
+    result = CliRunner().invoke(app, [*words, "--blender", str(program)])
+    assert result.exit_code == 0, result.stderr
+    assert built[0].mesh.vertices[:, 2].max() == pytest.approx(0.3) and built[0].roughness == 0.9
+    with pytest.raises(BadInput, match=r"setting export\.height_m expects at least 0\.001, not -1"):
+        build_library(runs, tmp_path / "other", _find, Quiet(), changes={"height_m": -1})
+
+
 def _of_extension(name: str) -> Any:
     """A file of the extension; the package needs bpy, this file of it does not."""
     known = f"slipcast_extension_{name}"

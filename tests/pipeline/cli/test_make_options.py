@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from slipcast.configs.picture import make_settings, parse_size
+from slipcast.configs.picture import OF_MODELS, PictureConfig, make_settings, parse_size
+from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline import make as make_module
 from slipcast.pipeline.cli.app import app
+from slipcast.pipeline.cli.image import image
+from slipcast.pipeline.cli.make import make
 from slipcast.pipeline.make import MakeResult
 
 
@@ -86,3 +91,40 @@ def test_trust_and_a_small_device_are_no_settings_of_a_run(asked: dict[str, Any]
 def test_width_comes_first() -> None:
     assert parse_size("512x768") == (768, 512) == parse_size("512X768")
     assert parse_size("64") == (64, 64)
+
+
+def test_the_options_of_an_export_are_those_of_slipcast_export(asked: dict[str, Any]) -> None:
+    run("a cup", "--height", "0.2", "--roughness", "0.4", "--faces", "500", "--lods")
+    export = asked["config"].export
+    assert (export.height_m, export.roughness, export.faces) == (0.2, 0.4, 500)
+    assert export.lods == [0.5, 0.25, 0.1]
+    run("a cup", "--lods", "export.lods=[0.3]")
+    assert asked["config"].export.lods == [0.3]
+
+
+def test_every_setting_of_models_may_stand_in_a_yaml_file_of_image(asked: dict[str, Any]) -> None:
+    Path("spec.yaml").write_text(
+        "base: sd15\nvae: own\ndomain: none\nmodel: m\nlora_scale: 0.5\nloras: [a.safetensors:0.5]\n"
+        "embeddings: [cat.safetensors]\nimage_prompt: [cup.png:net]\nimage_encoder: enc\nembedded_guidance: 7\n"
+        "domain_strength: 0.5\ndevice: cpu\ndtype: float32\nsince: {text: 0.1}\nguidance_rescale: 0.2\n"
+    )
+    run("a cup", "--spec", "spec.yaml")
+    config = asked["config"]
+    assert {name: getattr(config, name) for name in OF_MODELS} == {
+        "base": "sd15", "vae": "own", "domain": "none", "model": "m", "lora_scale": 0.5,
+        "loras": ["a.safetensors:0.5"], "embeddings": ["cat.safetensors"], "image_prompt": ["cup.png:net"],
+        "image_encoder": "enc", "embedded_guidance": 7.0, "domain_strength": 0.5, "device": "cpu", "dtype": "float32",
+    }  # fmt: skip
+    assert (config.image.since, config.image.guidance_rescale) == ({"text": 0.1}, 0.2)
+
+
+def test_what_image_and_make_call_a_setting_of_models_is_one_name() -> None:
+    """Options of both commands, fields of both schemas."""
+    of_image, of_make = (
+        {one.name for one in inspect.signature(command).parameters.values()} for command in (image, make)
+    )
+    named = {"loras": "lora", "embeddings": "embedding"}
+    options = {named.get(name, name) for name in OF_MODELS}
+    assert options <= of_image and options <= of_make
+    for schema in (PictureConfig, MakeConfig):
+        assert {*OF_MODELS} <= {one.name for one in fields(schema)}

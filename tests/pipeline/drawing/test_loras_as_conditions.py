@@ -55,9 +55,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def planned(place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Plan, list[str]]:
     monkeypatch.setattr(precision, "_cpu_multiplies_bf16", lambda: False)
-    config, console = picture_config(place / "spec.yaml", {}), Console()
+    given = {"device": "cpu", "dtype": "float32"}
+    config, console = picture_config(place / "spec.yaml", given), Console()
     told: Any = console
-    return plan_pictures(config, told, models_for(config, device="cpu", dtype="float32")), console.notices
+    return plan_pictures(config, told, models_for(config)), console.notices
 
 
 def said_by_diffusers(place: Path, prompt: str, lora: str | None = None) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 from fakes import tiny_pipelines as tiny
 from safetensors.torch import save_file
 
-from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.prompt_syntax import unread_syntax
@@ -137,7 +137,7 @@ def test_what_is_no_embedding_of_this_base_is_a_sentence(place, tmp_path) -> Non
     with pytest.raises(BadInput, match="NaN or infinity"):
         add_embedding(sd, written(tmp_path / "nan.safetensors", emb_params=vectors(1) * torch.nan))
     (tmp_path / "torn.safetensors").write_bytes(b"nothing")
-    with pytest.raises(SlipcastError, match="cannot be read as an embedding"):
+    with pytest.raises(BadInput, match="cannot be read as an embedding"):
         add_embedding(sd, tmp_path / "torn.safetensors")
     with pytest.raises(BadInput, match="reads a list of whole words, so it cannot learn"):
         add_embedding(load_base(WEIGHTS / "prior"), one)

@@ -104,9 +104,15 @@ def test_a_latent_consistency_base_draws_as_in_diffusers_and_says_how_it_is_used
     assert uses.scheduler == "lcm" and uses.weights["picture"]["text"] == 1.0
     assert settled(store.config, uses).refine.weights["text"] == 1.0
     config = PictureConfig(
-        "a vase", recipe="cfg", base=str(tmp_path / "lcm"), embedded_guidance=6.0, steps=1, size="16"
+        "a vase",
+        recipe="cfg",
+        base=str(tmp_path / "lcm"),
+        embedded_guidance=6.0,
+        steps=1,
+        size="16",
+        dtype="float32",
     )
-    plan = plan_pictures(config, Quiet(), models_for(config, dtype="float32"))
+    plan = plan_pictures(config, Quiet(), models_for(config))
     assert plan.weights == {"text": 1.0}
     noise = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     ours = sample(GuidedNoise(plan.guidance), plan.scheduler, noise, steps=1)

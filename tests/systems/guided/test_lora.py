@@ -10,7 +10,7 @@ import torch
 from fakes import tiny_pipelines as tiny
 from safetensors.torch import save_file
 
-from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.errors import BadInput
 from slipcast.guidance import GuidedNoise, sample
 from slipcast.systems.guided.branches import Ingredients
 from slipcast.systems.guided.recipes import picture_guidance
@@ -276,6 +276,6 @@ def test_two_loras_of_one_base_do_not_hear_each_other(folders, tmp_path) -> None
 def test_a_trainers_settings_that_are_none_are_a_sentence(folders, tmp_path, metadata: str) -> None:
     path = tmp_path / "lora.safetensors"
     save_file(lora_tensors(folders["sd"], ["unet"]), path, {"lora_adapter_metadata": metadata})
-    with pytest.raises(SlipcastError, match="cannot be used as a LoRA of") as caught:
+    with pytest.raises(BadInput, match="cannot be used as a LoRA of") as caught:
         load_custom(str(path), load_base(folders["sd"]))
     assert str(caught.value).isprintable() and len(str(caught.value)) < 600

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from slipcast.configs.errors import BadInput
-from slipcast.systems.images.control_maps import CONTROLS, canny, control_picture, edge_f1
+from slipcast.systems.images.control_maps import CONTROLS, FINDERS, canny, control_picture, edge_f1
 
 
 def square(size: int = 64, first: int = 16, last: int = 48) -> np.ndarray:
@@ -112,11 +112,33 @@ def test_canny_control_is_the_edges_of_the_picture_three_times(tmp_path):
     assert torch.equal(made[0], made[2])
 
 
-@pytest.mark.parametrize("kind", sorted(CONTROLS.keys() - {"canny"}))
+@pytest.mark.parametrize("kind", CONTROLS)
 def test_maps_are_used_as_they_are(tmp_path, kind):
+    """Those of canny, which are found in a picture unless asked otherwise, where this is said."""
     levels = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.uint8)
-    made = control_picture(kind, Image.fromarray(levels), 32)[0]
+    made = control_picture(kind, Image.fromarray(levels), 32, "no" if kind == "canny" else "")[0]
     assert np.allclose(made.permute(1, 2, 0), levels / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FINDERS)
+def test_maps_are_found_where_it_is_asked_for(kind):
+    picture = Image.fromarray((square() * 255).astype(np.uint8))
+    made = control_picture(kind, picture, 64, "yes")[0]
+    assert np.array_equal(made[0], FINDERS[kind](square()))
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
+    assert made.max() > 0.4
+
+
+@pytest.mark.parametrize("kind", sorted({*CONTROLS} - {*FINDERS}))
+def test_maps_that_are_not_found_so_are_a_sentence(kind):
+    match = (
+        "depth is found by a network; name its ONNX file" if kind == "depth" else f"not {kind}; give a map"
+    )
+    with pytest.raises(BadInput, match=match):
+        control_picture(kind, Image.new("RGB", (8, 8)), 8, "yes")
+    if kind != "depth":
+        with pytest.raises(BadInput, match="only depth is found by one"):
+            control_picture(kind, Image.new("RGB", (8, 8)), 8, "net.onnx")
 
 
 def test_the_middle_square_of_a_wide_picture_is_taken(tmp_path):

@@ -480,3 +480,22 @@ def test_the_module_itself_imports_neither_torch_nor_the_hub() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "set()"
+
+
+def test_an_alias_of_single_files_fetches_and_finds_these_alone(hub: fake.FakeHub, cache: Path) -> None:
+    files = ALIASES["ip-adapter-sdxl"].files
+    hub.repos["h94/IP-Adapter"] = {
+        name: name.encode() for name in (*files, "models/ip-adapter_sd15.bin", "README.md")
+    }
+    with pytest.raises(BadInput, match="`slipcast fetch ip-adapter-sdxl` downloads it"):
+        resolve("ip-adapter-sdxl")
+    path = fetch("ip-adapter-sdxl")
+    assert path.as_posix().endswith("sdxl_models/ip-adapter_sdxl_vit-h.safetensors")
+    assert sorted(hub.served) == sorted(files)
+    assert resolve("ip-adapter-sdxl") == path and (path.parent.parent / "models/image_encoder").is_dir()
+    with pytest.raises(
+        BadInput, match=r"here in part only, files of models/ip-adapter_sd15\.safetensors are missing"
+    ):
+        resolve("ip-adapter")
+    with pytest.raises(BadInput, match=r"h94/IP-Adapter has no models/ip-adapter_sd15\.safetensors any more"):
+        fetch("ip-adapter")

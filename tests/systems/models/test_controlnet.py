@@ -13,9 +13,13 @@ from fakes import tiny_pipelines as tiny
 from PIL import Image
 
 from slipcast.configs.errors import BadInput
+from slipcast.configs.picture import PictureConfig
+from slipcast.configs.schema import ExtraCondition
 from slipcast.guidance import GuidedNoise, sample
 from slipcast.guidance.conditioning import as_conditioning
 from slipcast.guidance.sampling import first_step, noise_between, scheduler_named, set_steps
+from slipcast.pipeline.drawing.plan import models_for, plan_pictures
+from slipcast.pipeline.run.progress import Quiet
 from slipcast.systems.guided.branches import Extra, Ingredients, refuse_unheard
 from slipcast.systems.guided.recipes import picture_guidance
 from slipcast.systems.models import precision
@@ -74,8 +78,11 @@ def in_float64(shelf: Shelf, wanted: list[str], **more: Any) -> tuple[Any, ...]:
     return controls
 
 
-def ours(shelf: Shelf, controls: tuple[Any, ...], sampler: str = "ddim", **more: Any) -> torch.Tensor:
-    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, controls=controls, **more)
+def ours(
+    shelf: Shelf, controls: tuple[Any, ...], sampler: str = "ddim", *, everywhere: bool = False
+) -> torch.Tensor:
+    heard: dict[str, Any] = {"controls_of_all" if everywhere else "controls": controls}
+    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, **heard)
     guided = GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT}))
     return sample(guided, scheduler_named(sampler, shelf.pipe.scheduler), noise(), steps=STEPS)
 
@@ -115,7 +122,9 @@ def window(shelf: Shelf, begin: float, end: float, sampler: str = "ddim") -> tup
 @pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
 @pytest.mark.parametrize(("begin", "end"), [(0.0, 1.0), (0.0, 0.5), (0.3, 1.0), (0.2, 0.9)])
 def test_start_and_end_are_those_of_diffusers(shelf: Shelf, sampler: str, begin: float, end: float) -> None:
-    controls = in_float64(shelf, [f"{shelf.written[0]}:0.7"], heard=window(shelf, begin, end, sampler))
+    controls = in_float64(
+        shelf, [f"{shelf.written[0]}:0.7"], heard=lambda told: window(shelf, begin, end, sampler)
+    )
     told = theirs(
         shelf,
         1,
@@ -124,10 +133,10 @@ def test_start_and_end_are_those_of_diffusers(shelf: Shelf, sampler: str, begin:
         control_guidance_start=begin,
         control_guidance_end=end,
     )
-    torch.testing.assert_close(ours(shelf, controls, sampler, heard_by_all=True), told, **CLOSE)
+    torch.testing.assert_close(ours(shelf, controls, sampler, everywhere=True), told, **CLOSE)
     always = in_float64(shelf, [f"{shelf.written[0]}:0.7"])
     if (begin, end) != (0.0, 1.0):
-        assert (ours(shelf, always, sampler, heard_by_all=True) - told).abs().max() > 1e-3
+        assert (ours(shelf, always, sampler, everywhere=True) - told).abs().max() > 1e-3
 
 
 def test_in_an_edit_they_count_the_steps_that_are_run(shelf: Shelf) -> None:
@@ -157,8 +166,8 @@ def test_in_an_edit_they_count_the_steps_that_are_run(shelf: Shelf) -> None:
     scheduler = scheduler_named("ddim", shelf.pipe.scheduler)
     set_steps(scheduler, 8)
     times = [float(t) / 1000 for t in scheduler.timesteps[first_step(scheduler, 8, 0.5) :]]
-    controls = in_float64(shelf, shelf.written[:1], heard=noise_between(times, 0.2, 0.8))
-    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, controls=controls, heard_by_all=True)
+    controls = in_float64(shelf, shelf.written[:1], heard=lambda told: noise_between(times, 0.2, 0.8))
+    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, controls_of_all=controls)
     drawn = sample(
         GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT})),
         scheduler,
@@ -170,12 +179,33 @@ def test_in_an_edit_they_count_the_steps_that_are_run(shelf: Shelf) -> None:
     torch.testing.assert_close(drawn, told, **CLOSE)
 
 
-def test_several_with_scales_of_their_own_are_those_of_diffusers(shelf: Shelf) -> None:
-    wanted = [f"{shelf.written[0]}:1.4", f"{shelf.written[1]}:0.6"]
-    first, last = window(shelf, 0.0, 0.6), window(shelf, 0.4, 1.0)
-    controls = (
-        *in_float64(shelf, wanted[:1], scale=0.5, heard=first),
-        *in_float64(shelf, wanted[1:], scale=0.5, heard=last),
+def test_several_with_scales_and_windows_of_their_own_are_those_of_diffusers(shelf: Shelf) -> None:
+    """As they are written: what one says of itself goes before what is said for all."""
+    wanted = [f"{shelf.written[0]}:1.4:end=0.6:branches=all", f"{shelf.written[1]}:0.6:start=0.4"]
+    maps = [Path(text.split(":")[1]) for text in wanted]
+    config = PictureConfig(
+        base=str(maps[0].parent / "sd"),
+        prompt="a teapot",
+        recipe="cfg",
+        weights={"text": WEIGHT},
+        scheduler="ddim",
+        steps=STEPS,
+        control=wanted,
+        control_scale=0.5,
+        control_branches="all",
+        control_start=0.0,
+        control_end=1.0,
+        dtype="float32",
+        device="cpu",
+    )
+    plan = plan_pictures(config, Quiet(), models_for(config))
+    for control in plan.made.controls_of_all:
+        control.network.double()
+    for network in (plan.base.predictor.network, plan.base.pipeline.text_encoder):
+        network.double()
+    made = Ingredients(base=plan.base, prompt="a teapot", size=16, controls_of_all=plan.made.controls_of_all)
+    drawn = sample(
+        GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT})), plan.scheduler, noise(), steps=STEPS
     )
     told = theirs(
         shelf,
@@ -184,7 +214,26 @@ def test_several_with_scales_of_their_own_are_those_of_diffusers(shelf: Shelf) -
         control_guidance_start=[0.0, 0.4],
         control_guidance_end=[0.6, 1.0],
     )
-    torch.testing.assert_close(ours(shelf, controls, heard_by_all=True), told, **CLOSE)
+    torch.testing.assert_close(drawn, told, **CLOSE)
+    heard = [(round(one.since, 2), round(one.until, 2)) for one in plan.made.controls_of_all]
+    assert heard[0] != heard[1]
+
+
+def test_each_says_which_branches_hear_it(shelf: Shelf) -> None:
+    wanted = [f"{shelf.written[0]}:branches=all", shelf.written[1], f"{shelf.written[1]}:0.5:branches=text"]
+    base = str(Path(shelf.written[0].split(":")[1]).parent / "sd")
+    for for_all, everywhere in (("text", [1.0]), ("all", [1.0, 1.0])):
+        config = PictureConfig(
+            base=base, prompt="a pot", recipe="cfg", control=wanted, control_branches=for_all, steps=2
+        )
+        made = plan_pictures(config, Quiet(), models_for(config)).made
+        assert [one.scale for one in made.controls_of_all] == everywhere
+        assert [one.scale for one in as_conditioning(made.null.condition).controls] == everywhere
+        assert sorted(one.scale for one in as_conditioning(made.text.condition).controls) == [0.5, 1.0, 1.0]
+    condition = ExtraCondition("a lid", control=[f"{shelf.written[0]}:branches=all"])
+    config = PictureConfig(base=base, prompt="a pot", recipe="composable", conditions={"lid": condition})
+    with pytest.raises(BadInput, match="the condition lid are heard by it alone; leave branches= out"):
+        plan_pictures(config, Quiet(), models_for(config))
 
 
 def test_of_sdxl_they_are_those_of_diffusers_and_read_pooled_text_and_sizes(
@@ -207,9 +256,9 @@ def test_of_sdxl_they_are_those_of_diffusers_and_read_pooled_text_and_sizes(
     ):
         part.to(dtype=torch.float64)
     wanted = [f"file:{tmp_path / 'map.png'}:{tmp_path / 'net'}:0.7"]
-    (control,) = load_controls(wanted, base, size=16, heard=window(shelf, 0.2, 0.9))
+    (control,) = load_controls(wanted, base, size=16, heard=lambda told: window(shelf, 0.2, 0.9))
     control.network.double()
-    made = Ingredients(base=base, prompt="a teapot", size=16, controls=(control,), heard_by_all=True)
+    made = Ingredients(base=base, prompt="a teapot", size=16, controls_of_all=(control,))
     drawn = sample(
         GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT})), pipe.scheduler, noise(), steps=STEPS
     )
@@ -244,17 +293,16 @@ def test_text_alone_hears_it_unless_all_shall(shelf: Shelf) -> None:
             residuals = dict(down_block_additional_residuals=down, mid_block_additional_residual=middle)
             said[name] = shelf.pipe.unet(x, t, words).sample
             said[f"{name} with"] = shelf.pipe.unet(x, t, words, **residuals).sample
-    for everywhere, null_said in ((False, said["null"]), (True, said["null with"])):
-        made = Ingredients(
-            base=shelf.base, prompt="a teapot", size=16, controls=controls, heard_by_all=everywhere
-        )
+    for heard, null_said in (("controls", said["null"]), ("controls_of_all", said["null with"])):
+        given: dict[str, Any] = {heard: controls}
+        made = Ingredients(base=shelf.base, prompt="a teapot", size=16, **given)
         guided = GuidedNoise(picture_guidance("cfg", made, {"text": WEIGHT}))
         wanted = null_said + WEIGHT * (said["text with"] - null_said)
         torch.testing.assert_close(guided(x, t), wanted, **CLOSE)
 
 
 def test_samples_at_different_noise_hear_it_each_at_its_own(shelf: Shelf) -> None:
-    (control,) = in_float64(shelf, shelf.written[:1], heard=(0.5, 1.0))
+    (control,) = in_float64(shelf, shelf.written[:1], heard=lambda told: (0.5, 1.0))
     (always,) = in_float64(shelf, shelf.written[:1])
     told, t = as_conditioning(shelf.base.condition(["a teapot"])), torch.tensor([100, 900])
     windowed, heard, silent = (
@@ -272,8 +320,7 @@ def test_every_branch_that_reads_text_follows_all_controls_and_its_own(shelf: Sh
         base=shelf.base,
         prompt="a teapot",
         size=16,
-        controls=shared,
-        heard_by_all=True,
+        controls_of_all=shared,
         wanted={"a vase": 1.0},
         unwanted={"a cup": 1.0},
         extras={"shape": Extra("a pot", 1.0, controls=own)},
