@@ -258,6 +258,13 @@ class RefineConfig(RecipeConfig):
     distillation_weight: float = setting(
         1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
     )
+    score: str = setting(
+        "sds",
+        "What distillation follows: sds (the answer less the noise), csd (less the base), nfsd (no noise; takes "
+        "refine.negative for what pictures should not be).",
+        choices=("sds", "csd", "nfsd"),
+        added_later=True,
+    )
     guidance_at_0: float = setting(
         1.0,
         "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",

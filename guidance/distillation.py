@@ -1,13 +1,17 @@
 """Score distillation: how a picture should change to look more probable to the guided denoiser.
 
-    grad = w(t) (eps_hat(x_t, t) - eps),   x_t = a z + s eps         (DreamFusion, arxiv.org/abs/2209.14988)
+    grad = w(t) score,   x_t = a z + s eps
 
-eps_hat comes from the same callable as in ``sampling``; there is no guidance arithmetic here, and no gradient
-through the denoiser. Leaving out the base prediction and the noise,
+with one of these scores (``SCORES``), eps_hat = eps_base + sum_i w_i T_i(eps_pos_i - eps_neg_i):
 
-    grad = w(t) sum_i w_i T_i(eps_pos_i - eps_neg_i),
+    sds     eps_hat - eps                      DreamFusion, arxiv.org/abs/2209.14988
+    csd     eps_hat - eps_base                 classifier score distillation, arxiv.org/abs/2310.19415
+    nfsd    eps_hat, at t / T >= 0.2 less eps_base      noise-free score distillation, arxiv.org/abs/2310.17590
 
-is classifier score distillation (CSD, arxiv.org/abs/2310.19415): ``drop_base``.
+Noise-free distillation leaves the noise out and cleans up what the base says of its own: little is wrong with it at low
+noise, and above that ``recipes.noise_free`` puts its difference to a branch of ugly things in its place.
+eps_hat comes from the same callable as in ``sampling``; there is no guidance arithmetic here, and no gradient passes
+through the denoiser.
 """
 
 from __future__ import annotations
@@ -29,6 +33,10 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
 """w(t) as a function of alpha_bar_t; threestudio and DreamFusion use ``one_minus_alpha_bar``."""
 
 
+LITTLE_NOISE = 0.2
+"""t / T below which noise-free distillation takes the base as it is (arxiv.org/abs/2310.17590, section 4)."""
+
+
 class DistillableNoise(Protocol):
     """What distillation asks of a denoiser; ``GuidedNoise`` is one."""
 
@@ -40,6 +48,24 @@ class DistillableNoise(Protocol):
     def delta(self, x_t: Latents, t: Timesteps) -> Answered: ...
 
 
+def _noise_free(noise_fn: DistillableNoise, x_t: Latents, t: Timesteps, noise: Latents) -> Latents:
+    little = (t / len(noise_fn.schedule) < LITTLE_NOISE).view(-1, 1, 1, 1)
+    if bool(little.all()):
+        return noise_fn(x_t, t)
+    delta = noise_fn.delta(x_t, t)
+    return torch.where(little, noise_fn(x_t, t), delta) if bool(little.any()) else delta
+
+
+Score = Callable[[DistillableNoise, Latents, Timesteps, Latents], Latents]
+"""(denoiser, x_t [B, C, h, w], t [B], the noise in it) -> direction [B, C, h, w]."""
+
+SCORES: dict[str, Score] = {
+    "sds": lambda noise_fn, x_t, t, noise: noise_fn(x_t, t) - noise,
+    "csd": lambda noise_fn, x_t, t, noise: noise_fn.delta(x_t, t),
+    "nfsd": _noise_free,
+}
+
+
 @torch.no_grad()
 def sds_gradient(
     noise_fn: DistillableNoise,
@@ -48,7 +74,7 @@ def sds_gradient(
     noise: Latents,
     *,
     weighting: str = "sigma",
-    drop_base: bool = False,
+    score: str = "sds",
     clamp: float | None = None,
 ) -> Latents:
     """The gradient of score distillation with respect to the latents.
@@ -59,21 +85,23 @@ def sds_gradient(
         t: one timestep per sample [B], integers in [0, T), on any device.
         noise: unit normal eps [B, C, h, w], on any device: drawn on the CPU it is the same everywhere.
         weighting: a key of ``WEIGHTINGS``.
-        drop_base: use the guidance's differences alone (CSD).
+        score: a key of ``SCORES``.
         clamp: cut every entry to [-clamp, clamp]; rare large entries otherwise tear holes in a field.
     Returns:
         Gradient [B, C, h, w]; not differentiable.
     Raises:
-        ValueError: unknown weighting, or clamp is not positive.
+        ValueError: unknown weighting or score, or clamp is not positive.
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting is one of {sorted(WEIGHTINGS)}, not {weighting!r}.")
+    if score not in SCORES:
+        raise ValueError(f"score is one of {sorted(SCORES)}, not {score!r}.")
     if clamp is not None and not clamp > 0:
         raise ValueError(f"clamp must be positive, not {clamp}.")
     schedule = noise_fn.schedule
     t, noise = t.to(latents.device), noise.to(latents.device)
     x_t = schedule.add_noise(latents, noise, t)
-    direction = noise_fn.delta(x_t, t) if drop_base else noise_fn(x_t, t) - noise
+    direction = SCORES[score](noise_fn, x_t, t, noise)
     w = WEIGHTINGS[weighting](schedule.alpha_bar(t)).to(latents.dtype)
     grad = w.view(-1, 1, 1, 1) * direction
     return grad if clamp is None else grad.clamp(-clamp, clamp)
@@ -86,14 +114,14 @@ def sds_loss(
     noise: Latents,
     *,
     weighting: str = "sigma",
-    drop_base: bool = False,
+    score: str = "sds",
     clamp: float | None = None,
 ) -> Scalar:
     """0.5 || z - stopgrad(z - grad) ||^2: a scalar whose gradient with respect to z is ``sds_gradient``.
 
     Summed over the batch; its value is 0.5 || grad ||^2, which says little about progress.
     """
-    grad = sds_gradient(noise_fn, latents, t, noise, weighting=weighting, drop_base=drop_base, clamp=clamp)
+    grad = sds_gradient(noise_fn, latents, t, noise, weighting=weighting, score=score, clamp=clamp)
     return 0.5 * (latents - (latents - grad).detach()).square().sum()
 
 

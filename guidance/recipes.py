@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from .algebra import Branch, Guidance, Term, Weight
+from .distillation import LITTLE_NOISE
 from .transforms import Band, MagnitudeAware, NormCapped, PerpendicularTo, Projected, Rescaled, ZeroStar
 
 Weighted = tuple[Branch, Weight]
@@ -31,6 +32,15 @@ def cfg(unconditional: Branch, conditional: Branch, weight: Weight) -> Guidance:
 def negative_prompt(negative: Branch, conditional: Branch, weight: Weight) -> Guidance:
     """CFG whose base is a text to get away from: eps(n) + w (eps(c) - eps(n))."""
     return around(negative, (conditional, weight))
+
+
+def bridge(unconditional: Branch, conditional: Branch, flawed: Branch, weight: Weight) -> Guidance:
+    """A bridge from what a picture is to what it should be (SDS-Bridge, arxiv.org/abs/2406.09417).
+
+    eps(0) + w (eps(c) - eps(f)), f the prompt with words for the picture's present flaws. Distilled without its base
+    (``csd``) it is the paper's gradient eps(c) - eps(f).
+    """
+    return Guidance(unconditional, [Term(conditional, flawed, weight)])
 
 
 def composable(
@@ -158,6 +168,7 @@ def frequency_decoupled(
 RECIPES: dict[str, Callable[..., Guidance]] = {
     "cfg": cfg,
     "negative_prompt": negative_prompt,
+    "bridge": bridge,
     "composable": composable,
     "in_domain": in_domain,
     "rectified": rectified,
@@ -198,6 +209,14 @@ def quieter(guidance: Guidance, share: float, full_at: float) -> Guidance:
         return _scaled(weight, 1.0, lambda t: min(1.0, share + (1 - share) * t / full_at))
 
     return replace(guidance, terms=[replace(term, weight=risen(term.weight)) for term in guidance.terms])
+
+
+def noise_free(guidance: Guidance, ugly: Branch) -> Guidance:
+    """With what noise-free distillation puts in the base's place where there is noise (arxiv.org/abs/2310.17590).
+
+    + (eps_base - eps_ugly) at t / T >= 0.2; ``ugly`` is told what pictures should not be, such as "blurry".
+    """
+    return replace(guidance, terms=[*guidance.terms, Term(guidance.base, ugly, interval(1.0, LITTLE_NOISE))])
 
 
 def _at(weight: Weight, t: float) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ...configs.errors import BadInput
 from ...configs.schema import RecipeConfig
 from ...guidance.conditioning import Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.recipes import quieter
+from ...guidance.recipes import noise_free, quieter
 from ...guidance.sampling import scheduler_named
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
@@ -25,12 +26,14 @@ def guided_views(
     group: RecipeConfig,
     *,
     quiet: tuple[float, float] | None = None,
+    score: str = "sds",
     controls: tuple[Control, ...] = (),
 ) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
     """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
 
     controls: what the text's branches follow, a picture for each view.
     quiet: the share of the weights at t = 0 and the fraction t from which they are whole: ``guidance.recipes.quieter``.
+    score: what distillation will follow (``guidance.distillation.SCORES``); nfsd keeps the negative prompt for itself.
     """
     wanted = ctx.config.model
 
@@ -60,20 +63,32 @@ def guided_views(
         images=ctx.models.image_prompts(ctx.config.image_prompt),
     )
     weights = _balanced(ctx, made, group.balance) | group.weights
+    ugly = (", ".join(made.negatives),) if score == "nfsd" and made.negatives else ()
+    if score == "nfsd":
+        if not ugly:
+            raise BadInput(
+                "refine.score=nfsd needs refine.negative, words for what pictures should not be, such as "
+                "refine.negative=['blurry, low quality']"
+            )
+        made = replace(made, negatives=())
 
     def denoiser_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         seen = zip(views, map(background_word, backgrounds), strict=True)
         framings = tuple(framed("", view, f"{background} background") for view, background in seen)
+        here = replace(made, framings=framings)
         guided = guided_noise_for(
             group.recipe,
-            replace(made, framings=framings),
+            here,
             weights,
             until(group),
             since=since(group),
             guidance_rescale=group.guidance_rescale,
             domain_strength=ctx.config.domain_strength,
         )
-        return guided if quiet is None else GuidedNoise(quieter(guided.guidance, *quiet))
+        guidance = guided.guidance if quiet is None else quieter(guided.guidance, *quiet)
+        for branch in replace(here, negatives=ugly).negative() if ugly else ():
+            guidance = noise_free(guidance, branch)
+        return GuidedNoise(guidance)
 
     return denoiser_for
 

@@ -32,7 +32,7 @@ def run(ctx: StageContext) -> RefineFacts:
     note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
-        denoiser_for=guided_views(ctx, config, quiet=_quiet(config)),
+        denoiser_for=guided_views(ctx, config, quiet=_quiet(config), score=config.score),
         encode=base.encode,
         reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),

@@ -100,6 +100,16 @@ class Ingredients:
             raise BadInput("this recipe needs a prompt to stay away from; give --negative 'something'")
         return [self._of(self.base, f"negative {i + 1}", text) for i, text in enumerate(self.negatives)]
 
+    @cached_property
+    def flawed(self) -> Branch:
+        """The base with the prompt and words for what is wrong with the picture, the negative prompts."""
+        words = ", ".join([self.prompt, *(text for text in self.negatives if text)])
+        if words == self.prompt:
+            raise BadInput(
+                "this recipe needs words for a picture's flaws; give --negative 'blurry, low quality'"
+            )
+        return self._of(self.base, "flawed", words, self.controls, seen=True)
+
     def further(self, prompts: Mapping[str, float], sign: str) -> list[tuple[Branch, Weight]]:
         """The base with each of several prompts, and their weights; ``sign`` is ``and`` or ``not``."""
         seen = sign == "and"

@@ -91,6 +91,12 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
     "negative_prompt": PictureRecipe(
         "negative + w_text (text - negative)", {"text": 7.5}, _negative_prompt, frozenset({"negatives"})
     ),
+    "bridge": PictureRecipe(
+        "null + w_text (text - flawed), flawed the prompt with the words of --negative",
+        {"text": 7.5},
+        lambda made, w: RECIPES["bridge"](made.null, made.text, made.flawed, w["text"]),
+        frozenset({"negatives"}),
+    ),
     "composable": PictureRecipe(
         "null + w_text (text - null) + sum_i w_i (and_i - null) + sum_i w_i (condition_i - null) "
         "- sum_j w_j (not_j - null)",

@@ -87,7 +87,8 @@ def distillation(step: Step) -> torch.Tensor | None:
     t = draw_timesteps(len(latents), t_range, denoiser.schedule, step.generator)
     noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
     clamp = config.grad_clamp or None
-    return sds_loss(denoiser, latents, t, noise, clamp=clamp) * (config.distillation_weight / latents.numel())
+    loss = sds_loss(denoiser, latents, t, noise, score=config.score, clamp=clamp)
+    return loss * (config.distillation_weight / latents.numel())
 
 
 def picture_colour(step: Step) -> torch.Tensor | None:

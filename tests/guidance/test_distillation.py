@@ -22,6 +22,8 @@ from slipcast.guidance import (
     sds_gradient,
     sds_loss,
 )
+from slipcast.guidance.distillation import SCORES
+from slipcast.guidance.recipes import bridge, noise_free
 
 T = torch.tensor([20, 500, 980])
 
@@ -111,7 +113,12 @@ def test_gradient_of_the_loss_is_the_gradient(schedule) -> None:
     z, noise = pair()
     z.requires_grad_()
     noise_fn = alone(GaussianPredictor(0.4, 0.3, schedule))
-    choices: list[dict[str, Any]] = [{}, {"weighting": "uniform", "clamp": 0.1}, {"drop_base": True}]
+    choices: list[dict[str, Any]] = [
+        {},
+        {"weighting": "uniform", "clamp": 0.1},
+        {"score": "csd"},
+        {"score": "nfsd"},
+    ]
     for options in choices:
         z.grad = None
         sds_loss(noise_fn, z, T, noise, **options).backward()
@@ -134,8 +141,54 @@ def test_dropping_the_base_leaves_the_classifier_score(schedule) -> None:
     guided = GuidedNoise(around(Branch("null", null), (Branch("text", text), 5.0)))
     x_t = schedule.add_noise(z, noise, T)
     delta = text.predict(x_t, T, [None])[0] - null.predict(x_t, T, [None])[0]
-    found = sds_gradient(guided, z, T, noise, weighting="uniform", drop_base=True)
+    found = sds_gradient(guided, z, T, noise, weighting="uniform", score="csd")
     torch.testing.assert_close(found, 5 * delta)
+
+
+@pytest.mark.parametrize("score", sorted(SCORES))
+def test_law_every_score_is_its_paper_s_formula(schedule, score: str) -> None:
+    """On branches whose answers are known; timesteps on both sides of where noise-free distillation changes over."""
+    z, noise = pair()
+    null, text, ugly = (GaussianPredictor(m, v, schedule) for m, v in ((0.1, 0.3), (0.3, 0.2), (-0.4, 0.5)))
+    guidance = around(Branch("null", null), (Branch("text", text), 5.0))
+    guidance = noise_free(guidance, Branch("ugly", ugly)) if score == "nfsd" else guidance
+    t = torch.tensor([int(share * len(schedule)) for share in (0.05, 0.2, 0.7)])
+    x_t = schedule.add_noise(z, noise, t)
+    e_0, e_c, e_u = (one.predict(x_t, t, [None])[0] for one in (null, text, ugly))
+    noisy = (t >= 0.2 * len(schedule)).view(-1, 1, 1, 1)
+    wanted = {
+        "sds": e_0 + 5 * (e_c - e_0) - noise,
+        "csd": 5 * (e_c - e_0),
+        "nfsd": torch.where(noisy, e_0 - e_u, e_0) + 5 * (e_c - e_0),
+    }[score]
+    found = sds_gradient(GuidedNoise(guidance), z, t, noise, weighting="uniform", score=score)
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(noise, torch.zeros_like(noise)) and float((e_0 - e_u).abs().max()) > 0.1
+
+
+def test_the_classifier_score_of_a_bridge_is_the_difference_of_its_ends(schedule) -> None:
+    z, noise = pair()
+    asked: list[float] = []
+
+    class Counted(GaussianPredictor):
+        def predict(self, x_t: Any, t: Any, conditions: Any) -> Any:
+            asked.append(float(self.mean))
+            return super().predict(x_t, t, conditions)
+
+    null, text, flawed = (Counted(m, 0.3, schedule) for m in (0.1, 0.3, -0.2))
+    branches = Branch("null", null), Branch("text", text), Branch("flawed", flawed)
+    x_t = schedule.add_noise(z, noise, T)
+    delta = text.predict(x_t, T, [None])[0] - flawed.predict(x_t, T, [None])[0]
+    asked.clear()
+    found = sds_gradient(GuidedNoise(bridge(*branches, 2.0)), z, T, noise, weighting="uniform", score="csd")
+    torch.testing.assert_close(found, 2 * delta)
+    assert set(asked) == {0.3, -0.2}, "the base is not asked"
+
+
+def test_scores_that_there_are_not_are_refused(schedule) -> None:
+    z, noise = pair()
+    with pytest.raises(ValueError, match=r"score is one of .*'csd', 'nfsd', 'sds'.*, not 'vsd'"):
+        sds_gradient(alone(GaussianPredictor(0.4, 0.3, schedule)), z, T, noise, score="vsd")
 
 
 def test_clamp_cuts_large_entries(schedule) -> None:

@@ -38,6 +38,12 @@ def test_recipe_negative_prompt(branches) -> None:
     torch.testing.assert_close(evaluate(RECIPES["negative_prompt"](negative, text, 5.0)), expected)
 
 
+def test_recipe_bridge(branches) -> None:
+    null, text, flawed = branches(3)
+    expected = said(null) + 5 * (said(text) - said(flawed))
+    torch.testing.assert_close(evaluate(RECIPES["bridge"](null, text, flawed, 5.0)), expected)
+
+
 def test_recipe_composable(branches) -> None:
     null, a, b, no = branches(4)
     guidance = RECIPES["composable"](null, [(a, 3.0), (b, lambda t: 2.0)], [(no, 1.5)])

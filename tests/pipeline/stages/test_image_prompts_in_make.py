@@ -33,6 +33,7 @@ MODEL = f"model={WEIGHTS / 'porcelain-lora'}"
 NEEDS = {
     "negative_prompt": ["{0}.negative=[red]"],
     "perp_neg": ["{0}.negative=[red]"],
+    "bridge": ["{0}.negative=[red]"],
     "class_and_domain": [MODEL],
     "rectified": [MODEL],
     "domain_guidance": [MODEL],

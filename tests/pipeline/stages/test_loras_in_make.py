@@ -33,6 +33,7 @@ MODEL = f"model={LORA}"
 NEEDS = {
     "negative_prompt": ["{0}.negative=[red]"],
     "perp_neg": ["{0}.negative=[red]"],
+    "bridge": ["{0}.negative=[red]"],
     "class_and_domain": [MODEL],
     "autoguidance": [MODEL],
     "composable": ["{0}.wanted={{a glass vase: 2}}", "{0}.unwanted={{red: 1}}"],

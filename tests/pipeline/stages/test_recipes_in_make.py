@@ -31,6 +31,7 @@ from slipcast.systems.refine.views import BACKGROUNDS
 LORA = f"model={WEIGHTS / 'porcelain-lora'}"
 NEEDS = {
     "negative_prompt": ["{0}.negative=[red]"],
+    "bridge": ["{0}.negative=[red]"],
     "perp_neg": ["{0}.negative=[red]"],
     "class_and_domain": [LORA],
     "autoguidance": [LORA],
@@ -179,6 +180,19 @@ def test_refinement_hears_conditions_and_balances(store) -> None:
         terms = guided_views(ctx, ctx.config.refine)(["front view"], [BACKGROUNDS[0]]).guidance.terms
         weights = {term.positive.name: term.weight_at(0.5) for term in terms}
         assert weights["text"] == pytest.approx(text, abs=0.01) and 0 < weights["domain"] < 60
+
+
+def test_noise_free_distillation_keeps_the_negative_prompt_for_itself(store) -> None:
+    ctx = context(store, "refine", "in_domain", "refine.score=nfsd", "refine.negative=[red, blue]")
+    noise_for = guided_views(ctx, ctx.config.refine, score=ctx.config.refine.score)
+    guidance = noise_for(["front view"], [BACKGROUNDS[0]]).guidance
+    assert guidance.base.name == "null" and guidance.terms[-1].positive is guidance.base
+    ugly: Any = guidance.terms[-1].negative
+    assert torch.equal(ugly.condition.text, store.base.condition(["red, blue"]).text)
+    assert [guidance.terms[-1].weight_at(t) for t in (0.1, 0.2, 0.9)] == [0.0, 1.0, 1.0]
+    bare = context(store, "refine", "in_domain", "refine.score=nfsd")
+    with pytest.raises(BadInput, match=r"refine.score=nfsd needs refine.negative, words"):
+        guided_views(bare, bare.config.refine, score="nfsd")
 
 
 def test_without_a_prompt_the_text_is_the_empty_one_whatever_the_view(store) -> None:

@@ -75,6 +75,7 @@ WISHES: dict[str, Callable[[Models], dict[str, Any]]] = {
     "class_and_domain": lambda models: {"model": models.custom},
     "autoguidance": lambda models: {"model": models.custom},
     "perp_neg": lambda models: {"negatives": ("grey", "green")},
+    "bridge": lambda models: {"negatives": ("grey", "green")},
 }
 
 

@@ -16,7 +16,7 @@ from slipcast.systems.models.known import PICTURE, REFINE, SHIPPED
 
 SCHEDULE = NoiseSchedule(torch.linspace(0.999, 0.01, 100))
 X_T, T = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 80])
-MEANS = {"": 0.0, "cat": 1.0, "dog": -2.0, "red": 3.0}
+MEANS = {"": 0.0, "cat": 1.0, "dog": -2.0, "red": 3.0, "cat, dog": -2.0}
 
 
 @dataclass
@@ -60,6 +60,7 @@ def mean_of(guidance: Any) -> torch.Tensor:
 FORMULAS = {
     "cfg": ({"text": 3.0}, {}, 0 + 3 * (1 - 0)),
     "negative_prompt": ({"text": 3.0}, {"negatives": ("dog",)}, -2 + 3 * (1 + 2)),
+    "bridge": ({"text": 3.0}, {"negatives": ("dog",)}, 3 * (1 + 2)),
     "composable": (
         {"text": 2.0},
         {"wanted": {"red": 1.5}, "unwanted": {"dog": 0.5}},
@@ -154,7 +155,7 @@ class Numbers(Model):
 
 
 PER_VIEW = {"in_domain": {}, "composable": {"wanted": {"2": 1.5}, "unwanted": {"-1": 0.5}}}
-PER_VIEW |= {name: {"negatives": ("-2",)} for name in ("negative_prompt", "perp_neg")}
+PER_VIEW |= {name: {"negatives": ("-2",)} for name in ("negative_prompt", "perp_neg", "bridge")}
 PER_VIEW |= {
     name: {"model": Numbers("custom")} for name in PICTURE_RECIPES if "model" in PICTURE_RECIPES[name].reads
 }
@@ -173,7 +174,7 @@ def test_each_view_of_a_batch_has_words_of_its_own(name) -> None:
     both = noise(("0.5", "-4"), slice(0, 2))
     torch.testing.assert_close(both[:1], noise(("0.5",), slice(0, 1)))
     torch.testing.assert_close(both[1:], noise(("-4",), slice(1, 2)))
-    if name != "autoguidance":  # of a model with itself
+    if name not in ("autoguidance", "bridge"):  # of a model with itself, and of what both ends are told
         assert not torch.allclose(both, noise(("0.5", "0.5"), slice(0, 2)))
 
 
