@@ -56,11 +56,13 @@ class ImagePrompt:
     Attributes:
         keys, values: {name of a cross-attention: [1 or B, tokens, width]}.
         scale: weight of attention over them, beside that over the text.
+        text_width: of the text that UNets of the family read.
     """
 
     keys: Mapping[str, Tensor]
     values: Mapping[str, Tensor]
-    scale: float = 1.0
+    scale: float
+    text_width: int
 
     def rows(self, first: int, count: int, batch: int) -> ImagePrompt:
         """The part for samples first .. first + count."""

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ..configs.errors import BadInput
 from .conditioning import Condition, Conditioning, as_conditioning
 from .control_residuals import home_of, residuals
 from .image_attention import TextAndImages, open_eyes
@@ -157,6 +158,10 @@ class UNetPredictor(_Predictor):
             raise ValueError(f"The predictor {self.name!r} knows no classes but was given labels.")
         if told.images and not self.takes_text:
             raise ValueError(f"The predictor {self.name!r} has no attention to look at a picture with.")
+        if any(one.text_width != self.unet.config.cross_attention_dim for one in told.images):
+            raise BadInput(
+                f"the image prompts were made for another family of models than {self.name!r}; leave one of them out"
+            )
 
     def _ask(self, x: Tensor, t: Tensor, told: list[Conditioning]) -> Tensor:
         batch = len(x) // len(told)

@@ -19,8 +19,9 @@ from ...systems.images.files import with_kept_pixels
 from ..run.manifest import versions
 from ..run.progress import Reporter
 from ..run.prompts import slug
+from .editing import latent_shape
 from .files import contact_sheet, png, write_new
-from .plan import Plan, latent_shape
+from .plan import Plan
 
 _BATCH = 4  # pictures per forward: more are no quicker on two cores and need more memory
 

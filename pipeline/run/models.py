@@ -218,10 +218,11 @@ class ModelStore:
 
     def image_prompts(self, wanted: Sequence[str]) -> tuple[Shown, ...]:
         """Image prompts as they are written, ready for the base's network; read once."""
-        from ...systems.guided.image_prompts import load_image_prompts
-
-        texts = tuple(wanted)
+        if not (texts := tuple(wanted)):
+            return ()
         if texts not in self._shown:
+            from ...systems.guided.image_prompts import load_image_prompts
+
             self._shown[texts] = load_image_prompts(texts, self.base, **self._additions.encoder)
         return self._shown[texts]
 

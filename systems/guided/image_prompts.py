@@ -22,7 +22,8 @@ from ...guidance.image_attention import cross_attentions
 from ..models.aliases import resolve
 from ..models.base import Base
 from ..models.identity import model_identity, sha256_once
-from ..models.ip_adapter import Adapter, ImageEncoder, features_of, find_encoder, read_adapter
+from ..models.image_encoder import ImageEncoder, find_encoder
+from ..models.ip_adapter import Adapter, features_of, read_adapter
 from ..models.known import ALIASES
 from .lora_families import family_of_base, family_of_width
 
@@ -135,7 +136,7 @@ def _prompt(adapter: Adapter, features: Tensor, base: Base, scale: float) -> Ima
         }
         for i in (0, 1)
     ]
-    return ImagePrompt(*made, scale=scale)
+    return ImagePrompt(*made, scale=scale, text_width=adapter.width)
 
 
 def _refuse_another_family(path: Path, adapter: Adapter, base: Base) -> None:

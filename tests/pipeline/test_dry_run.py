@@ -33,8 +33,8 @@ class Store(FakeModels):
                 raise BadInput(f"{role} is not on this machine; `slipcast fetch it` downloads it")
         return super().identities(roles)
 
-    def place(self, name: str) -> Path:
-        return Path(__file__)
+    def places(self, name: str) -> list[Path]:
+        return [Path(__file__)]
 
     def named(self, role: str) -> str:
         return "it"

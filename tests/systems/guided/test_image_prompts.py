@@ -301,3 +301,11 @@ def test_on_another_device_they_are_the_same(shelf: Shelf) -> None:
         assert eps.device.type == torch.device(device).type
         said.append(eps.cpu())
     torch.testing.assert_close(*said, **CLOSE)
+
+
+def test_a_model_of_another_family_is_not_shown_what_was_made_for_this_one(shelf: Shelf) -> None:
+    (shown,) = load_image_prompts([shelf.written()], shelf.base)
+    stranger = replace(shown.picture, text_width=shown.picture.text_width + 1)
+    told = as_conditioning(shelf.base.condition(["a pot"])).shown(stranger)
+    with pytest.raises(BadInput, match="the image prompts were made for another family of models than"):
+        shelf.base.predictor.predict(noise(), torch.tensor([100, 900]), [told])
