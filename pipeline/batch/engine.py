@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .ledger import Worker
+from .rows import Worker
 from .work import Task
 
 
@@ -29,6 +29,10 @@ class Engine(Protocol):
 
     places: int
 
+    def leg(self, place: int) -> int:
+        """Which leg of jobs the worker at a place makes (``batch.shares``)."""
+        ...
+
     def ready(self, place: int) -> bool:
         """Whether the worker at a place can be given a task now; if not, it is being started."""
         ...
@@ -46,7 +50,7 @@ class Engine(Protocol):
         ...
 
     def end(self, place: int, *, gently: bool = False) -> None:
-        """End the worker at a place. It says nothing more; ``gently`` lets it write down where it was."""
+        """End the worker at a place, if there is one. It says nothing more; ``gently``: it writes down where it was."""
         ...
 
     def close(self, *, gently: bool = False) -> None:

@@ -14,7 +14,8 @@ import fakes.ray_cluster
 import pytest
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.batch.ray_engine import Share, _check_answers, _room, on_ray
+from slipcast.pipeline.batch.ray_cluster import _check_answers, _room, on_ray
+from slipcast.pipeline.batch.shares import Leg, Share
 
 JOBS = "\n".join(f'{{"prompt": "sleep {0.1 + 0.1 * (n % 3):.1f} {n} pots", "seed": {n}}}' for n in range(8))
 needs_ray = pytest.mark.skipif(
@@ -90,7 +91,7 @@ def test_without_ray_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(BadInput, match=re.escape('`pip install "slipcast[cluster]"` installs it')),
-        on_ray("local", _room, workers=None, share=Share()),
+        on_ray("local", _room, workers=None, legs=[Leg(Share())]),
     ):
         pass
 

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from slipcast.pipeline.batch import running
 from slipcast.pipeline.batch.engine import Event
-from slipcast.pipeline.batch.ledger import Worker, open_ledger
+from slipcast.pipeline.batch.ledger import open_ledger
+from slipcast.pipeline.batch.rows import Worker
 from slipcast.pipeline.batch.work import Task
 from slipcast.pipeline.cli.app import app
 
@@ -23,6 +24,9 @@ class _AtOnce:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+
+    def leg(self, place: int) -> int:
+        return 0
 
     def ready(self, place: int) -> bool:
         return True
