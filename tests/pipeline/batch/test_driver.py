@@ -20,6 +20,7 @@ from slipcast.pipeline.batch.entering import enter
 from slipcast.pipeline.batch.jobs import read_jobs
 from slipcast.pipeline.batch.ledger import Ledger, open_ledger
 from slipcast.pipeline.batch.rows import Worker
+from slipcast.pipeline.batch.shares import Leg, Share, legs_of
 from slipcast.pipeline.batch.verdicts import Limits
 from slipcast.pipeline.batch.work import Task
 

@@ -142,11 +142,11 @@ def test_ten_thousand_jobs(ledger: Ledger) -> None:
 
 def test_a_ledger_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
     with open_ledger(tmp_path, make=True) as ledger:
-        ledger.add([line("a")])
+        ledger.add([job(1)])
     connection = sqlite3.connect(tmp_path / "ledger.sqlite")
     connection.executescript("ALTER TABLE jobs DROP COLUMN leg; PRAGMA user_version = 1;")
     connection.close()
     for _ in range(2):
         with open_ledger(tmp_path) as ledger:
             (row,) = ledger.rows()
-            assert (row.key, row.leg, row.state) == ("a", 0, "queued")
+            assert (row.key, row.leg, row.state) == ("k1", 0, "queued")
