@@ -31,7 +31,7 @@ def status(jobs: Path, out: Path) -> dict[str, Any]:
 
 def told(row: Row, out: Path | str) -> dict[str, Any]:
     """A job as JSON tells it; the result's path, or address, leads to the file."""
-    chosen = ("id", "prompt", "seed", "state", "attempts", "error", "seconds", "peak_mb")
+    chosen = ("id", "prompt", "seed", "state", "attempts", "error", "seconds", "peak_mb", "folder")
     values = asdict(row)
     result = row.result
     if result is not None:

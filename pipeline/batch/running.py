@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from .remote import Remote
 from .resources import FIRST_GUESS_MB, Plan, free_memory_mb, plan_workers, usable_cores, visible_gpus
 from .shares import Leg, Share, legs_of
 from .verdicts import Limits
+
+_ENDS = ("done", "failed", "parent", "cancelled")
+"""Events after which a job may be over."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ def run_batch(
     needs: Sequence[str] = (),
     remote: str | None = None,
     drain: Drain | None = None,
+    on_event: Callable[[str, str | None, dict[str, Any]], None] | None = None,
+    on_over: Callable[[dict[str, Any]], None] | None = None,
 ) -> BatchResult:
     """Make what a job file asks for and is not made yet.
 
@@ -73,6 +78,8 @@ def run_batch(
         share: what of the cluster a worker asks for, and ``needs``, by stage (``shares.legs_of``).
         remote: address of fsspec that finished stages are stored at and come back from; ``out`` holds copies.
         drain: asks for an end from outside; by default Ctrl-C does.
+        on_event: called with (kind, a job's id or None, values) of each event.
+        on_over: called with each job that is over, as ``asking.told`` tells it, those of earlier calls first.
     Raises:
         BadInput: the job file, or a model that it names, or the address, cannot be used; nothing was run.
         SlipcastError: another process drives this batch; the ledger cannot be written.
@@ -97,13 +104,23 @@ def run_batch(
         _end_orphans(ledger)
         by_key = enter(ledger, jobs, out, there)
         spoken = Spoken(console, len(jobs), _over(ledger))
-        over = _over(ledger)
+        over, keys = _over(ledger), {job.id: job.key for job in jobs}
+        results = remote or out
+        if on_over is not None:
+            for row in ledger.rows(states=OVER):
+                on_over(told(row, results))
 
         def tell(kind: str, job: str | None, **values: Any) -> None:
             nonlocal over
             write(kind, job, **values)
             spoken(kind, job, **values)
-            if kind in ("done", "failed", "parent", "cancelled") and (now := _over(ledger)) > over:
+            if on_event is not None:
+                on_event(kind, job, values)
+            if on_over is not None and kind in _ENDS and job in keys:
+                row = ledger.row(keys[job])
+                if row is not None and row.state in OVER:
+                    on_over(told(row, results))
+            if kind in _ENDS and (now := _over(ledger)) > over:
                 spoken("over", None, jobs=now - over)
                 over = now
 
@@ -128,7 +145,7 @@ def run_batch(
             if drain.asked is not None and ledger.next_time() is not None:
                 ask_to_stop(drain.asked)
                 check_stop()
-        jobs_told = [told(row, remote or out) for row in ledger.rows()]
+        jobs_told = [told(row, results) for row in ledger.rows()]
         return BatchResult(ledger.folder, ledger.counts(), jobs_told, left_out)
 
 

@@ -94,7 +94,6 @@ def test_the_record_is_stored_last_and_removed_first(
 ) -> None:
     done: list[tuple[str, str]] = []
     for name in ("put_file", "pipe_file", "rm_file"):
-
         monkeypatch.setattr(memory._fs, name, _noting(done, name, getattr(memory._fs, name)))
     run = tmp_path / "a-vase-0"
     memory.store_stage(finished_stage(run, old="only in the first"), Quiet())
@@ -245,7 +244,7 @@ def test_a_batch_on_s3_goes_on_after_its_machine_was_lost(server: Server, tmp_pa
         assert one["result"].startswith("s3://bucket/prefix/") and fs.exists(one["result"])
     assert not fs.exists("bucket/prefix/.slipcast-probe")
     # Another machine, without ledger and runs; of one stage the record is gone, as if it had been half-stored.
-    (lost,) = fs.glob("bucket/prefix/sleep*a-0/40-*/stage.json")
+    (lost,) = fs.glob("bucket/prefix/sleep*-0/40-*/stage.json")
     fs.rm_file(lost)
     before = {name: fs.cat_file(name) for name in fs.find("bucket/prefix") if name.endswith("made.txt")}
     code, told, err = batch(tmp_path / "second", server, *out)

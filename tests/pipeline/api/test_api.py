@@ -14,8 +14,8 @@ from fakes.report_runs import draw_run, manifest
 
 import slipcast
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline import api
-from slipcast.pipeline.api import Event, Told
+from slipcast.pipeline.api import making
+from slipcast.pipeline.api.telling import Event, Told
 from slipcast.pipeline.report.notebook import domain_html, pictures_html, run_html
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "docs/notebook.ipynb"
@@ -26,7 +26,7 @@ EVIL = "<script>alert(1)</script>"
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     fake = Workshop(tmp_path / "runs")
     monkeypatch.setattr(
-        api, "run_make", lambda prompt, config, **options: fake.make(config, prompt, **options)
+        making, "run_make", lambda prompt, config, **options: fake.make(config, prompt, **options)
     )
     return fake
 
