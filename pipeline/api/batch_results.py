@@ -65,8 +65,8 @@ class BatchJob:
                 run = find_run(Path(job["result"]))
             except BadInput:
                 run = None
-        kept = {name: job[name] for name in cls.__dataclass_fields__ if name in job}
-        return cls(**kept | {"run": run})
+        kept: dict[str, Any] = {name: job[name] for name in cls.__dataclass_fields__ if name in job}
+        return cls(**kept, run=run)
 
     @property
     def done(self) -> bool:

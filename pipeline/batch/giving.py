@@ -45,6 +45,7 @@ class Giving:
         tell: is told of every event.
         legs: into which every job is divided; by default one worker makes all of it.
         remote: address that finished stages go to (``batch.remote``), or None.
+        idle_s: so long a worker of one leg waits for a job before it makes room for those of another.
         free_mb: memory that is free now.
         kills: how many processes the system has ended for want of memory, or None.
     """
@@ -60,12 +61,14 @@ class Giving:
         tell: Tell,
         legs: Sequence[Leg] = (Leg(Share()),),
         remote: str | None = None,
+        idle_s: float = 5.0,
         free_mb: Callable[[], float] = free_memory_mb,
         kills: Callable[[], int | None] = kernel_kills,
     ) -> None:
         self._ledger, self._engine, self._jobs, self._out = ledger, engine, jobs, out
         self._limits, self._tell, self._free_mb, self._kills = limits, tell, free_mb, kills
-        self._legs, self._remote = legs, remote
+        self._legs, self._remote, self._idle_s = legs, remote, idle_s
+        self._idle: dict[int, float] = {}  # since when
         self._running: dict[int, Running] = {}
         self._models: dict[int, str] = {}
         self._alone = self._cleared = self._waits_for_memory = self._drains = False
@@ -99,8 +102,16 @@ class Giving:
                 if row is None:
                     break
                 self._give(place, row)
-        if waiting and len(self._legs) > 1:
-            for place in idle:
+                waiting -= 1
+        if len(self._legs) > 1:
+            self._make_room(idle, waiting > 0)
+
+    def _make_room(self, idle: Sequence[int], others_wait: bool) -> None:
+        """End workers that have had nothing to do for a while, where others have and wait for a place."""
+        now = time.monotonic()
+        self._idle = {place: self._idle.get(place, now) for place in idle}
+        for place, since in self._idle.items():
+            if others_wait and now - since >= self._idle_s:
                 self._models.pop(place, None)
                 self._engine.end(place)
 

@@ -35,7 +35,11 @@ def test_jobs_come_as_they_finish_and_the_same_batch_makes_nothing_again(tmp_pat
     by_prompt = {job.prompt: job for job in jobs}
     quick, bad, best = by_prompt["quick"], by_prompt[f"refuse {EVIL}"], by_prompt["best"]
     assert quick.done and quick.seed == 4 and quick.result == str(tmp_path / "quick-4/50-export/asset.glb")
-    assert Path(quick.result).is_file() and quick.run == tmp_path / "quick-4" and quick.attempts == 0
+    assert (
+        (tmp_path / "quick-4/50-export/asset.glb").is_file()
+        and quick.run == tmp_path / "quick-4"
+        and quick.attempts == 0
+    )
     assert best.done and best.run is not None and best.run.name.startswith("best-")
     assert (bad.state, bad.run, bad.result) == ("failed", None, None) and "cannot be made" in str(bad.error)
     kinds = {event.kind for event in seen}

@@ -307,11 +307,19 @@ def test_a_job_goes_from_leg_to_leg_and_is_done_after_the_last(bench: Bench) -> 
 
 
 def test_a_leg_asks_for_no_more_workers_than_it_has_jobs_and_idle_ones_make_room(bench: Bench) -> None:
-    engine = Pretence({"slow": [None] * 4 + [done]}, places=4, legs=[0, 0, 1, 1])
-    bench.run(engine, job("slow"), job("b"), legs=legs_of(Share(), ["refine:gpus=1"]))
+    class Crowded(Pretence):
+        def ready(self, place: int) -> bool:
+            return super().ready(place) and (place < 2 or 1 in self.ended)  # room for two
+
+    engine = Crowded({"slow": [None] * 6 + [done]}, places=4, legs=[0, 0, 1, 1])
+    options: dict[str, Any] = {"legs": legs_of(Share(), ["refine:gpus=1"]), "idle_s": 0.0}
+    assert bench.run(engine, job("slow"), job("b"), **options) == {"slow": "done", "b": "done"}
     assert engine.asked_for.count(3) == 0, "one job at a time came as far as the second leg"
-    first_of_two = engine.ended.index(1)
-    assert first_of_two >= 0 and 0 not in engine.ended[: first_of_two + 1], "the worker of the slow job stays"
+    assert next(place for place in engine.ended if place < 2) == 1, (
+        "the worker that had made b, and not that of the slow job"
+    )
+    roomy = Pretence({}, places=2, legs=[0, 1])
+    assert set(bench.run(roomy, job("c"), job("d"), **options).values()) == {"done"} and not roomy.ended
 
 
 def test_a_leg_that_failed_is_tried_again_from_itself(bench: Bench) -> None:
