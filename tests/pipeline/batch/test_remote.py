@@ -193,6 +193,12 @@ def test_addresses_that_cannot_be_used_are_told_first(address: str, said: str) -
         Remote(address).check()
 
 
+def test_nothing_of_fsspec_is_imported_without_an_address() -> None:
+    code = "import sys, slipcast.pipeline.batch.running, slipcast.pipeline.batch.worker; print('fsspec' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_only_addresses_are_addresses() -> None:
     assert is_address("s3://bucket") and not is_address("runs") and not is_address("C:/runs")
 
