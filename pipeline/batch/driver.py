@@ -69,7 +69,7 @@ class Driver(Giving):
             self._failed(event.place, values["how"], values["error"], values.get("peak_mb"))
             return
         elif event.kind == "died":
-            self._died(event.place, values["signal"], values.get("why"))
+            self._died(event.place, values["signal"], values.get("why"), values.get("starved", False))
             return
         self._tell(event.kind, row.id, **values)
 
@@ -94,12 +94,12 @@ class Driver(Giving):
             self._tell("passed on", row.id, **values)
         self._settle(row)
 
-    def _died(self, place: int, number: int | None, why: str | None) -> None:
+    def _died(self, place: int, number: int | None, why: str | None, starved: bool) -> None:
         running = self._running[place]
         self._models.pop(place, None)
         kills = self._kills()
         # Linux counts what it ends for want of memory; elsewhere SIGKILL has hardly another cause.
-        starved = number == 9 and (kills is None or kills != running.kills)
+        starved = starved or (number == 9 and (kills is None or kills != running.kills))
         reason = f"its worker {running.worker.pid} died" + ("" if number is None else f" of signal {number}")
         reason += f" ({why})" if why else ""
         self._failed(place, "memory" if starved else "died", reason, None)

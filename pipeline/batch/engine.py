@@ -16,7 +16,8 @@ class Event:
 
     Kinds and their values: ``stage`` (stage, outcome "running" or how it went, seconds), ``step`` (stage, what, done,
     total), ``notice`` (text), ``loaded`` (models), ``done`` (what ``work.make_job`` returns), ``failed`` (how: a
-    ``work.kind_of``; error; peak_mb), ``died`` (signal: the number of the signal that ended it, or None).
+    ``work.kind_of``; error; peak_mb), ``died`` (signal: the number of the signal that ended it, or None; why, starved:
+    whether it is known that it was ended for want of memory).
     """
 
     place: int

@@ -107,7 +107,9 @@ class RayActors:
                 self._events.pop(place, None)
                 continue
             except self._ray.exceptions.RayError as error:
-                events.append(Event(place, "died", {"signal": None, "why": in_one_line(error)}))
+                starved = isinstance(error, self._ray.exceptions.OutOfMemoryError)  # ended by Ray's own watch
+                told = {"signal": None, "why": in_one_line(error), "starved": starved}
+                events.append(Event(place, "died", told))
                 self._forget(place)
                 continue
             if kind == "memory":

@@ -185,6 +185,13 @@ def test_a_worker_that_was_killed(bench: Bench, number: int, kills: list[Any], o
     assert bench.outcomes("a") == outcomes
 
 
+def test_a_worker_that_a_cluster_ended_for_memory(bench: Bench) -> None:
+    told = {"signal": None, "why": "node is low on memory", "starved": True}
+    engine = Pretence({"big": [lambda task, place: Event(place, "died", told), done]})
+    assert bench.run(engine, job("big")) == {"big": "done"} and engine.given[1][1].low_memory
+    assert bench.outcomes("big") == ["out of memory", "done"]
+
+
 def test_limits_of_time_and_memory(bench: Bench) -> None:
     engine = Pretence({"hangs": [None]})
     states = bench.run(engine, job("hangs"), limits=Limits(attempts=2, backoff_s=0.001, seconds=0.001))

@@ -123,6 +123,21 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SlipcastError, match="disk is full.; put that right, then the same command goes on"),
+        open_ledger(tmp_path, make=True) as ledger,
+    ):
+        ledger.add([job(1)])
+        ledger._db.execute(
+            f"PRAGMA max_page_count = {ledger._db.execute('PRAGMA page_count').fetchone()[0] + 1}"
+        )
+        ledger.add(job(number) for number in range(2, 10_000))
+    with open_ledger(tmp_path) as ledger:
+        assert [row.key for row in ledger.rows()] == ["k1"]
+        ledger.add([job(2)])
+
+
 def test_ten_thousand_jobs(ledger: Ledger) -> None:
     """2 s for status and resume and 1,000 changes a second are promised; a busy machine gets five times as long."""
     began = time.process_time()

@@ -172,3 +172,8 @@ def test_an_address_needs_its_package_and_the_ledger_lies_here(monkeypatch: pyte
     assert refused.exit_code == 2 and 'pip install "slipcast[cluster]"' in refused.stderr
     told = CliRunner().invoke(app, ["batch", "status", "jobs.txt", "--out", "s3://bucket", "--local", "here"])
     assert told.exit_code == 2 and "no batch in here/jobs.txt.batch" in told.stderr
+
+
+def test_a_folder_that_cannot_be_written() -> None:
+    done = CliRunner().invoke(app, ["batch", "jobs.txt", "--out", "/proc/nowhere"])
+    assert done.exit_code in (1, 2) and "/proc/nowhere" in done.stderr and "Traceback" not in done.stderr
