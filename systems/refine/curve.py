@@ -2,8 +2,8 @@
 
     curve.csv    step, loss <name> ..., gradient <name> ...
 
-The gradient of a loss is the norm of its derivative by all that is trained, taken by itself. A loss that a step does
-without has an empty cell. Recording changes nothing of the refinement: derivatives are taken aside, no random number is
+The gradient of a loss is the norm of its derivative by all that is trained, taken by itself. What was not measured at a
+step has an empty cell. Recording changes nothing of the refinement: derivatives are taken aside, no random number is
 drawn. A resumed refinement goes on with its file, whose bytes are those of an uninterrupted one.
 """
 
@@ -21,7 +21,8 @@ from ...configs.atomic import write_text
 from ...configs.schema import RefineConfig
 
 CURVE_FILE = "curve.csv"
-_POINTS = 60  # at most, and one for the last step; each costs about as much as a step's backward pass
+_POINTS = 60  # at most, and one for the last step
+_GRADIENTS = 20  # of these, and the last step: each costs about as much as a step's backward pass
 _LOSS, _GRADIENT = "loss ", "gradient "
 
 
@@ -36,6 +37,8 @@ class Curve:
         # A multiple of anchor_every, so that what only some steps measure is there.
         every = max(1, config.anchor_every)
         self.every = every * max(1, math.ceil(config.steps / (_POINTS * every)))
+        rows = math.ceil(config.steps / self.every)
+        self._every_gradient = self.every * max(1, math.ceil(rows / _GRADIENTS))
         self._last = config.steps - 1
         self._columns = [f"{kind}{name}" for kind in (_LOSS, _GRADIENT) for name in names]
         self._rows: dict[int, dict[str, str]] = {}
@@ -53,10 +56,9 @@ class Curve:
             losses: weighted scalars, whose graphs are kept.
             parameters: all that is trained.
         """
-        row = {}
-        for name, loss in losses.items():
-            row[_LOSS + name] = f"{loss.item():.6g}"
-            row[_GRADIENT + name] = f"{gradient_norm(loss, parameters):.6g}"
+        row = {_LOSS + name: f"{loss.item():.6g}" for name, loss in losses.items()}
+        if index % self._every_gradient == 0 or index == self._last:
+            row |= {_GRADIENT + name: f"{gradient_norm(one, parameters):.6g}" for name, one in losses.items()}
         self._rows[index] = row
 
     def save(self, folder: Path) -> None:

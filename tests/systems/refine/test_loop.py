@@ -362,9 +362,15 @@ def test_the_gradient_of_a_loss_is_its_own(tmp_path):
     assert one.grad == 13.0, "the graphs are still there"
 
 
-def test_long_refinements_have_no_more_points_than_short_ones():
+def test_long_refinements_have_no_more_points_than_short_ones(tmp_path):
     for steps, anchor_every in ((1, 2), (60, 1), (61, 1), (300, 2), (10_000, 7)):
         config = dataclasses.replace(BUSY, steps=steps, anchor_every=anchor_every)
-        wanted = [index for index in range(steps) if Curve(config, []).wants(index)]
+        curve = Curve(config, ["a"])
+        wanted = [index for index in range(steps) if curve.wants(index)]
         assert len(wanted) <= 61 and wanted[-1] == steps - 1
+        for index in wanted:
+            curve.add(index, {"a": torch.tensor(1.0)}, [])
+        curve.save(tmp_path)
+        pulls = [int(row["step"]) for row in course(tmp_path) if row["gradient a"]]
+        assert len(pulls) <= 21 and pulls[-1] == steps - 1 and set(pulls) <= set(wanted)
         assert all(index % anchor_every == 0 for index in wanted[:-1])
