@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from .checking import check_models
 from .draining import Drain, draining
 from .driver import Driver
 from .engine import Engine
-from .entering import OVER, enter
-from .events import Spoken, event_lines
+from .entering import enter
+from .events import event_lines
 from .jobs import read_jobs
 from .ledger import Ledger, ledger_folder, open_ledger
 from .processes import Processes, end_orphan
@@ -27,10 +27,8 @@ from .ray_cluster import on_ray
 from .remote import Remote
 from .resources import FIRST_GUESS_MB, Plan, free_memory_mb, plan_workers, usable_cores, visible_gpus
 from .shares import Leg, Share, legs_of
+from .telling import OnEvent, OnOver, Telling
 from .verdicts import Limits
-
-_ENDS = ("done", "failed", "parent", "cancelled")
-"""Events after which a job may be over."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ def run_batch(
     needs: Sequence[str] = (),
     remote: str | None = None,
     drain: Drain | None = None,
-    on_event: Callable[[str, str | None, dict[str, Any]], None] | None = None,
-    on_over: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
+    on_over: OnOver | None = None,
 ) -> BatchResult:
     """Make what a job file asks for and is not made yet.
 
@@ -78,15 +76,14 @@ def run_batch(
         share: what of the cluster a worker asks for, and ``needs``, by stage (``shares.legs_of``).
         remote: address of fsspec that finished stages are stored at and come back from; ``out`` holds copies.
         drain: asks for an end from outside; by default Ctrl-C does.
-        on_event: called with (kind, a job's id or None, values) of each event.
-        on_over: called with each job that is over, as ``asking.told`` tells it, those of earlier calls first.
+        on_event: called with each event, and ``on_over`` with each job that is over, those of earlier calls first.
     Raises:
         BadInput: the job file, or a model that it names, or the address, cannot be used; nothing was run.
         SlipcastError: another process drives this batch; the ledger cannot be written.
         Stopped: after Ctrl-C; the same call goes on.
     """
     console, legs = console or Quiet(), legs_of(share or Share(), needs)
-    if ray is None and len(legs) > 1:
+    if needs and ray is None:
         raise BadInput("--needs is for Ray, which places workers by it; give --ray too")
     jobs, left_out = read_jobs(path, config=config, overrides=overrides, keep_going=keep_going)
     for sentence in left_out:
@@ -103,31 +100,16 @@ def run_batch(
         _check_whose(ledger, path)
         _end_orphans(ledger)
         by_key = enter(ledger, jobs, out, there)
-        spoken = Spoken(console, len(jobs), _over(ledger))
-        over, keys = _over(ledger), {job.id: job.key for job in jobs}
-        results = remote or out
-        if on_over is not None:
-            for row in ledger.rows(states=OVER):
-                on_over(told(row, results))
-
-        def tell(kind: str, job: str | None, **values: Any) -> None:
-            nonlocal over
-            write(kind, job, **values)
-            spoken(kind, job, **values)
-            if on_event is not None:
-                on_event(kind, job, values)
-            if on_over is not None and kind in _ENDS and job in keys:
-                row = ledger.row(keys[job])
-                if row is not None and row.state in OVER:
-                    on_over(told(row, results))
-            if kind in _ENDS and (now := _over(ledger)) > over:
-                spoken("over", None, jobs=now - over)
-                over = now
-
-        with (
-            draining(drain) as drain,
-            _engine(ray, workers, legs, ledger, console) as engine,
-        ):
+        tell = Telling(
+            ledger,
+            jobs,
+            remote or out,
+            write=write,
+            console=console,
+            on_event=on_event,
+            on_over=on_over,
+        )
+        with draining(drain) as drain, _engine(ray, workers, legs, ledger, console) as engine:
             # Ray counts the memory of its nodes itself.
             free_mb = free_memory_mb if ray is None else lambda: math.inf
             driver = Driver(
@@ -145,7 +127,7 @@ def run_batch(
             if drain.asked is not None and ledger.next_time() is not None:
                 ask_to_stop(drain.asked)
                 check_stop()
-        jobs_told = [told(row, results) for row in ledger.rows()]
+        jobs_told = [told(row, remote or out) for row in ledger.rows()]
         return BatchResult(ledger.folder, ledger.counts(), jobs_told, left_out)
 
 
@@ -175,11 +157,6 @@ WORK = work.make_job
 
 def _processes(plan: Plan) -> Engine:
     return Processes(WORK, plan.environments)
-
-
-def _over(ledger: Ledger) -> int:
-    counts = ledger.counts()
-    return sum(counts[state] for state in OVER)
 
 
 def _end_orphans(ledger: Ledger) -> None:
