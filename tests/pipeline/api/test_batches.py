@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_told_before_anything_is_made(tmp_path: Path) -> 
         Batch(memory_limit="much")
     with pytest.raises(BadInput, match="--needs is for Ray"):
         Batch(out=tmp_path, needs=["refine:gpus=1"]).add("a").run()
-    with pytest.raises(BadInput, match="line 2.*refin"):
+    with pytest.raises(BadInput, match=r"line 2.*refin"):
         Batch(out=tmp_path).add("a").add("b", overrides=["refin.steps=2"]).run()
     with pytest.raises(BadInput, match="written down"):
         Batch(out=tmp_path).add("a", overrides=["refine.steps=.nan"]).run()

@@ -125,7 +125,7 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
     with (
-        pytest.raises(SlipcastError, match="disk is full.; put that right, then the same command goes on"),
+        pytest.raises(SlipcastError, match=r"disk is full.; put that right, then the same command goes on"),
         open_ledger(tmp_path, make=True) as ledger,
     ):
         ledger.add([job(1)])

@@ -31,7 +31,7 @@ from slipcast.pipeline.run.record import StageRecord, outputs_of, write_record
 pytest.importorskip("fsspec", reason="needs the extra [cluster]: fsspec")
 needs_s3 = pytest.mark.skipif(
     not (importlib.util.find_spec("s3fs") and importlib.util.find_spec("moto")),
-    reason="needs the extras [cluster] and [dev]: s3fs and moto",
+    reason="needs the extra [cluster]: s3fs, and moto of the extra [dev]",
 )
 
 
@@ -124,7 +124,7 @@ def test_a_file_system_that_fails_half_way_leaves_nothing_that_counts(
 
     monkeypatch.setattr(memory, "_put", put)
     with pytest.raises(
-        SlipcastError, match="memory://bucket/prefix: storing a-vase-0/10-image failed .*wire is cut"
+        SlipcastError, match=r"memory://bucket/prefix: storing a-vase-0/10-image failed .*wire is cut"
     ):
         memory.store_stage(folder, Quiet())
     back = tmp_path / "there" / "a-vase-0"
