@@ -107,9 +107,12 @@ def dry_run(
     until_stage: str | None = None,
     stages: Sequence[Stage] | None = None,
     open_models: Callable[[MakeConfig], ModelStore] = open_models,
+    elsewhere: Callable[[Stage, str], tuple[Path, StageRecord] | None] = lambda stage, key: None,
 ) -> DryRun:
     """What ``make`` with the same arguments would do. No file is written, no model need be at hand.
 
+    Args:
+        elsewhere: (folder, record) of a stage of this key that another run has finished, and that would be copied.
     Raises:
         BadInput: what ``make`` would refuse before it does anything, other than models that are not here.
     """
@@ -152,6 +155,9 @@ def dry_run(
                 case.keys = stage_keys(stage, prompt, seed, config, records, identities, files[stage.name])
                 case.changes = _changes(stage, manifest, config, case.record, identities)
         reason = None if why else case.reason()
+        found = elsewhere(stage, case.keys[0]) if reason and case.keys and from_stage is None else None
+        if found is not None:
+            reason, why, case.record = None, f"finished already in {found[0].parent}, copied", found[1]
         if case.record is not None:
             records[stage.name] = case.record
         cost = estimate(stage, config, threads, runs) if reason else None

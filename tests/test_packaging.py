@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -235,6 +236,7 @@ def test_constraints_pin_every_direct_dependency_exactly() -> None:
     assert pins["torch"] == "torch==2.13.0" and "torchvision" not in pins
     assert not [line for line in pins.values() if "+" in line or "/" in line]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    names = {line.split(">")[0].split("=")[0].strip().lower().replace("_", "-") for line in wanted}
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["cluster"]]
+    names = {re.split("[>=[]", line)[0].strip().lower().replace("_", "-") for line in wanted}
     assert names <= set(pins)

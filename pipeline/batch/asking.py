@@ -9,7 +9,9 @@ from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
-from .ledger import Ledger, Row, ledger_folder, open_ledger
+from ..run.manifest import MANIFEST
+from .ledger import Ledger, ledger_folder, open_ledger
+from .rows import Row
 
 
 def status(jobs: Path, out: Path) -> dict[str, Any]:
@@ -22,17 +24,33 @@ def status(jobs: Path, out: Path) -> dict[str, Any]:
         return {
             "folder": str(ledger.folder),
             "counts": ledger.counts(),
-            "jobs": [told(row, out) for row in ledger.rows()],
+            "jobs": [told(row, ledger.about("remote") or out) for row in ledger.rows()],
             "models": ledger.loads(),
         }
 
 
-def told(row: Row, out: Path) -> dict[str, Any]:
-    """A job as JSON tells it; the result's path leads to the file."""
-    chosen = ("id", "prompt", "seed", "state", "attempts", "error", "seconds", "peak_mb")
+def told(row: Row, out: Path | str) -> dict[str, Any]:
+    """A job as JSON tells it; the result's path, or address, leads to the file."""
+    chosen = ("id", "prompt", "seed", "state", "attempts", "error", "seconds", "peak_mb", "folder")
     values = asdict(row)
-    result = None if row.result is None else str(out / row.result)
+    result = row.result
+    if result is not None:
+        result = str(out / result) if isinstance(out, Path) else f"{out}/{Path(result).as_posix()}"
     return {name: values[name] for name in chosen} | {"result": result}
+
+
+def runs_of(jobs: Path, out: Path) -> tuple[Path, list[Path]]:
+    """(folder of a batch, folders of the runs of its jobs that have begun, in the order of the jobs).
+
+    Raises:
+        BadInput: no such batch, or none of its runs is here.
+    """
+    with open_ledger(ledger_folder(jobs, out)) as ledger:
+        named = [out / row.folder for row in ledger.all_rows() if row.folder and row.listed]
+        found = [run for run in dict.fromkeys(named) if (run / MANIFEST).is_file()]
+        if not found:
+            raise BadInput(f"no job of {jobs} has begun yet, so there is nothing to show")
+        return ledger.folder, found
 
 
 def retry(jobs: Path, out: Path, ids: Sequence[str] = ()) -> list[str]:

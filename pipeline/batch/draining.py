@@ -20,12 +20,12 @@ class Drain:
 
 
 @contextlib.contextmanager
-def draining() -> Iterator[Drain]:
+def draining(drain: Drain | None = None) -> Iterator[Drain]:
     """Within this block the first SIGINT or SIGTERM is noted, the next one asks for a stop (``stopping``).
 
     A third one is as the second is elsewhere. Only the main thread may set handlers; in others nothing is ever asked.
     """
-    drain = Drain()
+    drain = drain or Drain()
     with stop_on_signals():
         if threading.current_thread() is not threading.main_thread():
             yield drain

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .ledger import Worker
+from .rows import Worker
 from .work import Task
 
 
@@ -16,7 +16,8 @@ class Event:
 
     Kinds and their values: ``stage`` (stage, outcome "running" or how it went, seconds), ``step`` (stage, what, done,
     total), ``notice`` (text), ``loaded`` (models), ``done`` (what ``work.make_job`` returns), ``failed`` (how: a
-    ``work.kind_of``; error; peak_mb), ``died`` (signal: the number of the signal that ended it, or None).
+    ``work.kind_of``; error; peak_mb), ``died`` (signal: the number of the signal that ended it, or None; why, starved:
+    whether it is known that it was ended for want of memory).
     """
 
     place: int
@@ -28,6 +29,10 @@ class Engine(Protocol):
     """Workers that are replaced when they die. ``places`` is how many of them work at once."""
 
     places: int
+
+    def leg(self, place: int) -> int:
+        """Which leg of jobs the worker at a place makes (``batch.shares``)."""
+        ...
 
     def ready(self, place: int) -> bool:
         """Whether the worker at a place can be given a task now; if not, it is being started."""
@@ -46,7 +51,7 @@ class Engine(Protocol):
         ...
 
     def end(self, place: int, *, gently: bool = False) -> None:
-        """End the worker at a place. It says nothing more; ``gently`` lets it write down where it was."""
+        """End the worker at a place, if there is one. It says nothing more; ``gently``: it writes down where it was."""
         ...
 
     def close(self, *, gently: bool = False) -> None:

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..run.staging import scratch_folder
 from .jobs import Job
-from .ledger import Ledger, Row
-from .placing import Places
+from .ledger import Ledger
+from .placing import Places, plain_path
+from .remote import Remote
+from .rows import Row
 from .work import model_group
 
 OVER = ("done", "failed", "set aside", "cancelled")
 
 
-def enter(ledger: Ledger, jobs: Sequence[Job], out: Path) -> dict[str, Job]:
+def enter(ledger: Ledger, jobs: Sequence[Job], out: Path, remote: Remote | None = None) -> dict[str, Job]:
     """Make the ledger hold these jobs; {key: job} of all that may run, candidates of both kinds among them.
 
-    Finished jobs whose results somebody removed are queued again. Jobs that the file no longer holds are left out.
+    Finished jobs whose results somebody removed are queued again, and so are those that lie not at ``remote`` yet. Jobs
+    that the file no longer holds are left out.
     """
     known = {row.key: row for row in ledger.all_rows()}
-    places = Places(out)
+    if remote is None:
+        if ledger.about("remote"):  # results lie here, from now on
+            ledger.note("remote", "")
+        return _entered(ledger, jobs, known, Places(out), out, _here(out))
+    there = remote.runs()
+    new = (one for job in jobs for one in (job, *_children(job)) if one.key not in known)
+    names = {plain_path(out, one.prompt, one.seed, one.picture).name for one in new}
+    with scratch_folder("reading manifests") as folder:
+        remote.manifests(names & there, folder)
+        stored = there if ledger.about("remote") == remote.address else set[str]()
+        ours = _entered(
+            ledger, jobs, known, Places(out, folder), out, lambda result: Path(result).parts[0] in stored
+        )
+    ledger.note("remote", remote.address)
+    return ours
+
+
+def _here(out: Path) -> Callable[[str], bool]:
+    return lambda result: (out / result).exists()
+
+
+def _entered(
+    ledger: Ledger,
+    jobs: Sequence[Job],
+    known: Mapping[str, Row],
+    places: Places,
+    out: Path,
+    is_there: Callable[[str], bool],
+) -> dict[str, Job]:
     ours = {job.key: job for job in jobs}
     for job in jobs:
         row = known.get(job.key)
@@ -37,15 +69,15 @@ def enter(ledger: Ledger, jobs: Sequence[Job], out: Path) -> dict[str, Job]:
                 lines.append(_line(child, place, _folder(child, places, known)))
     ledger.add(lines)
     ledger.leave_out({job.key for job in jobs})
-    lost = [row for row in known.values() if row.key in ours and _is_lost(row, out)]
+    lost = [row for row in known.values() if row.key in ours and _is_lost(row, is_there)]
     ledger.again([row.key for row in lost])
     for parent in {row.parent for row in lost if row.parent} | {job.key for job in jobs if job.tries > 1}:
         settle(ledger, ours[parent], out)
     return ours
 
 
-def _is_lost(row: Row, out: Path) -> bool:
-    return row.state == "done" and row.result is not None and not (out / row.result).exists()
+def _is_lost(row: Row, is_there: Callable[[str], bool]) -> bool:
+    return row.state == "done" and row.result is not None and not is_there(row.result)
 
 
 def _line(job: Job, place: int, folder: str | None) -> dict[str, Any]:

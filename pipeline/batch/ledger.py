@@ -11,78 +11,16 @@ Every change is one transaction: a killed driver leaves a ledger that the next o
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import explain_os_errors
-from ...configs.errors import BadInput, SlipcastError, in_one_line
+from ...configs.errors import SlipcastError
 from ..run.lock import FolderLock
-
-STATES = ("queued", "running", "done", "failed", "set aside", "cancelled")
-VERSION = 1
-_APPLICATION = 0x736C6970  # "slip": what SQLite calls an application id
-_SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE jobs (
-    key TEXT PRIMARY KEY, id TEXT, parent TEXT, place INTEGER, prompt TEXT, seed INTEGER, until TEXT,
-    models TEXT, folder TEXT, state TEXT DEFAULT 'queued', attempts INTEGER DEFAULT 0, not_before REAL DEFAULT 0,
-    low_memory INTEGER DEFAULT 0, listed INTEGER DEFAULT 1, result TEXT, error TEXT, seconds REAL, peak_mb REAL,
-    score REAL, changed REAL
-);
-CREATE INDEX jobs_in_turn ON jobs (listed, state, low_memory, place);
-CREATE INDEX jobs_of_models ON jobs (listed, state, low_memory, models, place);
-CREATE INDEX jobs_of ON jobs (parent);
-CREATE TABLE attempts (
-    key TEXT, number INTEGER, host TEXT, pid INTEGER, born REAL, started REAL, ended REAL, outcome TEXT, error TEXT,
-    peak_mb REAL, PRIMARY KEY (key, number)
-);
-CREATE TABLE stages (
-    key TEXT, attempt INTEGER, stage TEXT, started REAL, seconds REAL, outcome TEXT, PRIMARY KEY (key, attempt, stage)
-);
-CREATE TABLE loads (host TEXT, pid INTEGER, born REAL, model TEXT, at REAL);
-"""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the ledger knows of a job; ``attempts`` counts those that ended by a fault of the job."""
-
-    key: str
-    id: str
-    parent: str | None
-    place: int
-    prompt: str
-    seed: int
-    until: str | None
-    models: str
-    folder: str
-    state: str
-    attempts: int
-    not_before: float
-    low_memory: bool
-    listed: bool
-    result: str | None
-    error: str | None
-    seconds: float | None
-    peak_mb: float | None
-    score: float | None
-    changed: float | None
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A process by host, number and the time of its birth, which tells it from a later one of the same number."""
-
-    host: str
-    pid: int
-    born: float
-
-
-_COLUMNS = ", ".join(Row.__dataclass_fields__)
+from .ledger_file import open_file
+from .ledger_reading import LedgerReading
+from .rows import Worker
 
 
 def ledger_folder(jobs: Path, out: Path) -> Path:
@@ -90,104 +28,8 @@ def ledger_folder(jobs: Path, out: Path) -> Path:
     return out / f"{jobs.absolute().name}.batch"
 
 
-class Ledger:
+class Ledger(LedgerReading):
     """An open ledger. Made by ``open_ledger``."""
-
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self.folder, self._db = folder, connection
-
-    # What is in it -------------------------------------------------------------------------------------------------
-
-    def rows(self, *, states: Sequence[str] = STATES) -> list[Row]:
-        """Jobs of the file in its order, without children."""
-        marks = ", ".join("?" * len(states))
-        return self._rows(
-            f"WHERE listed = 1 AND state IN ({marks}) AND parent IS NULL ORDER BY place", *states
-        )
-
-    def children(self, parent: str) -> list[Row]:
-        """The children of a job."""
-        return self._rows("WHERE parent = ? ORDER BY seed", parent)
-
-    def all_rows(self) -> list[Row]:
-        """Every job that was ever added, children and those that the file no longer holds too."""
-        return self._rows("ORDER BY place")
-
-    def row(self, key: str) -> Row | None:
-        """One job, by its key."""
-        return next(iter(self._rows("WHERE key = ?", key)), None)
-
-    def counts(self) -> dict[str, int]:
-        """{state: how many jobs of the file}, children left out."""
-        found = self._db.execute(
-            "SELECT state, count(*) FROM jobs WHERE listed = 1 AND parent IS NULL GROUP BY state"
-        )
-        return dict.fromkeys(STATES, 0) | dict(found.fetchall())
-
-    def running(self) -> list[tuple[Row, Worker]]:
-        """The jobs that are marked as running, and who ran them last."""
-        found = []
-        for row in self._rows("WHERE state = 'running' AND folder IS NOT NULL"):
-            worker = self._db.execute(
-                "SELECT host, pid, born FROM attempts WHERE key = ? ORDER BY number DESC LIMIT 1", (row.key,)
-            ).fetchone()
-            if worker is not None:
-                found.append((row, Worker(*worker)))
-        return found
-
-    def due(self, now: float, *, models: str | None = None, low_memory: bool = False) -> Row | None:
-        """The first job to run now; with ``models``, the first that uses those which a worker has."""
-        fits = "AND models = ?" if models is not None else ""
-        return next(
-            iter(
-                self._rows(
-                    f"WHERE listed = 1 AND state = 'queued' AND folder IS NOT NULL {fits} AND not_before <= ? "
-                    "AND low_memory = ? ORDER BY place LIMIT 1",
-                    *(() if models is None else (models,)),
-                    now,
-                    low_memory,
-                )
-            ),
-            None,
-        )
-
-    def next_time(self) -> float | None:
-        """When the first of the waiting jobs may run; None if none waits."""
-        return self._db.execute(
-            "SELECT min(not_before) FROM jobs WHERE listed = 1 AND state = 'queued' AND folder IS NOT NULL"
-        ).fetchone()[0]
-
-    def peak_mb(self) -> float | None:
-        """The most memory that a worker ever needed for a job of this ledger."""
-        return self._db.execute("SELECT max(peak_mb) FROM jobs WHERE state = 'done'").fetchone()[0]
-
-    def attempts(self, key: str) -> list[dict[str, Any]]:
-        """Every attempt at a job, the first one first, with the stages that ran in it."""
-        found = self._table("SELECT * FROM attempts WHERE key = ? ORDER BY number", key)
-        for attempt in found:
-            attempt["stages"] = self._table(
-                "SELECT stage, started, seconds, outcome FROM stages WHERE key = ? AND attempt = ? ORDER BY started",
-                key,
-                attempt["number"],
-            )
-        return found
-
-    def loads(self) -> list[dict[str, Any]]:
-        """{"host", "pid", "born", "model", "times"}: how often each process loaded each model."""
-        return self._table(
-            "SELECT host, pid, born, model, count(*) AS times FROM loads GROUP BY host, pid, born, model"
-        )
-
-    def changes(self) -> int:
-        """A number that is another one after somebody else changed the ledger."""
-        return self._db.execute("PRAGMA data_version").fetchone()[0]
-
-    def about(self, name: str) -> str | None:
-        """A note on the batch as a whole."""
-        found = self._db.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
-        return None if found is None else found[0]
-
-    # What changes it -----------------------------------------------------------------------------------------------
 
     def note(self, name: str, value: str) -> None:
         """Keep a note on the batch as a whole."""
@@ -226,9 +68,13 @@ class Ledger:
         with self._transaction():
             self._db.executemany(
                 "UPDATE jobs SET state = 'queued', attempts = 0, not_before = 0, low_memory = 0, error = NULL, "
-                "changed = ? WHERE key = ?",
+                "leg = 0, changed = ? WHERE key = ?",
                 [(time.time(), key) for key in keys],
             )
+
+    def from_the_first_leg(self) -> None:
+        """Waiting jobs begin with their first leg: they may be divided otherwise now, and what is made is kept."""
+        self._db.execute("UPDATE jobs SET leg = 0 WHERE state = 'queued' AND leg > 0")
 
     def start(self, key: str, worker: Worker) -> int:
         """A worker begins with a job; the number of the attempt."""
@@ -276,9 +122,10 @@ class Ledger:
 
         Args:
             state: what the job is now; queued if it is to be tried again, not before that time.
-            outcome: of the attempt: done, failed, out of memory, died, took too long, interrupted, cancelled.
+            outcome: of the attempt: done, passed on (its leg is), failed, out of memory, died, took too long,
+                interrupted, cancelled.
             counts: whether the attempt counts as one of those that a job has.
-            entries: result, seconds, peak_mb, score of the job.
+            entries: result, seconds, peak_mb, score, leg of the job.
         """
         now = time.time()
         with self._transaction():
@@ -311,23 +158,14 @@ class Ledger:
             (state, now, *entries.values(), key),
         )
 
-    # How -----------------------------------------------------------------------------------------------------------
-
-    def _rows(self, where: str, *values: Any) -> list[Row]:
-        return [Row(*found) for found in self._db.execute(f"SELECT {_COLUMNS} FROM jobs {where}", values)]
-
-    def _table(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        found = self._db.execute(query, values)
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, line, strict=True)) for line in found]
-
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # on a full disk SQLite has rolled back by itself
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
@@ -363,45 +201,5 @@ def open_ledger(folder: Path, *, make: bool = False) -> Iterator[Ledger]:
         BadInput: there is none, or it is no ledger, or that of a newer version.
         SlipcastError: it cannot be read or written.
     """
-    path = folder / "ledger.sqlite"
-    if not make and not path.is_file():
-        raise BadInput(f"there is no batch in {folder} yet; start it, or give the --out it was started with")
-    with explain_os_errors(folder, "opening the ledger"):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with contextlib.closing(sqlite3.connect(path, timeout=30.0, isolation_level=None)) as connection:
-            _prepare(connection, path)
-            yield Ledger(folder, connection)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):  # disk full, read-only, locked for half a minute
-            raise SlipcastError(
-                f"the ledger {path} cannot be used ({in_one_line(error)}); "
-                "put that right, then the same command goes on"
-            ) from error
-        raise BadInput(
-            f"{path} is no ledger of a batch ({in_one_line(error)}); move it away, and what is finished is found again"
-        ) from error
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    # NORMAL is whole after a power cut, too; it may lack the last changes, which finished stages make up for.
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if version > VERSION and application == _APPLICATION:
-        raise BadInput(
-            f"{path} was written by a newer slipcast (version {version}, this one reads {VERSION}); update slipcast"
-        )
-    if version == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was quicker
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise BadInput(f"{path} is a database, but no ledger of a batch; move it away")
-            for statement in _SCHEMA.strip().split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    elif application != _APPLICATION:
-        raise BadInput(f"{path} is a database, but no ledger of a batch; move it away")
+    with open_file(folder, make=make) as connection:
+        yield Ledger(folder, connection)

@@ -19,10 +19,10 @@ from ..run.prompts import file_name
 
 
 class Places:
-    """Folders of runs below ``out``, given away one by one."""
+    """Folders of runs below ``out``, given away one by one; in ``others`` lie manifests of runs of the same names."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: Path, *others: Path) -> None:
+        self._out, self._others = out, others
         self._given: dict[Path, str] = {}
 
     def keep(self, folder: Path, key: str) -> None:
@@ -38,7 +38,9 @@ class Places:
             picture: the picture of ``config``, if it is made of one.
         """
         plain = plain_path(self._out, prompt, seed, picture)
-        if self._given.get(plain, key) == key and (plain in self._given or _is_free(plain, config)):
+        there = (plain, *(other / plain.name for other in self._others))
+        free = plain in self._given or all(_is_free(place, config) for place in there)
+        if self._given.get(plain, key) == key and free:
             self._given[plain] = key
             return plain
         return plain.with_name(f"{plain.name}-{key}")

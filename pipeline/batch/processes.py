@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from .engine import Event
-from .ledger import Worker
+from .rows import Worker
 from .work import Task
 from .worker import Work, main
 
@@ -44,6 +44,10 @@ class Processes:
         self._work, self._environments = work, list(environments)
         self._members: dict[int, _Member] = {}
         self.places = len(self._environments)
+
+    def leg(self, place: int) -> int:
+        """The first: a worker makes whole jobs."""
+        return 0
 
     def ready(self, place: int) -> bool:
         """Always: ``give`` starts a process where there is none."""

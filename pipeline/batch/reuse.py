@@ -32,7 +32,7 @@ def sharing(stages: Sequence[Stage], plain: Path) -> list[Stage]:
 
 def _shared(stage: Stage, plain: Path) -> Any:
     def run(ctx: StageContext) -> Mapping[str, Any]:
-        for folder, record in _made_elsewhere(stage, ctx, plain):
+        for folder, record in made_elsewhere(stage, (ctx.folder / KEY).read_text(), plain, ctx.folder.parent):
             _clear(ctx.folder)  # of what a stopped attempt left
             for name in record.outputs:
                 clone(folder / name, ctx.folder / name)
@@ -45,12 +45,11 @@ def _shared(stage: Stage, plain: Path) -> Any:
     return run
 
 
-def _made_elsewhere(stage: Stage, ctx: StageContext, plain: Path) -> Iterator[tuple[Path, StageRecord]]:
-    """(folder, record) of finished stages with the key that this run's stage works under."""
-    key = (ctx.folder / KEY).read_text()
+def made_elsewhere(stage: Stage, key: str, plain: Path, own: Path) -> Iterator[tuple[Path, StageRecord]]:
+    """(folder, record) of finished stages of this key in other runs than ``own``."""
     for run in sorted([plain, *plain.parent.glob(f"{_literal(plain.name)}-*")]):
         folder = run / stage.folder
-        if run == ctx.folder.parent or not (folder / RECORD).is_file():
+        if run == own or not (folder / RECORD).is_file():
             continue
         try:
             record = read_record(folder)

@@ -14,16 +14,21 @@ from ...configs.stopping import ask_to_stop, check_stop
 from ..run.progress import Quiet, Reporter
 from . import work
 from .asking import told
-from .draining import draining
-from .driver import Driver, Limits
+from .checking import check_models
+from .draining import Drain, draining
+from .driver import Driver
 from .engine import Engine
-from .entering import OVER, enter
-from .events import Spoken, event_lines
-from .jobs import Job, read_jobs
+from .entering import enter
+from .events import event_lines
+from .jobs import read_jobs
 from .ledger import Ledger, ledger_folder, open_ledger
 from .processes import Processes, end_orphan
-from .ray_engine import Share, on_ray
+from .ray_cluster import on_ray
+from .remote import Remote
 from .resources import FIRST_GUESS_MB, Plan, free_memory_mb, plan_workers, usable_cores, visible_gpus
+from .shares import Leg, Share, legs_of
+from .telling import OnEvent, OnOver, Telling
+from .verdicts import Limits
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ def run_batch(
     console: Reporter | None = None,
     ray: str | None = None,
     share: Share | None = None,
+    needs: Sequence[str] = (),
+    remote: str | None = None,
+    drain: Drain | None = None,
+    on_event: OnEvent | None = None,
+    on_over: OnOver | None = None,
 ) -> BatchResult:
     """Make what a job file asks for and is not made yet.
 
@@ -63,17 +73,25 @@ def run_batch(
         keep_going: leave lines out that cannot be used.
         events: file for JSON lines, ``-`` for stdout.
         ray: address of a Ray cluster, or ``local``, to work there; None for processes of this machine.
-        share: what of the cluster a worker asks for.
+        share: what of the cluster a worker asks for, and ``needs``, by stage (``shares.legs_of``).
+        remote: address of fsspec that finished stages are stored at and come back from; ``out`` holds copies.
+        drain: asks for an end from outside; by default Ctrl-C does.
+        on_event: called with each event, and ``on_over`` with each job that is over, those of earlier calls first.
     Raises:
-        BadInput: the job file, or a model that it names, cannot be used; nothing was run.
+        BadInput: the job file, or a model that it names, or the address, cannot be used; nothing was run.
         SlipcastError: another process drives this batch; the ledger cannot be written.
         Stopped: after Ctrl-C; the same call goes on.
     """
-    console = console or Quiet()
+    console, legs = console or Quiet(), legs_of(share or Share(), needs)
+    if needs and ray is None:
+        raise BadInput("--needs is for Ray, which places workers by it; give --ray too")
     jobs, left_out = read_jobs(path, config=config, overrides=overrides, keep_going=keep_going)
     for sentence in left_out:
         console.notice(f"{sentence}; left out")
-    _check_models(jobs)
+    check_models(jobs)
+    there = None if remote is None else Remote(remote)
+    if there is not None:
+        there.check()
     with (
         event_lines(events) as write,
         open_ledger(ledger_folder(path, out), make=True) as ledger,
@@ -81,39 +99,44 @@ def run_batch(
     ):
         _check_whose(ledger, path)
         _end_orphans(ledger)
-        by_key = enter(ledger, jobs, out)
-        spoken = Spoken(console, len(jobs), _over(ledger))
-        over = _over(ledger)
-
-        def tell(kind: str, job: str | None, **values: Any) -> None:
-            nonlocal over
-            write(kind, job, **values)
-            spoken(kind, job, **values)
-            if kind in ("done", "failed", "parent", "cancelled") and (now := _over(ledger)) > over:
-                spoken("over", None, jobs=now - over)
-                over = now
-
-        with draining() as drain, _engine(ray, workers, share, ledger, console) as engine:
+        by_key = enter(ledger, jobs, out, there)
+        tell = Telling(
+            ledger,
+            jobs,
+            remote or out,
+            write=write,
+            console=console,
+            on_event=on_event,
+            on_over=on_over,
+        )
+        with draining(drain) as drain, _engine(ray, workers, legs, ledger, console) as engine:
             # Ray counts the memory of its nodes itself.
             free_mb = free_memory_mb if ray is None else lambda: math.inf
             driver = Driver(
-                ledger, engine, by_key, out, limits=limits or Limits(), tell=tell, free_mb=free_mb
+                ledger,
+                engine,
+                by_key,
+                out,
+                limits=limits or Limits(),
+                tell=tell,
+                legs=legs,
+                remote=remote,
+                free_mb=free_mb,
             )
             driver.run(drain)
             if drain.asked is not None and ledger.next_time() is not None:
                 ask_to_stop(drain.asked)
                 check_stop()
-        return BatchResult(
-            ledger.folder, ledger.counts(), [told(row, out) for row in ledger.rows()], left_out
-        )
+        jobs_told = [told(row, remote or out) for row in ledger.rows()]
+        return BatchResult(ledger.folder, ledger.counts(), jobs_told, left_out)
 
 
 @contextlib.contextmanager
 def _engine(
-    ray: str | None, workers: int | None, share: Share | None, ledger: Ledger, console: Reporter
+    ray: str | None, workers: int | None, legs: Sequence[Leg], ledger: Ledger, console: Reporter
 ) -> Iterator[Engine]:
     if ray is not None:
-        with on_ray(ray, WORK, workers=workers, share=share or Share()) as engine:
+        with on_ray(ray, WORK, workers=workers, legs=legs) as engine:
             yield engine
         return
     plan = plan_workers(
@@ -136,11 +159,6 @@ def _processes(plan: Plan) -> Engine:
     return Processes(WORK, plan.environments)
 
 
-def _over(ledger: Ledger) -> int:
-    counts = ledger.counts()
-    return sum(counts[state] for state in OVER)
-
-
 def _end_orphans(ledger: Ledger) -> None:
     """What a killed driver left: its workers end, and what they were at is to be done again."""
     for row, worker in ledger.running():
@@ -154,27 +172,3 @@ def _check_whose(ledger: Ledger, path: Path) -> None:
     if before not in (None, mine) and Path(before or "").exists():
         raise BadInput(f"{ledger.folder} is the ledger of {before}; use another --out for {path}")
     ledger.note("jobs", mine)
-
-
-def _check_models(jobs: Sequence[Job]) -> None:
-    """A model that is not here is told before anything is made, and not once for every job."""
-    from ...systems.models.known import SHIPPED, domain_for
-
-    seen: set[tuple[str, str]] = set()
-    for job in jobs:
-        wanted = {role: getattr(job.config, role) for role in ("base", "model", "lift_model")}
-        wanted["domain"] = domain_for(job.config.base, job.config.domain)
-        for role, name in wanted.items():
-            if name is None or (role, name) in seen or name in SHIPPED.get(role, ()):
-                continue
-            seen.add((role, name))
-            try:
-                _folder(job, role)
-            except BadInput as error:
-                raise BadInput(f"{job.where}: {error}") from error
-
-
-def _folder(job: Job, role: str) -> Path:
-    from ..run.models import ModelStore  # which imports torch for what does not ship with the package
-
-    return ModelStore(job.config).folder(role)

@@ -30,7 +30,8 @@ from ...configs.yaml_files import read_yaml
 from ..run.progress import Quiet, Reporter
 from ..run.prompts import check_prompt
 from .jobs import with_picture
-from .placing import Places, run_key
+from .placing import Places, plain_path, run_key
+from .reuse import made_elsewhere
 
 if TYPE_CHECKING:
     from ..dry_run import DryRun
@@ -221,9 +222,10 @@ def run_staged(
 def foresee(
     run: StagedRun, *, out: Path = Path("runs"), from_stage: str | None = None, until_stage: str | None = None
 ) -> DryRun:
-    """What would be made of a run; a stage that it will share with another run of the file is told as one that runs."""
+    """What would be made of a run; a stage shared with a run that is not made yet is told as one that runs."""
     from ..dry_run import dry_run
 
+    plain = plain_path(out, run.prompt, run.seed, run.picture)
     return dry_run(
         run.prompt,
         run.config,
@@ -232,4 +234,5 @@ def foresee(
         resume=run.folder,
         from_stage=from_stage,
         until_stage=until_stage or run.until,
+        elsewhere=lambda stage, key: next(made_elsewhere(stage, key, plain, run.folder), None),
     )

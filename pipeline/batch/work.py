@@ -14,12 +14,16 @@ from ..run.models import ModelStore, open_models
 from ..run.progress import Reporter
 from ..run.stage import Stage
 from .placing import plain_path
+from .remote import Remote, Storing
 from .reuse import sharing
 
 
 @dataclass(frozen=True)
 class Task:
-    """A job as a worker is given it: ``folder`` is that of its run, ``out`` that of all runs."""
+    """A job as a worker is given it.
+
+    ``folder`` is that of its run, ``out`` that of all runs, ``remote`` the address that its stages are stored at.
+    """
 
     key: str
     prompt: str
@@ -31,6 +35,7 @@ class Task:
     until: str | None = None
     from_stage: str | None = None
     low_memory: bool = False
+    remote: str | None = None
 
 
 class ModelShelf:
@@ -111,6 +116,10 @@ def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]
     stages: Sequence[Stage] = all_stages()
     if task.from_stage is None:  # which asks for stages anew, and not for those of other runs
         stages = sharing(stages, plain_path(task.out, task.prompt, task.seed, task.picture))
+    remote = None if task.remote is None else Remote(task.remote)
+    if remote is not None:
+        remote.fetch(task.folder, console)
+        console = Storing(console, remote, task.folder)
     result = make(
         task.prompt,
         task.config,
@@ -122,6 +131,8 @@ def make_job(task: Task, console: Reporter, shelf: ModelShelf) -> dict[str, Any]
         stages=stages,
         open_models=shelf.open,
     )
+    if remote is not None:
+        remote.store_run(task.folder)
     if result.failed:
         why = "; ".join(f"{what} could not be written: {reason}" for what, reason in result.failed.items())
         raise BadInput(why)

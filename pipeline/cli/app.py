@@ -17,7 +17,7 @@ import typer
 
 from ...configs.stopping import asked_to_stop
 from ..run.signals import stop_on_signals
-from .batch import batch
+from .batch_asking import batch
 from .blender import blender
 from .console import STOPPED, Commands, exit_codes
 from .evaluate import evaluate

@@ -1,4 +1,4 @@
-"""``slipcast batch``: many prompts, and what became of them."""
+"""``slipcast batch JOBS``: many prompts."""
 
 from __future__ import annotations
 
@@ -9,38 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from .batch_options import Debug, Jobs, Json, Local, Out, batch, counted, folder_here, options_of
 from .console import PartlyFailed, exit_codes
-
-
-class _Jobs(TyperGroup):
-    """``slipcast batch JOBS`` is ``slipcast batch run JOBS``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-batch = typer.Typer(
-    cls=_Jobs,
-    no_args_is_help=True,
-    help="Many prompts: `slipcast batch JOBS` makes them, `slipcast batch status JOBS` tells how they stand.",
-)
-
-Jobs = Annotated[
-    Path,
-    typer.Argument(
-        metavar="JOBS",
-        help="TXT (a prompt a line), CSV, JSONL or YAML of prompts and settings, or a folder of pictures.",
-        show_default=False,
-    ),
-]
-Out = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="These only.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @batch.command()
@@ -51,7 +22,8 @@ def run(
         typer.Argument(metavar="KEY=VALUE", help="Settings of all jobs.", show_default=False),
     ] = None,
     config: Annotated[str, typer.Option(help="Preset or YAML file of the jobs that name none.")] = "starter",
-    out: Out = Path("runs"),
+    out: Out = "runs",
+    local: Local = Path("runs"),
     workers: Annotated[
         int | None,
         typer.Option(
@@ -77,6 +49,14 @@ def run(
     ] = None,
     cpus: Annotated[float, typer.Option(min=0.01, help="With --ray: CPUs of a worker.")] = 1.0,
     gpus: Annotated[float, typer.Option(min=0.0, help="With --ray: GPUs of a worker, fractions too.")] = 0.0,
+    needs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE:cpus=N,gpus=N,memory=SIZE",
+            help="With --ray: what this stage and those after it need, in workers of their own; once a stage.",
+            show_default=False,
+        ),
+    ] = None,
     events: Annotated[
         str | None, typer.Option(help="Append every event to this file as JSON lines; - for stdout.")
     ] = None,
@@ -89,10 +69,11 @@ def run(
     """
     with exit_codes(debug=debug, as_json=as_json):
         from ...configs.errors import BadInput
-        from ..batch.driver import Limits
-        from ..batch.ray_engine import Share
+        from ..batch.remote import is_address
         from ..batch.resources import as_mb
         from ..batch.running import run_batch
+        from ..batch.shares import Share
+        from ..batch.verdicts import Limits
         from ..run.commands import command
         from ..run.progress import for_terminal
 
@@ -108,7 +89,8 @@ def run(
                 jobs,
                 config=config,
                 overrides=overrides or [],
-                out=out,
+                out=folder_here(out, local),
+                remote=out if is_address(out) else None,
                 workers=workers,
                 keep_going=keep_going,
                 limits=Limits(attempts=attempts, seconds=time_limit, memory_mb=most),
@@ -116,6 +98,7 @@ def run(
                 console=console,
                 ray=ray,
                 share=Share(cpus, gpus, most),
+                needs=needs or (),
             )
         counts = {state: number for state, number in result.counts.items() if number}
         told = {
@@ -126,11 +109,11 @@ def run(
         }
         if not result.failed:
             _print(told, as_json, quiet=events == "-")
-        print(f"{_counted(counts)}; more in {result.folder}", file=sys.stderr)
+        print(f"{counted(counts)}; more in {result.folder}", file=sys.stderr)
         if result.failed:
             if not as_json:
                 _print(told, as_json, quiet=events == "-")
-            again = command("batch", "retry", jobs, *(() if out == Path("runs") else ("--out", out)))
+            again = command("batch", "retry", jobs, *options_of(out, local))
             raise PartlyFailed(
                 f"{result.failed} of {len(result.jobs)} jobs failed; `{again}` queues them once more", told
             )
@@ -145,50 +128,3 @@ def _print(told: dict[str, Any], as_json: bool, *, quiet: bool) -> None:
     for job in told["jobs"]:
         if job["state"] == "done":
             print(job["result"])
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number} {state}" for state, number in counts.items()) or "no jobs"
-
-
-@batch.command()
-def status(jobs: Jobs, out: Out = Path("runs"), as_json: Json = False, debug: Debug = False) -> None:
-    """Tell how the jobs stand."""
-    with exit_codes(debug=debug, as_json=as_json):
-        from ..batch.asking import status as ask
-
-        told = ask(jobs, out)
-        if as_json:
-            print(json.dumps(told))
-            return
-        for job in told["jobs"]:
-            seconds = "" if job["seconds"] is None else f"{job['seconds']:.0f} s"
-            about = job["result"] if job["state"] == "done" else job["error"]
-            print(f"{job['state']:<10} {seconds:>8}  {job['id']}" + (f"  {about}" if about else ""))
-        print(_counted({state: number for state, number in told["counts"].items() if number}))
-
-
-@batch.command()
-def retry(
-    jobs: Jobs, ids: Ids = None, out: Out = Path("runs"), as_json: Json = False, debug: Debug = False
-) -> None:
-    """Queue failed, set aside and cancelled jobs once more; `slipcast batch JOBS` then makes them."""
-    with exit_codes(debug=debug, as_json=as_json):
-        from ..batch.asking import retry as ask
-
-        _tell(ask(jobs, out, ids or ()), as_json, "queued")
-
-
-@batch.command()
-def cancel(
-    jobs: Jobs, ids: Ids = None, out: Out = Path("runs"), as_json: Json = False, debug: Debug = False
-) -> None:
-    """Leave out jobs that wait or run, also while a batch is at work on them."""
-    with exit_codes(debug=debug, as_json=as_json):
-        from ..batch.asking import cancel as ask
-
-        _tell(ask(jobs, out, ids or ()), as_json, "cancelled")
-
-
-def _tell(ids: list[str], as_json: bool, state: str) -> None:
-    print(json.dumps({state: ids}) if as_json else "\n".join(ids) if ids else f"nothing to be {state}")

@@ -17,13 +17,22 @@ if TYPE_CHECKING:
     from .guidance.algebra import Guidance
     from .guidance.evaluation import GuidedNoise
     from .guidance.sampling import sample
-    from .pipeline.api import Domain, Drawn, Event, Made, image, make
+    from .pipeline.api.batch_results import Batched, BatchEvent, BatchJob
+    from .pipeline.api.batches import Batch
+    from .pipeline.api.domains import Domain
+    from .pipeline.api.drawing import Drawn, image
+    from .pipeline.api.making import Made, make
+    from .pipeline.api.telling import Event
     from .pipeline.make import MakeResult
     from .systems.domain.model import load_domain
     from .systems.models.base import load_base
 
 __all__ = [
     "BadInput",
+    "Batch",
+    "BatchEvent",
+    "BatchJob",
+    "Batched",
     "Domain",
     "Drawn",
     "Event",
@@ -43,19 +52,23 @@ __all__ = [
 
 _HOMES = {
     "BadInput": "configs.errors",
-    "Domain": "pipeline.api",
-    "Drawn": "pipeline.api",
-    "Event": "pipeline.api",
+    "Batch": "pipeline.api.batches",
+    "BatchEvent": "pipeline.api.batch_results",
+    "BatchJob": "pipeline.api.batch_results",
+    "Batched": "pipeline.api.batch_results",
+    "Domain": "pipeline.api.domains",
+    "Drawn": "pipeline.api.drawing",
+    "Event": "pipeline.api.telling",
     "Guidance": "guidance.algebra",
     "GuidedNoise": "guidance.evaluation",
-    "Made": "pipeline.api",
+    "Made": "pipeline.api.making",
     "MakeResult": "pipeline.make",
     "SlipcastError": "configs.errors",
-    "image": "pipeline.api",
+    "image": "pipeline.api.drawing",
     "load_base": "systems.models.base",
     "load_config": "configs.loading",
     "load_domain": "systems.domain.model",
-    "make": "pipeline.api",
+    "make": "pipeline.api.making",
     "sample": "guidance.sampling",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import words
+from .curves import curves
 from .document import chip, section
 from .markup import Child, Markup, element
 from .reading import RunTold, StageTold
@@ -38,7 +39,7 @@ def stages(told: RunTold) -> Markup:
 
 
 def losses(told: RunTold) -> Markup | None:
-    """The refinement's terms after its last step; their course is not recorded."""
+    """The refinement's terms after its last step, and their course where it was recorded (slipcast 0.1 did not)."""
     stage = told.stage("refine")
     terms = stage.facts.get("losses") if stage else None
     if not isinstance(terms, dict) or not terms:
@@ -52,7 +53,11 @@ def losses(told: RunTold) -> Markup | None:
     heads = [element("th", head, scope="col") for head in ("Term", "Weighted loss")]
     table = element("table", element("thead", element("tr", heads)), element("tbody", rows), class_="losses")
     return section(
-        "Refinement", _scroll(table), identity="losses", note="Terms of the loss after the last step"
+        "Refinement",
+        curves(told.file("refine", "curve.csv")),
+        _scroll(table),
+        identity="losses",
+        note="Terms of the loss after the last step",
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from .markup import Child, Markup, element
 
 _DATA = Path(__file__).parent / "data"
-MAKE = 1
+MAKE = 2
 """Raised when pages look different: what an older slipcast wrote is then written anew."""
 
 

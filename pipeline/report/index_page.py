@@ -6,6 +6,7 @@ when they come into sight, and a 3-D view is the run's own report.html in a fram
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ _ORDERS = (
 def index_page(folder: Path, runs: Sequence[RunTold]) -> str:
     """The page, as HTML, with addresses relative to ``folder``; newest runs first."""
     ordered = sorted(runs, key=lambda told: (-told.written, told.path.name))
-    title = f"{folder.resolve().name} – slipcast"
+    name = folder.resolve().name.removesuffix(".batch")
+    title = f"{name} – slipcast"
     states = Counter(told.state for told in ordered)
     counts = [
         element("span", f"{states[state]} {state}", class_="figure") for state in STATES if states[state]
@@ -42,7 +44,7 @@ def index_page(folder: Path, runs: Sequence[RunTold]) -> str:
         element(
             "header",
             element("p", element("span", "slipcast", class_="mark"), class_="crumbs"),
-            element("h1", folder.resolve().name, dir="auto"),
+            element("h1", name, dir="auto"),
             element("p", element("span", _many(len(ordered)), class_="figure"), counts, class_="figures"),
         ),
         _tools(states),
@@ -50,7 +52,8 @@ def index_page(folder: Path, runs: Sequence[RunTold]) -> str:
         element("p", "No run is like that.", class_="empty", id="none", hidden=True),
         _dialog(),
         json_script(
-            "runs", {"standard": standard(), "runs": {told.path.name: _told(told) for told in ordered}}
+            "runs",
+            {"standard": standard(), "runs": {told.path.name: _told(folder, told) for told in ordered}},
         ),
         script="index.js",
         frames=True,
@@ -83,7 +86,7 @@ def _select(identity: str, label: str, options: Sequence[tuple[str, str]]) -> Ma
 
 
 def _card(folder: Path, told: RunTold) -> Markup:
-    name = told.path.relative_to(folder).as_posix()
+    name = _relative(folder, told)
     page = link(f"{name}/report.html")
     width, height = THUMBNAIL_SIZE
     small: Markup = (
@@ -129,7 +132,12 @@ def _dialog() -> Markup:
     return element("dialog", head, views, table, id="dialog", aria_labelledby="dialog-title")
 
 
-def _told(told: RunTold) -> dict[str, Any]:
+def _relative(folder: Path, told: RunTold) -> str:
+    """From the page to a run, which need not lie below it."""
+    return Path(os.path.relpath(told.path, folder)).as_posix()
+
+
+def _told(folder: Path, told: RunTold) -> dict[str, Any]:
     """What the script sorts, searches and compares by."""
     changed = {one.name: one.value for one in settings_told(told.config, told.settled) if one.changed}
     mesh = told.stage("mesh")
@@ -145,7 +153,7 @@ def _told(told: RunTold) -> dict[str, Any]:
         "faces": _faces(told) or 0,
         "glb": told.glb is not None,
         "bytes": told.glb.stat().st_size if told.glb else 0,
-        "page": link(f"{told.path.name}/report.html"),
+        "page": link(f"{_relative(folder, told)}/report.html"),
         "settings": {name: words.value(value) for name, value in changed.items()},
         "models": {role: str(line.get("id")) for role, line in told.models.items()},
         "facts": {name: words.value(facts[name]) for name in kept if name in facts},

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from . import words
 from .markup import Child, Markup, element
-from .pictures import picture
+from .pictures import THUMBNAIL, picture
 from .reading import read_told
 from .run_page import view_page
 
 _LARGEST_VIEW = 8_000_000  # bytes of a GLB; a notebook keeps the output in its own file
 _CSS = "font:14px/1.5 system-ui,sans-serif;max-width:900px"
+_MOST_CARDS = 100  # jobs shown of a batch
 _IMAGE = "max-width:100%;height:auto;border-radius:8px"
 
 
@@ -64,6 +65,20 @@ def pictures_html(pictures: Sequence[Path], title: str) -> str:
     ]
     row = element("div", images, style="display:flex;flex-wrap:wrap;gap:8px")
     return element("div", element("p", element("strong", title)), row, style=_CSS)
+
+
+def batch_html(jobs: Sequence[tuple[str, str, Path | None]], counts: dict[str, int]) -> str:
+    """A wall of (prompt, how it went, run) with a small picture of each run that has one."""
+    cards: list[Child] = []
+    for prompt, state, run in jobs[:_MOST_CARDS]:
+        one = None if run is None else picture(run / THUMBNAIL, longest=256)
+        image = None if one is None else element("img", src=one.source, alt=prompt, width=192, style=_IMAGE)
+        text = element("div", prompt, element("br"), element("small", state))
+        cards.append(element("div", image, text, style="width:192px"))
+    more = element("p", f"and {len(jobs) - _MOST_CARDS} more") if len(jobs) > _MOST_CARDS else None
+    told = ", ".join(f"{number} {state}" for state, number in counts.items() if number) or "no jobs"
+    row = element("div", cards, style="display:flex;flex-wrap:wrap;gap:12px")
+    return element("div", element("p", element("strong", told)), row, more, style=_CSS)
 
 
 def domain_html(name: str, facts: dict[str, str]) -> str:

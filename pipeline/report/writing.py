@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ...configs.atomic import write_bytes, write_text
@@ -56,24 +56,34 @@ def reported(run: Path, notice: Callable[[str], None]) -> Iterator[None]:
             refresh_report(run, notice)
 
 
-def write_index(folder: Path, notice: Callable[[str], None] = lambda sentence: None) -> Path:
+def write_index(
+    folder: Path,
+    notice: Callable[[str], None] = lambda sentence: None,
+    *,
+    runs: Sequence[Path] | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> Path:
     """Write index.html into a folder of runs, and the report of each run that has none or an older one.
 
     A run that cannot be read is told in a notice and left out.
 
+    Args:
+        runs: of which to tell, wherever they lie; all in the folder by default.
+        advance: called after each run.
     Raises:
         BadInput: the folder holds no runs.
         OSError: the index cannot be written.
     """
-    runs: list[RunTold] = []
-    for place in runs_in(folder):
+    found: list[RunTold] = []
+    for place in runs_in(folder) if runs is None else runs:
         try:
             if not is_fresh(place):
                 write_report(place)
-            runs.append(read_told(place))
+            found.append(read_told(place))
         except (OSError, BadInput) as error:
             notice(f"{place.name} is left out: {error}")
-    write_text(folder / INDEX, index_page(folder, runs))
+        advance()
+    write_text(folder / INDEX, index_page(folder, found))
     return folder / INDEX
 
 

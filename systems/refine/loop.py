@@ -26,6 +26,7 @@ from ..field.cameras import Camera
 from ..field.voxels import VoxelField
 from ..types import RadianceField, SubjectImage
 from .checkpoint import load_checkpoint, save_checkpoint
+from .curve import Curve
 from .noise import NOISES
 from .step import LOSSES, DenoiserFor, Encode, Step
 from .target import Target
@@ -63,6 +64,7 @@ def refine_field(
         seed: of every random draw.
         progress: called after each step with (steps done, steps in all, losses by name).
         checkpoint_folder: where to keep a checkpoint every ``config.checkpoint_every`` steps, and look for one first.
+            The course of the losses (``curve``) is left there, too.
         notice: told in a sentence if there is a checkpoint that is damaged or another refinement's. It is passed over,
             and the refinement starts anew; without ``notice`` it is an error.
     Raises:
@@ -96,6 +98,8 @@ def refine_field(
             refinement.save(checkpoint_folder, index + 1)
         if progress is not None:
             progress(index + 1, config.steps, losses)
+    if checkpoint_folder is not None:
+        refinement.curve.save(checkpoint_folder)
     return refinement.field.finish()
 
 
@@ -116,6 +120,7 @@ class Refinement:
         self._noise = NOISES[config.noise](seed)
         self._trained = dict(field.trained())
         self._losses = LOSSES | dict(field.shape_losses())
+        self.curve = Curve(config, list(self._losses))
         groups = [{"params": [one.parameter], "lr": one.rate} for one in self._trained.values()]
         self._optimiser = torch.optim.Adam(groups, betas=_ADAM_BETAS, eps=_ADAM_EPS, fused=True)
 
@@ -135,6 +140,8 @@ class Refinement:
                     f"refinement step {index}: the loss '{name}' is not finite; "
                     "lower the learning rates or the weights"
                 )
+        if self.curve.wants(index):
+            self.curve.add(index, losses, [one.parameter for one in self._trained.values()])
         self._set_learning_rates(index)
         self._optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
@@ -143,13 +150,16 @@ class Refinement:
 
     def save(self, folder: Path, done: int) -> None:
         """Keep the state after ``done`` steps."""
+        self.curve.save(folder)  # first, so that it never ends before the checkpoint
         parameters = {name: one.parameter for name, one in self._trained.items()}
         save_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed, done)
 
     def load(self, folder: Path) -> int:
         """Go on from the folder's checkpoint; returns the steps done, 0 if there is none."""
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        return load_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed)
+        done = load_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed)
+        self.curve.load(folder, done)
+        return done
 
     def _look(self, index: int) -> Step:
         config, generator = self._config, named_generator(self._seed, "refine", index)

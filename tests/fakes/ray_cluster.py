@@ -21,9 +21,9 @@ def main(jobs: Path) -> None:
     from ray.cluster_utils import Cluster
 
     from slipcast.pipeline.batch import running
-    from slipcast.pipeline.batch.driver import Limits
     from slipcast.pipeline.batch.ledger import ledger_folder, open_ledger
-    from slipcast.pipeline.batch.ray_engine import Share
+    from slipcast.pipeline.batch.shares import Share
+    from slipcast.pipeline.batch.verdicts import Limits
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]

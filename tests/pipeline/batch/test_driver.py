@@ -10,14 +10,18 @@ from typing import Any
 
 import pytest
 
+from slipcast.configs.errors import BadInput
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.batch import driver as driver_module
 from slipcast.pipeline.batch.draining import Drain
-from slipcast.pipeline.batch.driver import Driver, Limits
+from slipcast.pipeline.batch.driver import Driver
 from slipcast.pipeline.batch.engine import Event
 from slipcast.pipeline.batch.entering import enter
 from slipcast.pipeline.batch.jobs import read_jobs
-from slipcast.pipeline.batch.ledger import Ledger, Worker, open_ledger
+from slipcast.pipeline.batch.ledger import Ledger, open_ledger
+from slipcast.pipeline.batch.rows import Worker
+from slipcast.pipeline.batch.shares import Leg, Share, legs_of
+from slipcast.pipeline.batch.verdicts import Limits
 from slipcast.pipeline.batch.work import Task
 
 Ends = Callable[[Task, int], Event | None]
@@ -37,15 +41,21 @@ def failing(how: str, **values: Any) -> Ends:
 class Pretence:
     """An engine whose workers end at once, as ``ends`` says for the prompt's first word; None goes on for ever."""
 
-    def __init__(self, ends: Plan, places: int = 2) -> None:
+    def __init__(self, ends: Plan, places: int = 2, legs: Sequence[int] = ()) -> None:
         self.places, self.ends = places, {name: list(plan) for name, plan in ends.items()}
+        self.legs = legs or [0] * places
+        self.asked_for: list[int] = []
         self.given: list[tuple[int, Task, int]] = []  # place, task, how many others were at work
         self.at_work: dict[int, Task] = {}
         self.ended: list[int] = []
         self.memory = 0.0
         self.closed = 0
 
+    def leg(self, place: int) -> int:
+        return self.legs[place]
+
     def ready(self, place: int) -> bool:
+        self.asked_for.append(place)
         return True
 
     def give(self, place: int, task: Task) -> Worker:
@@ -175,6 +185,13 @@ def test_a_worker_that_was_killed(bench: Bench, number: int, kills: list[Any], o
     assert bench.outcomes("a") == outcomes
 
 
+def test_a_worker_that_a_cluster_ended_for_memory(bench: Bench) -> None:
+    told = {"signal": None, "why": "node is low on memory", "starved": True}
+    engine = Pretence({"big": [lambda task, place: Event(place, "died", told), done]})
+    assert bench.run(engine, job("big")) == {"big": "done"} and engine.given[1][1].low_memory
+    assert bench.outcomes("big") == ["out of memory", "done"]
+
+
 def test_limits_of_time_and_memory(bench: Bench) -> None:
     engine = Pretence({"hangs": [None]})
     states = bench.run(engine, job("hangs"), limits=Limits(attempts=2, backoff_s=0.001, seconds=0.001))
@@ -280,4 +297,69 @@ def test_what_a_task_holds(bench: Bench) -> None:
     task = engine.given[0][1]
     assert (
         task.out == bench.folder and isinstance(task.config, MakeConfig) and task.config.mesh.resolution == 33
+    )
+
+
+LEGS = legs_of(Share(), ["refine:gpus=1", "mesh:cpus=2"])
+
+
+def test_a_job_goes_from_leg_to_leg_and_is_done_after_the_last(bench: Bench) -> None:
+    engine = Pretence({}, places=3, legs=[0, 1, 2])
+    assert bench.run(engine, job("a"), job("b", until="lift"), legs=LEGS) == {"a": "done", "b": "done"}
+    asked = [(place, task.prompt[0], task.until) for place, task, _ in engine.given]
+    assert sorted(asked) == [(0, "a", "lift"), (0, "b", "lift"), (1, "a", "refine"), (2, "a", None)]
+    assert bench.outcomes("a") == ["passed on", "passed on", "done"] and bench.outcomes("b") == ["done"]
+    row = next(row for row in bench.ledger.rows() if row.id == "a")
+    assert row.seconds == 3.0, "the seconds of all legs"
+
+
+def test_a_leg_asks_for_no_more_workers_than_it_has_jobs_and_idle_ones_make_room(bench: Bench) -> None:
+    class Crowded(Pretence):
+        def ready(self, place: int) -> bool:
+            return super().ready(place) and (place < 2 or 1 in self.ended)  # room for two
+
+    engine = Crowded({"slow": [None] * 6 + [done]}, places=4, legs=[0, 0, 1, 1])
+    options: dict[str, Any] = {"legs": legs_of(Share(), ["refine:gpus=1"]), "idle_s": 0.0}
+    assert bench.run(engine, job("slow"), job("b"), **options) == {"slow": "done", "b": "done"}
+    assert engine.asked_for.count(3) == 0, "one job at a time came as far as the second leg"
+    assert next(place for place in engine.ended if place < 2) == 1, (
+        "the worker that had made b, and not that of the slow job"
+    )
+    roomy = Pretence({}, places=2, legs=[0, 1])
+    assert set(bench.run(roomy, job("c"), job("d"), **options).values()) == {"done"} and not roomy.ended
+
+
+def test_a_leg_that_failed_is_tried_again_from_itself(bench: Bench) -> None:
+    def at_first(task: Task, place: int) -> Event:
+        tried = sum(given.until is None for _, given, _ in engine.given)
+        return done(task, place) if task.until == "lift" or tried > 1 else failing("error")(task, place)  # type: ignore[return-value]
+
+    engine = Pretence({"a": [at_first]}, places=2, legs=[0, 1])
+    assert bench.run(engine, job("a"), legs=legs_of(Share(), ["refine:gpus=1"])) == {"a": "done"}
+    assert bench.outcomes("a") == ["passed on", "failed", "done"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "said"),
+    [
+        (["refine"], "expects STAGE:cpus=N,gpus=N,memory=SIZE, not 'refine'"),
+        (["refin:gpus=1"], "not 'refin'"),
+        (["refine:gpu=1"], "did you mean gpus"),
+        (["refine:gpus=many"], "could not convert"),
+        (["refine:memory=8"], "900M or 4G"),
+        (["refine:gpus=nan"], "a number from 0 on"),
+        (["refine:gpus=1", "refine:cpus=2"], "tells twice"),
+    ],
+)
+def test_needs_that_cannot_be_read(needs: list[str], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        legs_of(Share(), needs)
+
+
+def test_needs_hold_from_their_stage_on() -> None:
+    assert legs_of(Share(2.0)) == (Leg(Share(2.0)),)
+    assert legs_of(Share(2.0), ["mesh:gpus=0", "image:gpus=0.25", "refine:cpus=4,gpus=1,memory=8G"]) == (
+        Leg(Share(2.0, 0.25), "lift"),
+        Leg(Share(4.0, 1.0, 8192.0), "refine"),
+        Leg(Share(2.0, 0.0), None),
     )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from slipcast.configs.errors import BadInput, SlipcastError
-from slipcast.pipeline.batch.ledger import STATES, Ledger, Worker, open_ledger
+from slipcast.pipeline.batch.ledger import Ledger, open_ledger
+from slipcast.pipeline.batch.rows import STATES, Worker
 
 WORKER = Worker("here", 7, 1.0)
 
@@ -107,9 +108,9 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
         pass
     path = tmp_path / "ledger.sqlite"
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(BadInput, match=r"newer slipcast .version 2, this one reads 1"), open_ledger(tmp_path):
+    with pytest.raises(BadInput, match=r"newer slipcast .version 3, this one reads 2"), open_ledger(tmp_path):
         pass
     path.write_bytes(b"no database at all, but long enough to be looked at as one" * 20)
     with pytest.raises(BadInput, match="no ledger of a batch"), open_ledger(tmp_path):
@@ -120,6 +121,21 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(BadInput, match="a database, but no ledger"), open_ledger(tmp_path):
         pass
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SlipcastError, match=r"disk is full.; put that right, then the same command goes on"),
+        open_ledger(tmp_path, make=True) as ledger,
+    ):
+        ledger.add([job(1)])
+        ledger._db.execute(
+            f"PRAGMA max_page_count = {ledger._db.execute('PRAGMA page_count').fetchone()[0] + 1}"
+        )
+        ledger.add(job(number) for number in range(2, 10_000))
+    with open_ledger(tmp_path) as ledger:
+        assert [row.key for row in ledger.rows()] == ["k1"]
+        ledger.add([job(2)])
 
 
 def test_ten_thousand_jobs(ledger: Ledger) -> None:
@@ -137,3 +153,15 @@ def test_ten_thousand_jobs(ledger: Ledger) -> None:
         ledger.end(row.key, "done", outcome="done")
     assert time.process_time() - began < 5.0
     print(f"{1000 / (time.process_time() - began):.0f} changes/s")
+
+
+def test_a_ledger_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, make=True) as ledger:
+        ledger.add([job(1)])
+    connection = sqlite3.connect(tmp_path / "ledger.sqlite")
+    connection.executescript("ALTER TABLE jobs DROP COLUMN leg; PRAGMA user_version = 1;")
+    connection.close()
+    for _ in range(2):
+        with open_ledger(tmp_path) as ledger:
+            (row,) = ledger.rows()
+            assert (row.key, row.leg, row.state) == ("k1", 0, "queued")

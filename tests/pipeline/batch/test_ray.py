@@ -14,7 +14,9 @@ import fakes.ray_cluster
 import pytest
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.batch.ray_engine import Share, _check_answers, _room, on_ray
+from slipcast.pipeline.batch.ledger import ledger_folder, open_ledger
+from slipcast.pipeline.batch.ray_cluster import _check_answers, _room, on_ray
+from slipcast.pipeline.batch.shares import Leg, Share
 
 JOBS = "\n".join(f'{{"prompt": "sleep {0.1 + 0.1 * (n % 3):.1f} {n} pots", "seed": {n}}}' for n in range(8))
 needs_ray = pytest.mark.skipif(
@@ -58,6 +60,24 @@ def test_one_machine(quiet: dict[str, bytes], tmp_path: Path) -> None:
 
 @needs_ray
 @pytest.mark.slow
+def test_stages_go_to_workers_of_different_kinds(quiet: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "jobs.jsonl").write_text(JOBS)
+    needs = ("--cpus", "0.5", "--needs", "refine:cpus=1", "--needs", "mesh:cpus=0.5,memory=100M")
+    done = _batch(tmp_path, "--ray", "local", "--workers", "1", *needs)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"]["done"] == 8 and _made(tmp_path) == quiet
+    legs: dict[int, set[int]] = {}
+    with open_ledger(ledger_folder(tmp_path / "jobs.jsonl", tmp_path / "runs")) as ledger:
+        for row in ledger.rows():
+            attempts = [one for one in ledger.attempts(row.key) if one["outcome"] in ("passed on", "done")]
+            assert [one["outcome"] for one in attempts] == ["passed on", "passed on", "done"]
+            for leg, attempt in enumerate(attempts):
+                legs.setdefault(attempt["pid"], set()).add(leg)
+    assert all(len(made) == 1 for made in legs.values()) and len(legs) >= 3, "a worker makes one leg only"
+
+
+@needs_ray
+@pytest.mark.slow
 def test_a_cluster_of_three_nodes_that_loses_one(quiet: dict[str, bytes], tmp_path: Path) -> None:
     (tmp_path / "jobs.jsonl").write_text(JOBS)
     done = subprocess.run(
@@ -90,7 +110,7 @@ def test_without_ray_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(BadInput, match=re.escape('`pip install "slipcast[cluster]"` installs it')),
-        on_ray("local", _room, workers=None, share=Share()),
+        on_ray("local", _room, workers=None, legs=[Leg(Share())]),
     ):
         pass
 

@@ -198,6 +198,8 @@ def test_a_dry_run_makes_nothing_and_tells_what_is_there(
     assert runs("--from", "lift", "--until", "lift") == [["lift"], ["lift"]]
     lines = _run("--dry-run").stdout.splitlines()
     assert "seed=0" in lines and "seed=1" in lines and any("runs/a-vase-1" in line for line in lines)
+    _file("prompt: a vase\nrefine.steps: 3\n")
+    assert runs() == [ALL[2:]] and "finished already in runs/a-vase-0, copied" in _run("--dry-run").stdout
 
 
 def test_from_makes_stages_anew(stages: None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from slipcast.pipeline.batch import running
 from slipcast.pipeline.batch.engine import Event
-from slipcast.pipeline.batch.ledger import Worker, open_ledger
+from slipcast.pipeline.batch.ledger import open_ledger
+from slipcast.pipeline.batch.rows import Worker
 from slipcast.pipeline.batch.work import Task
 from slipcast.pipeline.cli.app import app
 
@@ -23,6 +25,9 @@ class _AtOnce:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+
+    def leg(self, place: int) -> int:
+        return 0
 
     def ready(self, place: int) -> bool:
         return True
@@ -146,3 +151,29 @@ def test_a_file_in_the_place_of_the_folder() -> None:
     Path("runs").write_text("no folder")
     result = _run("jobs.txt")
     assert result.exit_code == 1 and "opening the ledger failed at runs" in result.stderr
+
+
+def test_a_report_is_written_beside_the_ledger() -> None:
+    assert CliRunner().invoke(app, ["batch", "jobs.txt"]).exit_code == 0
+    nothing = CliRunner().invoke(app, ["batch", "report", "jobs.txt"])
+    assert nothing.exit_code == 2 and "nothing to show" in nothing.stderr  # these workers write no manifest
+    for run in ("a-vase-0", "a-cup-0"):
+        told = {"format": 1, "prompt": run[:-2].replace("-", " "), "seed": 0, "stages": {}}
+        Path("runs", run, "manifest.json").write_text(json.dumps(told))
+    done = CliRunner().invoke(app, ["batch", "report", "jobs.txt"])
+    assert done.exit_code == 0 and done.stdout.strip() == "runs/jobs.txt.batch/index.html", done.stderr
+    page = Path("runs/jobs.txt.batch/index.html").read_text()
+    assert page.count("<article") == 2 and 'href="./../a-cup-0/report.html"' in page
+
+
+def test_an_address_needs_its_package_and_the_ledger_lies_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec.core", None)
+    refused = CliRunner().invoke(app, ["batch", "jobs.txt", "--out", "s3://bucket", "--local", "here"])
+    assert refused.exit_code == 2 and 'pip install "slipcast[cluster]"' in refused.stderr
+    told = CliRunner().invoke(app, ["batch", "status", "jobs.txt", "--out", "s3://bucket", "--local", "here"])
+    assert told.exit_code == 2 and "no batch in here/jobs.txt.batch" in told.stderr
+
+
+def test_a_folder_that_cannot_be_written() -> None:
+    done = CliRunner().invoke(app, ["batch", "jobs.txt", "--out", "/proc/nowhere"])
+    assert done.exit_code in (1, 2) and "/proc/nowhere" in done.stderr and "Traceback" not in done.stderr

@@ -227,3 +227,27 @@ def test_a_view_that_is_closed_and_opened_at_once_is_there(browser: Browser, run
     assert browser.eval(late) == 1
     browser.eval("document.getElementById('close').click()")
     browser.wait("document.querySelectorAll('iframe').length === 0")
+
+
+def test_a_batch_shows_its_runs_from_beside_its_ledger(browser: Browser, tmp_path: Path) -> None:
+    runs = [draw_run(tmp_path / f"a-vase-{seed}", manifest("a vase", seed)) for seed in (0, 1)]
+    (runs[0] / "30-refine/curve.csv").write_text(
+        "step,loss distillation,loss drift,gradient distillation,gradient drift\n"
+        + "".join(
+            f"{n},{1 / (n + 1)},{0.001 * n + 0.001},{0.1 / (n + 2)},{1e-5 * n}\n" for n in range(0, 300, 5)
+        )
+    )
+    folder = tmp_path / "jobs.txt.batch"
+    folder.mkdir()
+    page = write_index(folder, runs=runs)
+    browser.open(page)
+    assert browser.eval("document.querySelector('h1').textContent") == "jobs.txt"
+    browser.eval("document.querySelector('.see').click()")
+    browser.wait(f"{_FRAMES} === 1")
+    browser.open(runs[0] / "report.html")
+    shown = (
+        "[...document.querySelectorAll('#losses svg')].map(one => one.getBoundingClientRect().height > 60)"
+    )
+    assert browser.eval(shown) == [True, True]
+    lines = "getComputedStyle(document.querySelectorAll('#losses polyline')[{}]).stroke"
+    assert len({browser.eval(lines.format(number)) for number in (0, 1)}) == 2, "each loss has its colour"

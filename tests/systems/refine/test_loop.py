@@ -1,5 +1,6 @@
 """Refinement with denoisers whose answer is known: direction, determinism, resuming, refusal of nonsense."""
 
+import csv
 import dataclasses
 import math
 
@@ -15,6 +16,7 @@ from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
+from slipcast.systems.refine.curve import CURVE_FILE, Curve, gradient_norm
 from slipcast.systems.refine.loop import refine_field
 from slipcast.systems.refine.step import DenoiserFor
 from slipcast.systems.refine.surface_colour import SurfaceColoured
@@ -308,3 +310,79 @@ def test_a_picture_that_is_not_square_is_refused():
     wide = SubjectImage(np.zeros((8, 16, 3), np.float32), np.zeros((8, 16), np.float32))
     with pytest.raises(ValueError, match="square"):
         refine(QUIET, reference=wide)
+
+
+def course(folder):
+    return list(csv.DictReader((folder / CURVE_FILE).read_text().splitlines()))
+
+
+def test_the_course_is_recorded_and_changes_no_bit_of_the_field(tmp_path, monkeypatch):
+    told = {}
+    watched = refine(
+        BUSY, checkpoint_folder=tmp_path, progress=lambda done, _, losses: told.update({done - 1: losses})
+    )
+    rows = course(tmp_path)
+    assert [row["step"] for row in rows] == ["0", "2", "4", "5"], "anchors are measured at every second step"
+    for row in rows:
+        losses = told[int(row["step"])]
+        assert {name for name in row if row[name] and name.startswith("loss ")} == {
+            f"loss {one}" for one in losses
+        }
+        assert all(
+            math.isclose(float(row[f"loss {name}"]), value, rel_tol=1e-5) for name, value in losses.items()
+        )
+        assert float(row["gradient distillation"]) > 0
+    assert rows[-1]["loss picture colour"] == rows[-1]["gradient picture colour"] == ""
+    monkeypatch.setattr(Curve, "wants", lambda self, index: False)
+    assert same(watched, refine(BUSY))
+
+
+@pytest.mark.parametrize("stop_after", [3, 5])
+def test_the_course_of_a_resumed_run_is_that_of_an_uninterrupted_one(tmp_path, stop_after):
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, losses):
+        if done == stop_after:
+            raise Stopped
+
+    for name in ("whole", "cut"):
+        (tmp_path / name).mkdir()
+    refine(BUSY, checkpoint_folder=tmp_path / "whole")
+    with pytest.raises(Stopped):
+        refine(BUSY, checkpoint_folder=tmp_path / "cut", progress=stop)
+    refine(BUSY, checkpoint_folder=tmp_path / "cut")
+    whole, cut = ((tmp_path / name / CURVE_FILE).read_bytes() for name in ("whole", "cut"))
+    assert whole == cut and whole.count(b"\n") == 5
+
+
+def test_a_course_that_cannot_be_read_is_begun_anew(tmp_path):
+    curve = Curve(BUSY, ["distillation"])
+    for text in ("", "step\n1\n", "no table", "step,loss distillation,gradient distillation\nx,1,2\n"):
+        (tmp_path / CURVE_FILE).write_text(text)
+        curve.load(tmp_path, 4)
+        curve.save(tmp_path)
+        assert course(tmp_path) == []
+
+
+def test_the_gradient_of_a_loss_is_its_own(tmp_path):
+    one, two, idle = (torch.nn.Parameter(torch.tensor(value)) for value in (3.0, 4.0, 5.0))
+    both, alone = one**2 + two**2, (7 * one).sum()
+    assert gradient_norm(both, [one, two, idle]) == 10.0 and gradient_norm(alone, [one, two, idle]) == 7.0
+    assert gradient_norm(both.detach(), [one, two]) == 0.0 and one.grad is None
+    (both + alone).backward()
+    assert one.grad == 13.0, "the graphs are still there"
+
+
+def test_long_refinements_have_no_more_points_than_short_ones(tmp_path):
+    for steps, anchor_every in ((1, 2), (60, 1), (61, 1), (300, 2), (10_000, 7)):
+        config = dataclasses.replace(BUSY, steps=steps, anchor_every=anchor_every)
+        curve = Curve(config, ["a"])
+        wanted = [index for index in range(steps) if curve.wants(index)]
+        assert len(wanted) <= 61 and wanted[-1] == steps - 1
+        for index in wanted:
+            curve.add(index, {"a": torch.tensor(1.0)}, [])
+        curve.save(tmp_path)
+        pulls = [int(row["step"]) for row in course(tmp_path) if row["gradient a"]]
+        assert len(pulls) <= 21 and pulls[-1] == steps - 1 and set(pulls) <= set(wanted)
+        assert all(index % anchor_every == 0 for index in wanted[:-1])

@@ -1,4 +1,4 @@
-"""``from slipcast import make, image, Domain``, and the notebook in docs, whose cells run here."""
+"""``from slipcast import make, image, Batch, Domain``, and the notebook in docs, whose cells run here."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fakes.report_runs import draw_run, manifest
 
 import slipcast
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline import api
-from slipcast.pipeline.api import Event, Told
+from slipcast.pipeline.api import making
+from slipcast.pipeline.api.telling import Event, Told
 from slipcast.pipeline.report.notebook import domain_html, pictures_html, run_html
 
 NOTEBOOK = Path(__file__).resolve().parents[3] / "docs/notebook.ipynb"
@@ -26,7 +26,7 @@ EVIL = "<script>alert(1)</script>"
 def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
     fake = Workshop(tmp_path / "runs")
     monkeypatch.setattr(
-        api, "run_make", lambda prompt, config, **options: fake.make(config, prompt, **options)
+        making, "run_make", lambda prompt, config, **options: fake.make(config, prompt, **options)
     )
     return fake
 
@@ -140,12 +140,15 @@ def test_the_notebook_runs(
     names: dict[str, Any] = {}
     shown = [_run_cell("".join(cell["source"]), names) for cell in cells]
     rich = [value._repr_html_() for value in shown if hasattr(value, "_repr_html_")]
-    assert len(rich) == 3 and "porcelain" in rich[0] and rich[1].count("<img") == 2 and "iframe" in rich[2]
-    assert names["again"].made == ("mesh", "paint", "export") and shown[-1] == (
+    assert len(rich) == 4 and "porcelain" in rich[0] and rich[1].count("<img") == 2 and "iframe" in rich[2]
+    assert names["again"].made == ("mesh", "paint", "export") and shown[-4] == (
         True,
         names["again"].records["mesh"].facts["faces"],
     )
-    assert capsys.readouterr().out.count("kept, it is finished already") == 3
+    page = tmp_path / "runs/cups.jsonl.batch/index.html"
+    assert shown[-1] == (2, page.relative_to(tmp_path)) and page.is_file() and "2 done" in rich[3]
+    told = capsys.readouterr().out
+    assert told.count("kept, it is finished already") == 3 and told.count(" done runs/") == 2
 
 
 def _run_cell(code: str, names: dict[str, Any]) -> Any:
