@@ -1,0 +1,84 @@
+"""Where a training stands, on disk: one file for each worker, and never less than one whole set of them.
+
+``step-00000120-0-of-2.safetensors`` is the first of two workers' parts. A set counts when all its parts are there, each
+written through a temporary file; the one before is removed only then. A process that dies, or a disk that is full,
+leaves the last whole set. Weights are called ``module.parameter``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ...configs.atomic import explain_os_errors, remove_stale_temporaries, write_safetensors
+
+_NAME = re.compile(r"step-(\d+)-(\d+)-of-(\d+)\.safetensors")
+
+
+def save_part(folder: Path, tensors: Mapping[str, Tensor], step: int, rank: int, workers: int) -> None:
+    """Write one worker's part of the checkpoint at a step."""
+    path = folder / f"step-{step:08}-{rank}-of-{workers}.safetensors"
+    with explain_os_errors(path, "saving a checkpoint", then="; the one before is whole, and resuming uses it"):
+        write_safetensors(path, tensors)
+
+
+def remove_older(folder: Path, step: int, workers: int) -> None:
+    """Once all parts at a step are written: remove the sets before it, and what killed processes left half written."""
+    remove_stale_temporaries(folder)
+    kept = {f"step-{step:08}-{rank}-of-{workers}.safetensors" for rank in range(workers)}
+    for path in folder.glob("step-*.safetensors"):
+        if _NAME.fullmatch(path.name) and path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def newest(folder: Path) -> list[Path]:
+    """The parts of the last whole set; empty where there is none."""
+    sets: dict[tuple[int, int], list[Path]] = defaultdict(list)
+    for path in sorted(folder.glob("step-*.safetensors")):
+        if named := _NAME.fullmatch(path.name):
+            sets[int(named[1]), int(named[3])].append(path)
+    whole = [key for key, paths in sets.items() if len(paths) == key[1]]
+    return sets[max(whole)] if whole else []
+
+
+def load_checkpoint(folder: Path) -> dict[str, Tensor]:
+    """All workers' parts together, keyed by parameter name: any number of workers can go on from them."""
+    tensors: dict[str, Tensor] = {}
+    for path in newest(folder):
+        tensors |= load_file(path)
+    return tensors
+
+
+def begin_from(modules: Mapping[str, nn.Module], folder: Path) -> None:
+    """Let a training that has not begun yet start from trained networks instead of random ones; clock at 0."""
+    if newest(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    masters = masters_of(modules)
+    tensors = {f"master/{n}": m for n, m in masters.items()} | {f"average/{n}": m for n, m in masters.items()}
+    save_part(folder, {name: tensor.clone() for name, tensor in tensors.items()}, 0, 0, 1)
+
+
+def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
+    """All trainable parameters by ``module.parameter``."""
+    return {
+        f"{prefix}.{name}": parameter
+        for prefix, module in modules.items()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def masters_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Float32 copies of them, kernels as matrices."""
+    return {name: as_matrix(p.detach().float()) for name, p in parameters_of(modules).items()}
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """Convolution kernels as [out, in * k * k], which is how Muon orthogonalises them."""
+    return weight.reshape(weight.shape[0], -1).contiguous() if weight.ndim > 2 else weight
