@@ -206,23 +206,14 @@ def balance(
 ) -> None:
     """Measure the weights of domain and text on the models, and keep them in the domain's card as its defaults."""
     with exit_codes(debug=debug, as_json=as_json):
-        from ...configs.errors import BadInput
-        from ...configs.schema import MakeConfig
-        from ...systems.domain.places import find_domain
         from ..domains.balancing import balance_domain
-        from ..run.models import open_models
         from ..run.progress import for_terminal
 
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             console.stage_started("balance")
-            folder = find_domain(name)
-            card = json.loads((folder / "domain.json").read_text(encoding="utf-8"))
-            wanted = base or card.get("base")
-            if not isinstance(wanted, str):
-                raise BadInput(f"the card of {name!r} names no base; give --base")
-            store = open_models(MakeConfig(base=wanted, domain=str(folder), device=device))
-            prompts = prompt or [card.get("recipe", {}).get("prompt") or f"a {name}"]
-            weights = balance_domain(folder, store, prompts, total, console)
+            folder, weights = balance_domain(
+                name, console, prompts=prompt or (), total=total, base=base, device=device
+            )
         print(json.dumps({"domain": str(folder), "weights": weights}) if as_json else weights)
 
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...configs.atomic import write_json
 from ...configs.errors import BadInput
+from ...configs.schema import MakeConfig
 from ...guidance.sampling import scheduler_named
 from ...systems.domain.model import read_card
-from ...systems.domain.places import CARD
+from ...systems.domain.places import CARD, find_domain
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Ingredients
 from ...systems.models.known import Uses
-from ..run.models import ModelStore
+from ..run.models import open_models
 from ..run.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,15 +65,34 @@ def balanced_for(prepared: Prepared, network: Any, console: Progress) -> dict[st
 
 
 def balance_domain(
-    folder: Path, store: ModelStore, prompts: Sequence[str], total: float, console: Progress
-) -> dict[str, float]:
-    """Measure the weights of a domain's folder anew and keep them in its card.
+    name: str,
+    console: Progress,
+    *,
+    prompts: Sequence[str] = (),
+    total: float = TOTAL,
+    base: str | None = None,
+    device: str = "auto",
+) -> tuple[Path, dict[str, float]]:
+    """Measure the weights of a domain anew and keep them in its card; (its folder, weights).
 
+    Args:
+        prompts: measured over these; over the words of its training where there are none.
+        base: the one that its card names if None.
     Raises: BadInput for a base that is not its own, or weights that cannot be measured.
     """
+    folder = find_domain(name)
     card = read_card(folder)
-    made = [Ingredients(store.base, prompt, domain=store.domain) for prompt in prompts]
+    recipe = card.get("recipe") if isinstance(card.get("recipe"), dict) else {}
+    wanted = base or card.get("base")
+    if not isinstance(wanted, str):
+        raise BadInput(f"the card of {name!r} names no base; give --base")
+    words = [f"a {word}" for word in (recipe or {}).get("words", ())]
+    store = open_models(MakeConfig(base=wanted, domain=str(folder), device=device))
+    made = [
+        Ingredients(store.base, prompt, domain=store.domain)
+        for prompt in (prompts or words or [f"a {card['name']}"])
+    ]
     weights = measured(made, total, store.uses(), console)
     kept = card.get("weights") or {}
     write_json(folder / CARD, card | {"weights": {**kept, "picture": weights}})
-    return weights
+    return folder, weights

@@ -82,7 +82,10 @@ def look(
     words = list(settings.words) if base.family.reads == "text" else []
     free = max(ACROSS, settings.samples) if seen_by.features is not None else ACROSS
     advance = console.task("drawing samples", free + ACROSS * len(words))
-    made = [draw(prepared, network, None, range(free), advance)]
+    own = own_prompts(prepared)
+    made: list[list[Image.Image]] = [[]]
+    for number, prompt in enumerate(own):
+        made[0] += draw(prepared, network, prompt, range(number, free, len(own)), advance)
     made += [draw(prepared, network, f"a {word}", range(ACROSS), advance) for word in words]
     write_grid([row[:ACROSS] for row in made], where)
     figures: dict[str, Any] = {"frechet": None, "recognised": None, "samples": free}
@@ -106,23 +109,37 @@ def ingredients(prepared: Prepared, network: Any, prompt: str) -> Ingredients:
     return Ingredients(base, prompt, model=replace(base, name=settings.name, predictor=predictor))
 
 
+def own_prompts(prepared: Prepared) -> list[str]:
+    """What pictures like the domain's own are asked for by: nothing, its prompt, or some of its words or classes."""
+    settings, told = prepared.settings, prepared.method.told
+    if told == "nothing":
+        return [""]
+    if told == "prompt":
+        return [settings.said if prepared.base.family.reads == "text" else ""]
+    places = np.linspace(0, len(prepared.classes) - 1, min(len(prepared.classes), _BATCH)).round().astype(int)
+    of_text = prepared.base.family.reads == "text"
+    return [prepared.classes[place] if of_text else str(place) for place in sorted(set(places.tolist()))]
+
+
 def draw(
     prepared: Prepared,
     network: Any,
-    prompt: str | None,
+    prompt: str,
     seeds: Sequence[int],
     advance: Callable[[int], None] = lambda n: None,
+    *,
+    weight: float = _WEIGHT,
 ) -> list[Image.Image]:
-    """Pictures of a prompt, or of nothing in particular, one for each seed."""
+    """Pictures of a prompt, the empty one for nothing in particular; one for each seed.
+
+    Args: weight: of the domain, or of the model, where no prompt shares it.
+    """
     base, settings = prepared.base, prepared.settings
     uses = prepared.store.uses()
-    if settings.method == "null-text" and prompt is not None:
+    if settings.method == "null-text" and prompt:
         recipe, weights = "in_domain", dict(uses.weights.get(PICTURE, {}))
     else:
-        recipe, weights = "rectified", {"model": _WEIGHT}
-    if prompt is None:
-        prompt = "" if base.family.reads == "text" and settings.method == "null-text" else settings.said
-        prompt = prompt if base.family.reads == "text" else ""
+        recipe, weights = "rectified", {"model": weight}
     noise_fn = guided_noise_for(recipe, ingredients(prepared, network, prompt), weights)
     scheduler = scheduler_named(uses.scheduler or "dpm++", base.pipeline.scheduler)
     side = (settings.size or base.picture_size) // base.pixels_per_latent

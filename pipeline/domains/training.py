@@ -184,7 +184,7 @@ def _stretches(
     seen_by = judges(prepared, console) if peers.first else Judges(None, None, None, None)
     history = _History(prepared, held, seen_by, console)
     if peers.first and not history.evaluations:
-        history.add(0, 0, prepared.method.load(work / "start"))
+        history.add(1, 0, prepared.method.load(work / "start"))
     done, began = 0, time.monotonic()
     for number, stretch in enumerate(told["stretches"], start=1):
         budget = replace(

@@ -233,11 +233,13 @@ class Shard:
         return told
 
     def _generator(self, step: int, part: int) -> torch.Generator:
-        """The randomness of one batch: another for each step, process, worker, and batch of the step."""
+        """The randomness of one batch of the step.
+
+        Two processes draw what one would draw that accumulates twice: the same step, however it is shared.
+        """
         seed = (self.budget.seed * 1_000_003 + step) * 64 + self.rank
-        if part or self.peers.rank:
-            mixed = hashlib.sha256(f"{seed} {part} {self.peers.rank}".encode()).digest()
-            seed = int.from_bytes(mixed[:7])
+        if number := part * self.peers.count + self.peers.rank:
+            seed = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:7])
         return torch.Generator().manual_seed(seed)
 
     def _take_gradients(self, part: int) -> None:

@@ -91,13 +91,12 @@ def test_a_domain_of_one_colour_makes_that_colour(bases, pictures, tmp_path) -> 
     )  # fmt: skip
     console = Quiet()
     learned = train_domain(wanted, Means("cpu"), console, out=tmp_path)
-    assert learned.finished and learned.learning and learned.gain > 0.5
+    assert learned.finished and learned.learning and learned.gain > 0.9
     store = ModelStore(MakeConfig(base=wanted.base, domain=str(learned.domain), device="cpu"))
     prepared = prepare(wanted, Path(f"{learned.domain}.training"), store, tmp_path / ".latents", console)
-    drawn = draw(prepared, store.domain.unet, None, range(3))
-    alone = replace(prepared, settings=replace(prepared.settings, sample_steps=8))
-    for picture in draw(alone, store.domain.unet, None, range(2)) + drawn:
-        assert np.abs(np.asarray(picture, float).mean((0, 1)) - COLOUR).max() < 40
+    # The domain alone: with a weight above 1 a random base pushes it past its colour.
+    for picture in draw(prepared, store.domain.unet, "", range(3), weight=1.0):
+        assert np.abs(np.asarray(picture, float).mean((0, 1)) - COLOUR).max() < 12
     card = json.loads((learned.domain / "domain.json").read_text())
     assert card["licence"] == "CC0-1.0" and card["pictures"]["count"] == 12
     assert "recipe" in card and str(tmp_path) not in json.dumps(card["recipe"])
