@@ -73,7 +73,13 @@ def trained(task: Any, device: str, batch: int, steps: int, warm: int) -> float:
             schedule="constant", checkpoint_minutes=60.0,
         )  # fmt: skip
         seen: list[float] = []
-        train(task, Path(folder), budget, label="trained", watch=lambda step, seconds, loss: seen.append(seconds))
+        train(
+            task,
+            Path(folder),
+            budget,
+            label="trained",
+            watch=lambda step, seconds, loss: seen.append(seconds),
+        )
         return (seen[-1] - seen[warm - 1]) / steps
 
 

@@ -14,7 +14,9 @@ import typer
 
 from .console import exit_codes
 
-domain = typer.Typer(no_args_is_help=True, help="Learn a domain from pictures; list, balance and share domains.")
+domain = typer.Typer(
+    no_args_is_help=True, help="Learn a domain from pictures; list, balance and share domains."
+)
 
 
 def _option(sentence: str, *names: str, **more: Any) -> Any:
@@ -23,7 +25,9 @@ def _option(sentence: str, *names: str, **more: Any) -> Any:
 
 Json = Annotated[bool, _option("Print one JSON object.", "--json")]
 Debug = Annotated[bool, _option("Show the traceback of an error.", "--debug")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A domain's name, or its folder.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A domain's name, or its folder.", show_default=False)
+]
 Device = Annotated[str, _option("auto, cpu, cuda, cuda:N or mps.")]
 Minutes = Annotated[
     float | None, _option("Stop after so long; `resume` goes on. The schedule never asks it.", min=0.0)
@@ -31,18 +35,24 @@ Minutes = Annotated[
 CheckpointMinutes = Annotated[float, _option("Minutes between checkpoints (5).", min=0.01)]
 CheckpointSteps = Annotated[int | None, _option("Steps between checkpoints, beside those by time.", min=1)]
 Cache = Annotated[Path | None, _option("Folder of encoded pictures, shared by all trainings.")]
-AllowPickle = Annotated[bool, _option("Read the base from pickles where it has nothing else.", "--allow-pickle")]
+AllowPickle = Annotated[
+    bool, _option("Read the base from pickles where it has nothing else.", "--allow-pickle")
+]
 
 
 @domain.command()
 def train(
-    pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="Folder of pictures.", show_default=False)],
+    pictures: Annotated[
+        Path, typer.Argument(metavar="PICTURES", help="Folder of pictures.", show_default=False)
+    ],
     name: Annotated[str, _option("What the domain is called from now on, such as porcelain.", "--name")],
     licence: Annotated[
         str | None,
         _option("Terms under which pictures and domain may be used, such as CC-BY-4.0 or unknown."),
     ] = None,
-    base: Annotated[str, _option("The base that it is a domain of: starter, sd15, sdxl, a folder ...")] = "starter",
+    base: Annotated[
+        str, _option("The base that it is a domain of: starter, sd15, sdxl, a folder ...")
+    ] = "starter",
     prompt: Annotated[str | None, _option('Words to begin from (default: "a photo of NAME").')] = None,
     method: Annotated[str | None, _option("null-text (default), lora, full, or dog.")] = None,
     steps: Annotated[int | None, _option("Steps; they decide the schedule.")] = None,
@@ -68,7 +78,9 @@ def train(
     held_out: Annotated[float, _option("Share of pictures that is never trained on (0.1).")] = 0.1,
     evaluate_every: Annotated[int | None, _option("Steps between evaluations (an eighth of all).")] = None,
     samples: Annotated[int, _option("Pictures drawn for each Frechet distance (32); 0 for none.")] = 32,
-    extractor: Annotated[str, _option("Network that judges, as in `slipcast eval`, or none.")] = "efficientnet-lite0",
+    extractor: Annotated[
+        str, _option("Network that judges, as in `slipcast eval`, or none.")
+    ] = "efficientnet-lite0",
     word: Annotated[
         list[str] | None, _option("A thing to look for in samples, such as teapot; may be repeated.")
     ] = None,
@@ -266,7 +278,9 @@ def _learned(work: Callable[[Any], Any], as_json: bool, debug: bool) -> None:
             console.stage_started("domain")
             found = work(console)
             if found.finished and not found.learning:
-                console.notice("held-out pictures are denoised no better than before: this domain learned nothing")
+                console.notice(
+                    "held-out pictures are denoised no better than before: this domain learned nothing"
+                )
             if not found.finished:
                 console.notice(
                     f"stopped after step {found.steps}; `slipcast domain resume {found.domain.name}` goes on"

@@ -1,4 +1,4 @@
-"""Weights of guidance measured for a domain: domain and text share what plain guidance would do (paper 1, norm balance).
+"""Weights of guidance, measured: domain and text share what plain guidance would do (paper 1, norm balance).
 
 Kept in the domain's card, where every command that draws with it finds them.
 """

@@ -45,7 +45,7 @@ class Judges:
 
 
 def judges(prepared: Prepared, console: Progress) -> Judges:
-    """What ``--extractor`` names, and what it sees in the held-out pictures; nothing, with a notice, where it is not."""
+    """What ``--extractor`` names, and what it sees in held-out pictures; nothing, and a notice, where it is not here."""
     settings, nobody = prepared.settings, Judges(None, None, None, None)
     if settings.extractor in (None, "none") or settings.samples == 0:
         return nobody
@@ -71,9 +71,7 @@ def judges(prepared: Prepared, console: Progress) -> Judges:
     return Judges(extractor, features, features_of(real, extractor, features), imagenet)
 
 
-def look(
-    prepared: Prepared, network: Any, seen_by: Judges, where: Path, console: Progress
-) -> dict[str, Any]:
+def look(prepared: Prepared, network: Any, seen_by: Judges, where: Path, console: Progress) -> dict[str, Any]:
     """Draw, judge, and write the grid to ``where``; figures by name, None where nobody could judge.
 
     Args: network: ready to be used, on the base's device.

@@ -1,6 +1,6 @@
 """A domain as one file to share: a zip with the sha256 of everything inside, and the way back.
 
-Nothing in a zip is believed: names must stay below the folder, kinds must be those that a domain is made of (no pickles,
+Nothing in a zip is believed: names must stay below the folder, kinds be those that a domain is made of (no pickles,
 nothing that runs), sizes are bounded before anything is written, and every byte is compared with its sum.
 """
 
@@ -88,15 +88,26 @@ def unpack(packed: Path, *, name: str | None = None, out: Path | None = None) ->
             sums = _sums(opened, packed)
             if set(sums) != {one.filename for one in entries}:
                 odd = sorted(set(sums) ^ {one.filename for one in entries})
-                raise BadInput(f"{packed} does not hold what its {SUMS} lists, such as {odd[0]!r}; get it again")
+                raise BadInput(
+                    f"{packed} does not hold what its {SUMS} lists, such as {odd[0]!r}; get it again"
+                )
             shutil.rmtree(half, ignore_errors=True)
             for entry in entries:
                 _write(opened, entry, half / entry.filename, sums[entry.filename], packed)
         if not any((half / card).is_file() for card in CARDS):
             raise BadInput(f"{packed} holds no domain: it has none of {', '.join(CARDS)}")
         half.rename(folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OverflowError) as error:
-        raise BadInput(f"{packed} is no packed domain, or damaged ({in_one_line(error)}); get it again") from error
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        raise BadInput(
+            f"{packed} is no packed domain, or damaged ({in_one_line(error)}); get it again"
+        ) from error
     finally:
         shutil.rmtree(half, ignore_errors=True)
     sync_folder(folder.parent)
@@ -115,23 +126,32 @@ def _checked(opened: zipfile.ZipFile, packed: Path) -> list[zipfile.ZipInfo]:
         bad = (
             path.is_absolute()
             or not path.parts
-            or any(part in ("..", ".") or part.startswith(".") or ":" in part or "\\" in part for part in path.parts)
+            or any(
+                part in ("..", ".") or part.startswith(".") or ":" in part or "\\" in part
+                for part in path.parts
+            )
             or path.as_posix() != entry.filename
             or not entry.filename.isprintable()
         )
         if bad or kind not in (0, stat.S_IFREG):
-            raise BadInput(f"{packed} is not safe to unpack: {entry.filename!r} would not be a file in its folder")
+            raise BadInput(
+                f"{packed} is not safe to unpack: {entry.filename!r} would not be a file in its folder"
+            )
         if path.suffix not in _KINDS or path.name in (HASHES, SUMS) or TRAINING in path.name:
             raise BadInput(f"{packed} is no packed domain: {entry.filename!r} is nothing that a domain holds")
         if entry.file_size > _MOST_SMALL and path.suffix != ".safetensors":
-            raise BadInput(f"{packed} is not safe to unpack: {entry.filename!r} would be {entry.file_size} bytes")
+            raise BadInput(
+                f"{packed} is not safe to unpack: {entry.filename!r} would be {entry.file_size} bytes"
+            )
         # Weights are stored as they are: who compresses them hides how large they are.
         if path.suffix == ".safetensors" and entry.compress_type != zipfile.ZIP_STORED:
             raise BadInput(f"{packed} is not safe to unpack: the weights {entry.filename!r} are compressed")
     whole = sum(one.file_size for one in entries)
     free = shutil.disk_usage(packed.parent).free
     if whole > min(_MOST_BYTES, max(free, 0)):
-        raise BadInput(f"{packed} would unpack to {whole / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here")
+        raise BadInput(
+            f"{packed} would unpack to {whole / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here"
+        )
     return entries
 
 

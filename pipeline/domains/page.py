@@ -40,10 +40,12 @@ def training_page(prepared: Prepared, card: dict[str, Any], evaluations: list[di
             note="They are never trained on; the best weights are those that denoise them best.",
         ),
         section("Pictures", _collection(prepared), identity="pictures"),
-        section("Settings", _pairs({**card["recipe"], "licence": card["licence"], "base": card["base"]}), identity="settings"),
         section(
-            "As it went", [_figure(prepared.work, one) for one in evaluations], identity="all-samples"
+            "Settings",
+            _pairs({**card["recipe"], "licence": card["licence"], "base": card["base"]}),
+            identity="settings",
         ),
+        section("As it went", [_figure(prepared.work, one) for one in evaluations], identity="all-samples"),
         script=None,
     )
 
@@ -56,7 +58,9 @@ def _rows(prepared: Prepared) -> str:
 def _grid(work: Path, evaluation: dict[str, Any]) -> Markup:
     path = work / evaluation["samples_file"]
     data = base64.b64encode(path.read_bytes()).decode() if path.is_file() else ""
-    return element("img", src=f"data:image/png;base64,{data}", alt=f"samples after {evaluation['step']} steps")
+    return element(
+        "img", src=f"data:image/png;base64,{data}", alt=f"samples after {evaluation['step']} steps"
+    )
 
 
 def _figure(work: Path, evaluation: dict[str, Any]) -> Markup:
@@ -77,7 +81,12 @@ def _curve(losses: list[float], best: int) -> Markup:
     line = element("polyline", points=points, fill="none", stroke="currentColor", stroke_width="2")
     dot = element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="5", fill="currentColor")
     return element(
-        "svg", line, dot, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label="held-out loss, the best marked"
+        "svg",
+        line,
+        dot,
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        role="img",
+        aria_label="held-out loss, the best marked",
     )
 
 

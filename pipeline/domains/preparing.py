@@ -1,4 +1,4 @@
-"""Everything that a training needs before its first step: pictures, base, latents, what to start from, and how it fits."""
+"""What a training needs before its first step: pictures, base, latents, what to start from, how it fits."""
 
 from __future__ import annotations
 
@@ -98,11 +98,13 @@ def prepare(settings: Settings, work: Path, store: ModelStore, cache: Path, cons
         settings.size or base.picture_size, settings.aspect, _cell(base), settings.grounds, settings.flip
     )
     folders = cache_latents(
-        collection.pictures, base, framing, cache, advance=lambda total: console.task("encoding pictures", total)
+        collection.pictures,
+        base,
+        framing,
+        cache,
+        advance=lambda total: console.task("encoding pictures", total),
     )
-    texts, rows = (
-        words_of(collection.pictures, folder, base) if METHODS[method].told == "words" else ([], {})
-    )
+    texts, rows = words_of(collection.pictures, folder, base) if METHODS[method].told == "words" else ([], {})
     told = told_by_frame(folders, base, METHODS[method].told, prompt=settings.said, texts=texts)
     learned, held = (
         CachedLatents(folders, part, framing, told, rows) for part in collection.split(settings.held_out)
@@ -140,9 +142,7 @@ def begin(prepared: Prepared, parts: int, console: Progress) -> None:
         begin_null_text(base, source, recipe, work, seed=settings.seed, advance=advance)
     else:
         dit = base.family.reads != "text" and settings.method == "dog"
-        save_network(
-            base.predictor.network, work / "start", classes=len(prepared.classes) if dit else None
-        )
+        save_network(base.predictor.network, work / "start", classes=len(prepared.classes) if dit else None)
         (work / "start" / "begun").touch()
 
 
@@ -208,9 +208,7 @@ def choose(prepared: Prepared, budget: Budget, peers: Peers) -> Choice:
 
     limit, asked = size_budget(prepared.settings.size_budget), prepared.settings.checkpointing
     if limit is not None:
-        return fitted(
-            network, budget, activations, limit, processes=peers.count, checkpointing=asked
-        )
+        return fitted(network, budget, activations, limit, processes=peers.count, checkpointing=asked)
     found = activations(budget.batch)
     kept = found.checkpointed if asked else found.kept
     return Choice(budget, asked, memory_of(network, budget, kept, processes=peers.count))

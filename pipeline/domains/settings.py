@@ -1,4 +1,4 @@
-"""What a training of a domain was asked for, and what it settles on: written down once, and followed by every resume."""
+"""What a training was asked for, and what it settles on: written down once, followed by every resume."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class Settings:
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < least:
-                raise BadInput(f"--{name.replace('_', '-')} expects a whole number from {least} up, not {value}")
+                raise BadInput(
+                    f"--{name.replace('_', '-')} expects a whole number from {least} up, not {value}"
+                )
         for name in ("learning_rate", "feature_learning_rate", "noise_shift"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -150,7 +152,9 @@ def changed_settings(settings: Settings, base: Base, method: str) -> Settings:
     }
     if own["size"] % base.cell:
         near = max(base.cell, round(own["size"] / base.cell) * base.cell)
-        raise BadInput(f"--size must be a multiple of {base.cell} for {base.name!r}, not {own['size']}; try {near}")
+        raise BadInput(
+            f"--size must be a multiple of {base.cell} for {base.name!r}, not {own['size']}; try {near}"
+        )
     if base.only_square and settings.aspect == "bucket":
         raise BadInput(f"the base {base.name!r} draws squares alone; choose --aspect crop or pad")
     return replace(settings, **own)

@@ -187,9 +187,7 @@ def _stretches(
         history.add(1, 0, prepared.method.load(work / "start"))
     done, began = 0, time.monotonic()
     for number, stretch in enumerate(told["stretches"], start=1):
-        budget = replace(
-            choice.budget, steps=stretch["steps"], learning_rate=stretch["learning_rate"]
-        )
+        budget = replace(choice.budget, steps=stretch["steps"], learning_rate=stretch["learning_rate"])
         folder = work / str(number)
         if number > 1 and not newest(folder) and peers.first:
             part = prepared.base.family.network
@@ -200,7 +198,9 @@ def _stretches(
         for until in [*range(every, budget.steps or 0, every or 1), budget.steps or 0]:
             if history.holds(number, until):
                 continue
-            left = None if means.minutes is None else max(0.0, means.minutes - (time.monotonic() - began) / 60)
+            left = (
+                None if means.minutes is None else max(0.0, means.minutes - (time.monotonic() - began) / 60)
+            )
             modules = _slice(prepared, folder, budget, until, left, choice, console, done, total)
             if _step_of(folder) < until:
                 return _told(domain, prepared, history.evaluations, done + _step_of(folder), finished=False)

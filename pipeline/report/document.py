@@ -57,7 +57,11 @@ def document(title: str, *body: Child, script: str | None, frames: bool = False,
         element("style", Markup(_data("style.css"))),
     )
     page = element(
-        "html", head, element("body", *body, element("script", Markup(code)) if script else None), lang="en", data_framed=framed
+        "html",
+        head,
+        element("body", *body, element("script", Markup(code)) if script else None),
+        lang="en",
+        data_framed=framed,
     )
     return f"<!doctype html>\n{page}\n"
 

@@ -42,7 +42,7 @@ def held_out_losses(
         for start in range(0, len(latents), _BATCH):
             some = latents[start : start + _BATCH]
             told = source.condition(frame, rows[start : start + _BATCH])
-            for draw in range(DRAWS):
+            for _draw in range(DRAWS):
                 generator = torch.Generator().manual_seed(len(found))
                 example = draw_example(
                     some, predictor.schedule, predictor.prediction_type, generator, shift=noise_shift

@@ -1,10 +1,10 @@
 """The ways to learn a domain, as data: what a training starts from, and what is written at its end.
 
-    null-text   paper 1 (arxiv.org/abs/2312.08195): a UNet without text, from pictures alone; becomes a domain
-    full        the whole network under one prompt, the papers' baseline; becomes a model for --model
-    dog         paper 2 (arxiv.org/abs/2504.01521): the whole network under each picture's own words or class, without
-                dropping any; becomes a model for --model and the recipe domain_guidance
-    lora        low-rank adapters (arxiv.org/abs/2106.09685) under one prompt; becomes a file for --lora
+null-text   paper 1 (arxiv.org/abs/2312.08195): a UNet without text, from pictures alone; becomes a domain
+full        the whole network under one prompt, the papers' baseline; becomes a model for --model
+dog         paper 2 (arxiv.org/abs/2504.01521): the whole network under each picture's own words or class, without
+            dropping any; becomes a model for --model and the recipe domain_guidance
+lora        low-rank adapters (arxiv.org/abs/2106.09685) under one prompt; becomes a file for --lora
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ def find_domain(name: str, what: str = "domain") -> Path:
     for place in (path, domains_folder() / name if path.name == name else path):
         if (place / CARD).is_file():
             return place
-    raise unknown_name(
-        "domain", name, [one.name for one in known_domains() if (one / CARD).is_file()]
-    )
+    raise unknown_name("domain", name, [one.name for one in known_domains() if (one / CARD).is_file()])
 
 
 def known_domains() -> list[Path]:

@@ -1,6 +1,6 @@
 """What a domain learns from: batches of latents, and what the network is told beside each.
 
-``Encoded`` draws pictures anew and encodes them every time; ``CachedLatents`` reads what ``cache_latents`` encoded once.
+``Encoded`` draws pictures anew and encodes them each time; ``CachedLatents`` reads what ``cache_latents`` encoded.
 A latent is known by its picture's content, the encoder, the frame, the ground and whether it is mirrored: nothing else
 of a run's settings makes the cache out of date, and a picture keeps its latents under any name and in any order.
 """
@@ -242,9 +242,7 @@ class _Held:
     rows: Tensor
 
     @classmethod
-    def read(
-        cls, folder: Path, pictures: Sequence[Picture], framing: Framing, rows: Sequence[int]
-    ) -> _Held:
+    def read(cls, folder: Path, pictures: Sequence[Picture], framing: Framing, rows: Sequence[int]) -> _Held:
         where = {key: path for path, keys in _index(folder).items() for key in keys}
         keys = [[key for key, _, _ in variants_of(one, framing)] for one in pictures]
         gone = [one for some in keys for one in some if one not in where]

@@ -32,7 +32,9 @@ def words_of(pictures: Sequence[Picture], folder: Path, base: Base) -> tuple[lis
         elif own:
             said[picture.content] = own[0] if classes_only else f"a photo of a {own[0].replace('_', ' ')}"
         else:
-            kinds = "a folder for each class" if classes_only else "a folder for each class or a .txt beside each"
+            kinds = (
+                "a folder for each class" if classes_only else "a folder for each class or a .txt beside each"
+            )
             raise BadInput(
                 f"--method dog learns from words, and {picture.path.name} has none; sort the pictures into {kinds}"
             )

@@ -1,4 +1,4 @@
-"""Pictures of any shape as squares, or as rectangles of about the same area: cropped, padded, or sorted into buckets."""
+"""Pictures of any shape as squares, or as rectangles of about one area: cropped, padded, or sorted into buckets."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_framed(path: Path, frame: Size, aspect: str, ground: tuple[int, int, in
         border = np.asarray(picture)
         border = np.concatenate([border[0], border[-1], border[:, 0], border[:, -1]]).mean(0)
         inside = ImageOps.contain(picture, (width, height), Image.Resampling.LANCZOS)
-        framed = Image.new("RGB", (width, height), tuple(int(round(float(one))) for one in border))
+        framed = Image.new("RGB", (width, height), tuple(round(float(one)) for one in border))
         framed.paste(inside, ((width - inside.width) // 2, (height - inside.height) // 2))
     else:
         framed = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)

@@ -56,7 +56,9 @@ class AdamW8bit(torch.optim.Optimizer):
                 spread = (v / (1 - beta2**count)).sqrt_().add_(group["eps"])
                 weight.mul_(1 - rate * group["weight_decay"])
                 weight.add_((m / spread).view_as(weight), alpha=-rate / (1 - beta1**count))
-                state["m"], state["m_max"] = _stored(m, lambda x: x.sign() * (x.abs().pow_(1 / 3) * 127).round_())
+                state["m"], state["m_max"] = _stored(
+                    m, lambda x: x.sign() * (x.abs().pow_(1 / 3) * 127).round_()
+                )
                 state["v"], state["v_max"] = _stored(v, _codes_of_positive, torch.uint8)
 
 

@@ -23,7 +23,9 @@ _NAME = re.compile(r"step-(\d+)-(\d+)-of-(\d+)\.safetensors")
 def save_part(folder: Path, tensors: Mapping[str, Tensor], step: int, rank: int, workers: int) -> None:
     """Write one worker's part of the checkpoint at a step."""
     path = folder / f"step-{step:08}-{rank}-of-{workers}.safetensors"
-    with explain_os_errors(path, "saving a checkpoint", then="; the one before is whole, and resuming uses it"):
+    with explain_os_errors(
+        path, "saving a checkpoint", then="; the one before is whole, and resuming uses it"
+    ):
         write_safetensors(path, tensors)
 
 

@@ -107,7 +107,10 @@ def activations_of(network: nn.Module, loss: Callable[[], Tensor], *, fused: boo
     hooks: list[Any] = []
     for module in network.modules():
         if type(module).__name__ in _UNITS:
-            hooks += [module.register_forward_pre_hook(enter, with_kwargs=True), module.register_forward_hook(leave)]
+            hooks += [
+                module.register_forward_pre_hook(enter, with_kwargs=True),
+                module.register_forward_hook(leave),
+            ]
     try:
         with _fused_attention() if fused else contextlib.nullcontext():
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):

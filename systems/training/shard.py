@@ -155,7 +155,9 @@ class Shard:
         for optimiser, names in self.optimisers:
             for name in names:
                 fields = {k.split("/")[-1]: v for k, v in earlier.items() if k.startswith(f"moment/{name}/")}
-                if fields:  # put there as they are: ``load_state_dict`` would turn codes of 8 bits into floats
+                if (
+                    fields
+                ):  # put there as they are: ``load_state_dict`` would turn codes of 8 bits into floats
                     optimiser.state[self.masters[name]] = {
                         k: v.clone() if k == "step" else v.to(budget.device) for k, v in fields.items()
                     }
@@ -180,7 +182,9 @@ class Shard:
                     dtype = self.live[some[0]].dtype
                     made.append((Muon(masters, dtype=dtype, weight_decay=0.01), some))
                 else:
-                    made.append(((AdamW8bit if kind == "adamw8bit" else torch.optim.AdamW)(masters, **adamw), some))
+                    made.append(
+                        ((AdamW8bit if kind == "adamw8bit" else torch.optim.AdamW)(masters, **adamw), some)
+                    )
         return made
 
     def move(self, loss_of: LossOf, step: int, spent: float) -> float:

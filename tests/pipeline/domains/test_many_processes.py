@@ -39,7 +39,10 @@ def test_two_processes_are_one_that_accumulates(tmp_path: Path) -> None:
     )
     assert done.stdout.count("finished True") == 2, done.stderr[-3000:]
     one = train_domain(
-        launched_training.settings(base, pictures, 2), Means("cpu"), Quiet(), out=tmp_path / "one"  # pyright: ignore
+        launched_training.settings(base, pictures, 2),
+        Means("cpu"),
+        Quiet(),
+        out=tmp_path / "one",  # pyright: ignore
     ).domain
     name = "null_text_unet.safetensors"
     alone, together = load_file(one / name), load_file(tmp_path / "two/reds" / name)

@@ -26,7 +26,9 @@ def domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_there_and_back_it_is_the_same_and_equal_domains_are_equal_files(tmp_path: Path, domain: Path) -> None:
+def test_there_and_back_it_is_the_same_and_equal_domains_are_equal_files(
+    tmp_path: Path, domain: Path
+) -> None:
     packed = pack(domain, tmp_path / "reds.domain.zip")
     assert pack(domain, tmp_path / "again.domain.zip").read_bytes() == packed.read_bytes()
     back = unpack(packed, name="other reds")
@@ -37,13 +39,15 @@ def test_there_and_back_it_is_the_same_and_equal_domains_are_equal_files(tmp_pat
     assert find_learned("other reds") == back
     told = {one["name"]: one for one in list_domains()}
     assert told["reds"]["licence"] == "CC0-1.0" and told["starter"]["kind"] == "domain"
-    with pytest.raises(BadInput, match="there already, and is never overwritten"):
+    with pytest.raises(BadInput, match=r"there already, and is never overwritten"):
         unpack(packed, name="reds")
-    with pytest.raises(BadInput, match="there already"):
+    with pytest.raises(BadInput, match=r"there already"):
         pack(domain, packed)
 
 
-def made(where: Path, files: dict[str, bytes], *, sums: object = None, link: bool = False, deflate: bool = False) -> Path:
+def made(
+    where: Path, files: dict[str, bytes], *, sums: object = None, link: bool = False, deflate: bool = False
+) -> Path:
     import hashlib
 
     with zipfile.ZipFile(where, "w") as file:
@@ -98,14 +102,14 @@ def test_damaged_files_are_told_in_a_sentence(tmp_path: Path, domain: Path) -> N
         (tmp_path / f"{name}.domain.zip").write_bytes(data)
         with pytest.raises(BadInput, match=f"{name}.domain.zip"):
             unpack(tmp_path / f"{name}.domain.zip")
-    with pytest.raises(BadInput, match="there is no file"):
+    with pytest.raises(BadInput, match=r"there is no file"):
         unpack(tmp_path / "gone.zip")
     assert sorted(path.name for path in domain.parent.iterdir()) == ["reds"]
 
 
 def test_a_folder_without_a_card_is_not_packed(tmp_path: Path, domain: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BadInput, match="is no domain"):
+    with pytest.raises(BadInput, match=r"is no domain"):
         pack(tmp_path / "empty", tmp_path / "x.zip")
-    with pytest.raises(BadInput, match="did you mean reds"):
+    with pytest.raises(BadInput, match=r"did you mean reds"):
         find_learned("redz")

@@ -1,4 +1,4 @@
-"""From a folder of pictures to a domain, on tiny bases of every family: what is learned, kept, refused and gone on with."""
+"""From pictures to a domain, on tiny bases of every family: what is learned, kept, refused and gone on with."""
 
 from __future__ import annotations
 
@@ -115,10 +115,10 @@ def undisturbed(bases, pictures, tmp_path_factory) -> Path:
         return train_domain(settings(pictures, bases("sd1")), Means("cpu"), Quiet(), out=out).domain
 
 
-def test_stopped_anywhere_and_resumed_it_is_the_same_to_the_bit(bases, pictures, tmp_path, undisturbed) -> None:
-    learned = train_domain(
-        settings(pictures, bases("sd1")), Means("cpu", minutes=0.0), Quiet(), out=tmp_path
-    )
+def test_stopped_anywhere_and_resumed_it_is_the_same_to_the_bit(
+    bases, pictures, tmp_path, undisturbed
+) -> None:
+    learned = train_domain(settings(pictures, bases("sd1")), Means("cpu", minutes=0.0), Quiet(), out=tmp_path)
     for _ in range(6):
         if learned.finished:
             break
@@ -160,18 +160,18 @@ def test_what_it_began_with_cannot_be_changed(bases, pictures, tmp_path, undistu
     more = shutil.copytree(pictures, tmp_path / "more")
     Image.new("RGB", (50, 50), "blue").save(more / "blue.png")
     means, console = Means("cpu", cache=undisturbed.parent / ".latents"), Quiet()
-    with pytest.raises(BadInput, match="the pictures in .*more are not what"):
+    with pytest.raises(BadInput, match=r"the pictures in .*more are not what"):
         resume_domain(place, means, console, pictures=str(more))
-    with pytest.raises(BadInput, match="the prompt is not what"):
+    with pytest.raises(BadInput, match=r"the prompt is not what"):
         resume_domain(place, means, console, prompt="a photo of a blue")
-    with pytest.raises(BadInput, match="the base is not what"):
+    with pytest.raises(BadInput, match=r"the base is not what"):
         resume_domain(place, means, console, base="sd15")
     told = json.loads(Path(f"{place}.training/settings.json").read_text())
     told["settings"]["base"] = str(bases("sd2-v"))
     Path(f"{place}.training/settings.json").write_text(json.dumps(told))
-    with pytest.raises(BadInput, match="the base .* is not what"):
+    with pytest.raises(BadInput, match=r"the base .* is not what"):
         resume_domain(place, means, console)
-    with pytest.raises(BadInput, match="never overwritten: `slipcast domain resume reds` goes on"):
+    with pytest.raises(BadInput, match=r"never overwritten: `slipcast domain resume reds` goes on"):
         train_domain(settings(pictures, bases("sd1")), means, console, out=tmp_path)
 
 
@@ -218,7 +218,7 @@ def test_a_loss_of_nan_is_told_and_the_last_good_is_kept(bases, pictures, tmp_pa
         return loss(self, batch, generator) * (float("nan") if len(seen) == 4 else 1.0)
 
     monkeypatch.setattr(DenoisingTask, "loss", breaks)
-    with pytest.raises(SlipcastError, match="became nan at step 3.*last good weights are kept"):
+    with pytest.raises(SlipcastError, match=r"became nan at step 3.*last good weights are kept"):
         train_domain(settings(pictures, bases("sd1")), Means("cpu"), Quiet(), out=tmp_path)
     assert (tmp_path / "reds.training/best.safetensors").is_file()
 
@@ -253,9 +253,10 @@ def test_every_kind_of_base_learns_and_is_read_back(bases, pictures, tmp_path, b
         (eps,) = model.predictor.predict(x, torch.tensor([500]), [model.condition([prompt])])
         assert bool(eps.isfinite().all())
         card = json.loads((learned.domain / "model.json").read_text())
-        assert card.get("classes") == {"dit": ["jar", "pot"], "sd2-v": ["a photo of a jar", "a photo of a pot"]}.get(
-            base
-        )
+        assert card.get("classes") == {
+            "dit": ["jar", "pot"],
+            "sd2-v": ["a photo of a jar", "a photo of a pot"],
+        }.get(base)
         return
     store = ModelStore(MakeConfig(base=str(folder), domain=str(learned.domain), device="cpu"))
     assert store.domain.predictor.prediction_type == {"sd2-v": "v_prediction"}.get(base, "epsilon")
@@ -264,10 +265,8 @@ def test_every_kind_of_base_learns_and_is_read_back(bases, pictures, tmp_path, b
 
 def test_classes_cannot_be_learned_without_text(bases, pictures, tmp_path) -> None:
     for method in ("null-text", "lora"):
-        with pytest.raises(BadInput, match="choose --method dog or full"):
-            train_domain(
-                settings(pictures, bases("dit"), method=method), Means("cpu"), Quiet(), out=tmp_path
-            )
+        with pytest.raises(BadInput, match=r"choose --method dog or full"):
+            train_domain(settings(pictures, bases("dit"), method=method), Means("cpu"), Quiet(), out=tmp_path)
 
 
 def test_a_domain_is_found_by_its_name(undisturbed, bases, monkeypatch) -> None:
@@ -297,7 +296,7 @@ def test_settings_that_cannot_be(changes: dict[str, Any], sentence: str) -> None
 
 def test_names_that_cannot_be(tmp_path) -> None:
     for name in ("starter", "none", "../up", "", "a/b", "x.training"):
-        with pytest.raises(BadInput, match="--name"):
+        with pytest.raises(BadInput, match=r"--name"):
             train_domain(settings(tmp_path, tmp_path, name=name), Means("cpu"), Quiet(), out=tmp_path)
 
 

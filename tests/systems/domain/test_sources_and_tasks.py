@@ -32,7 +32,9 @@ class Perfect(nn.Module):
         self.kind, self.fault = kind, nn.Parameter(torch.tensor(fault))
         self.block = NullTextAttention(torch.zeros(1, 1, 1))  # takes no text
 
-    def forward(self, x: Tensor, t: Tensor, encoder_hidden_states: Any = None, return_dict: bool = False) -> Any:
+    def forward(
+        self, x: Tensor, t: Tensor, encoder_hidden_states: Any = None, return_dict: bool = False
+    ) -> Any:
         a, s = SCHEDULE.signal_and_noise(t, x)
         eps = (x - a * TRUTH) / s
         return (parameterisation_named(self.kind).from_eps(SCHEDULE, x, eps, t) + self.fault,)

@@ -37,7 +37,7 @@ def test_everything_odd_is_counted_and_named_and_the_rest_is_used(tmp_path: Path
     shutil.copy(folder / "0.png", within / "again.png")
     noise(1).save(within / "near.jpg", quality=90)
     noise(20, 60, 90, 4).save(within / "alpha.webp", lossless=True)
-    Image.fromarray((np.asarray(noise(21).convert("L")).astype(np.uint16) * 257)).save(within / "deep.png")
+    Image.fromarray(np.asarray(noise(21).convert("L")).astype(np.uint16) * 257).save(within / "deep.png")
     noise(22).save(within / "moving.gif", save_all=True, append_images=[noise(23)])
     whole = (folder / "2.png").read_bytes()
     (within / "cut.png").write_bytes(whole[: len(whole) // 2])

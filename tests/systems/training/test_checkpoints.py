@@ -47,7 +47,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path: Path, mo
         write(path, *pieces)
 
     monkeypatch.setattr(atomic, "write_bytes", no_room)
-    with pytest.raises(SlipcastError, match="No space left.*the one before is whole"):
+    with pytest.raises(SlipcastError, match=r"No space left.*the one before is whole"):
         train(Regression(), tmp_path, BUDGET, label="test")
     assert [path.name for path in newest(tmp_path)] == ["step-00000007-0-of-1.safetensors"]
     monkeypatch.undo()
@@ -94,7 +94,7 @@ def test_a_nan_keeps_the_last_good_weights(tmp_path: Path) -> None:
             self.count = getattr(self, "count", 0) + 1
             return super().loss(batch, generator) * (float("nan") if self.count == 9 else 1.0)
 
-    with pytest.raises(SlipcastError, match="became nan at step 8.*last good weights are kept"):
+    with pytest.raises(SlipcastError, match=r"became nan at step 8.*last good weights are kept"):
         train(Breaks(), tmp_path, BUDGET, label="test")
     kept = load_checkpoint(tmp_path)
     assert int(kept["progress"][0]) == 8

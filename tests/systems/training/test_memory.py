@@ -50,13 +50,19 @@ def sd15() -> tuple[Any, Any]:
     network = empty_null_text(config).requires_grad_(True).to(torch.bfloat16).train()
     assert sum(one.numel() for one in network.parameters()) == 815_533_444
     predictor: Any = UNetPredictor(
-        network, schedule=None, prediction_type="epsilon", latent_space="", name=""  # pyright: ignore
+        network,
+        schedule=None,
+        prediction_type="epsilon",
+        latent_space="",
+        name="",  # pyright: ignore
     )
 
     def activations(batch: int) -> Activations:
         x = torch.empty(batch, 4, 64, 64, device="meta")
         t = torch.zeros(batch, dtype=torch.long, device="meta")
-        return activations_of(network, lambda: predictor.loss(Example(x, t, torch.empty_like(x)), None), fused=True)
+        return activations_of(
+            network, lambda: predictor.loss(Example(x, t, torch.empty_like(x)), None), fused=True
+        )
 
     return network, activations
 

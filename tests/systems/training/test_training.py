@@ -17,7 +17,9 @@ def budget(steps: int, **changes) -> Budget:
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "adamw8bit"])
 def test_it_learns(tmp_path, optimizer):
-    net = train(Regression(), tmp_path, budget(300, optimizer=optimizer), label="test")["net"].requires_grad_(False)
+    net = train(Regression(), tmp_path, budget(300, optimizer=optimizer), label="test")["net"].requires_grad_(
+        False
+    )
     assert net.get_parameter("weight").dtype == torch.float32
     assert float((net.get_parameter("weight") - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
 
