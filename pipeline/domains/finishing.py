@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import write_text
+from ...configs.atomic import read_json_object, write_text
 from ...systems.domain.held_out import Verdict, best_of, verdict
 from ...systems.training.memory import Choice
 from ..run.progress import Progress
@@ -37,9 +37,14 @@ def finish(
 ) -> None:
     """Write the folder to share, whole or not at all, and the report of its training.
 
-    An earlier one of the same training is kept in the training's folder.
+    What an extended training had made before is kept in the training's folder; what is finished already is left alone.
     """
-    card = card_of(prepared, evaluations, told, choice)
+    card, own = card_of(prepared, evaluations, told, choice), domain / prepared.method.card
+    if own.is_file():
+        before = read_json_object(own, "the card").get("training")
+        if isinstance(before, dict) and before.get("steps") == card["training"]["steps"]:
+            console.notice(f"{domain} is finished already; `slipcast domain extend {domain.name}` adds steps")
+            return
     if prepared.settings.method == "null-text":
         ready = evaluating(prepared.base, network, prepared.settings.precision)
         card["weights"] = {"picture": balanced_for(prepared, ready, console)}
@@ -48,11 +53,7 @@ def finish(
     half.mkdir(parents=True)
     prepared.method.write(prepared.base, {prepared.base.family.network: network}, half, card)
     if domain.exists():
-        earlier = prepared.work / f"earlier-{len(told['stretches']) - 1}"
-        if earlier.exists():
-            shutil.rmtree(domain)  # finished a second time by the same command
-        else:
-            domain.rename(earlier)
+        domain.rename(prepared.work / f"earlier-{len(told['stretches']) - 1}")
     half.rename(domain)
     write_text(prepared.work / REPORT, training_page(prepared, card, evaluations))
 

@@ -45,7 +45,7 @@ class Judges:
 
 
 def judges(prepared: Prepared, console: Progress) -> Judges:
-    """What ``--extractor`` names, and what it sees in held-out pictures; nothing, and a notice, where it is not here."""
+    """What ``--extractor`` names, and what it sees in held-out pictures; nothing, told in a notice, without it."""
     settings, nobody = prepared.settings, Judges(None, None, None, None)
     if settings.extractor in (None, "none") or settings.samples == 0:
         return nobody

@@ -60,7 +60,6 @@ class Settings:
     words: tuple[str, ...] = ("teapot", "chair", "vase")
     workers: int | None = None
     seed: int = 0
-    captions: str | None = None
 
     def __post_init__(self) -> None:
         from ...systems.images.framing import ASPECTS

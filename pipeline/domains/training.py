@@ -7,25 +7,22 @@ report. It runs in slices, from one evaluation to the next; the trainer (``syste
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 
-from ...configs.atomic import read_json, write_json, write_safetensors
 from ...configs.errors import BadInput
 from ...configs.schema import MakeConfig
-from ...configs.stopping import check_stop
-from ...systems.domain.held_out import batches_of, best_of, held_out_losses, verdict
+from ...configs.stopping import Stopped, check_stop
 from ...systems.domain.places import TRAINING, checked_name, domains_folder
 from ...systems.models.known import NO_DOMAIN
 from ...systems.models.precision import resolve_device
-from ...systems.training.checkpoints import begin_from, newest, parameters_of
+from ...systems.training.checkpoints import begin_from, newest
 from ...systems.training.loop import Budget, train
 from ...systems.training.memory import Choice
 from ...systems.training.peers import Peers, launched_peers, own_device
@@ -33,12 +30,12 @@ from ..run.lock import FolderLock
 from ..run.models import open_models
 from ..run.progress import Progress, Quiet
 from .finishing import REPORT, best_verdict, finish
-from .looking import Judges, judges, look
-from .preparing import Prepared, begin, budget_for, choose, evaluating, parked, prepare, refuse_changes
+from .history import BEST, History, with_best
+from .looking import Judges, judges
+from .preparing import Prepared, begin, budget_for, choose, parked, prepare, refuse_changes
 from .settings import SETTINGS, Settings, read_settings, write_settings
 
-EVALUATIONS, BEST, CACHE = "evaluations.json", "best.safetensors", ".latents"
-_EARLY = 0.25  # of the steps: from then on a training that has not learned is told
+CACHE = ".latents"
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def _stretches(
 ) -> Learned:
     held, work = prepared.held_out.open(str(prepared.base.device)), prepared.work
     seen_by = judges(prepared, console) if peers.first else Judges(None, None, None, None)
-    history = _History(prepared, held, seen_by, console)
+    history = History(prepared, held, seen_by, console)
     if peers.first and not history.evaluations:
         history.add(1, 0, prepared.method.load(work / "start"))
     done, began = 0, time.monotonic()
@@ -191,7 +188,7 @@ def _stretches(
         folder = work / str(number)
         if number > 1 and not newest(folder) and peers.first:
             part = prepared.base.family.network
-            begin_from({part: _with_best(prepared)}, folder)
+            begin_from({part: with_best(prepared)}, folder)
         peers.wait()
         every = prepared.settings.evaluate_every or budget.steps
         total = sum(one["steps"] for one in told["stretches"])
@@ -210,7 +207,7 @@ def _stretches(
             check_stop()
         done += stretch["steps"]
     if peers.first:
-        finish(domain, prepared, _with_best(prepared), history.evaluations, told, choice, console)
+        finish(domain, prepared, with_best(prepared), history.evaluations, told, choice, console)
     peers.wait()
     return _told(domain, prepared, history.evaluations, done, finished=True)
 
@@ -234,7 +231,8 @@ def _slice(
     def watch(step: int, seconds: float, loss: float) -> None:
         nonlocal seen
         if step > seen:
-            advance(step - seen)
+            with contextlib.suppress(Stopped):  # the trainer itself stops after this step, when all is saved
+                advance(step - seen)
             seen = step
 
     # ``minutes`` ends this call; the trainer counts a training's own seconds from its beginning.
@@ -257,74 +255,6 @@ def _progress(folder: Path) -> Any:
 
 def _step_of(folder: Path) -> int:
     return int(_progress(folder)[0])
-
-
-def _with_best(prepared: Prepared) -> Any:
-    """The network with the best weights so far."""
-    network = prepared.method.load(prepared.work / "start")
-    kept = load_file(prepared.work / BEST)
-    with torch.no_grad():
-        for name, parameter in parameters_of({"best": network}).items():
-            parameter.copy_(kept[name].reshape(parameter.shape))
-    return network
-
-
-class _History:
-    """What every evaluation found, and the best weights."""
-
-    def __init__(self, prepared: Prepared, held: Any, seen_by: Judges, console: Progress) -> None:
-        self._prepared, self._held, self._seen_by, self._console = prepared, held, seen_by, console
-        self._file = prepared.work / EVALUATIONS
-        self.evaluations: list[dict[str, Any]] = (
-            read_json(self._file, "the evaluations of a training") if self._file.is_file() else []
-        )
-
-    def holds(self, stretch: int, step: int) -> bool:
-        """Whether that evaluation was made."""
-        return any((one["stretch"], one["step"]) == (stretch, step) for one in self.evaluations)
-
-    def add(self, stretch: int, step: int, network: Any) -> None:
-        """Evaluate a network, say how it goes, keep it if it is the best."""
-        prepared, console = self._prepared, self._console
-        settings = prepared.settings
-        ready = evaluating(prepared.base, network, settings.precision)
-        advance = console.task("held-out pictures", batches_of(self._held))
-        losses = held_out_losses(
-            prepared.task(prepared.learned).predicting(ready),
-            self._held,
-            noise_shift=prepared.recipe.noise_shift,
-            advance=advance,
-        )
-        name = f"samples/{stretch}-{step:06}.png"
-        figures = look(prepared, ready, self._seen_by, prepared.work / name, console)
-        self.evaluations.append(
-            {"stretch": stretch, "step": step, "losses": losses, "samples_file": name, **figures}
-        )
-        every = [one["losses"] for one in self.evaluations]
-        if best_of(every) == len(every) - 1:
-            kept = {name: p.detach().float() for name, p in parameters_of({"best": network}).items()}
-            write_safetensors(prepared.work / BEST, kept)
-        write_json(self._file, self.evaluations)
-        self._say(every)
-
-    def _say(self, every: list[list[float]]) -> None:
-        now, found = self.evaluations[-1], verdict(every)
-        frechet = "" if now["frechet"] is None else f", Frechet distance {now['frechet']:.1f}"
-        known = "" if now["recognised"] is None else f", words recognised {now['recognised']:.2f}"
-        self._console.notice(
-            f"step {now['step']}: held-out loss {np.mean(now['losses']):.4f} "
-            f"({-100 * found.gain:+.1f} % since the start){frechet}{known}"
-        )
-        early = now["step"] >= _EARLY * (self._prepared.settings.steps or 1) and now["step"] > 0
-        if early and not found.learning:
-            self._console.notice(
-                "it is not learning: held-out pictures are denoised no better than at the start; "
-                "raise --learning-rate, give more pictures, or look whether they have something in common"
-            )
-        elif found.since_best >= 3:
-            self._console.notice(
-                f"no better for {found.since_best} evaluations: the best weights are kept, and stopping is safe"
-            )
 
 
 def _told(

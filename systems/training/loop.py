@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from ...configs.errors import SlipcastError
 from ...configs.stopping import asked_to_stop, check_stop
 from ..models.precision import DTYPES, resolve_dtype
+from .budget import Budget
 from .checkpoints import load_checkpoint, masters_of, parameters_of, remove_older
 from .peers import Peers, launched_peers
-from .shard import LOSS, SECONDS, STEP, Budget, Shard, Shared, shared_memory
+from .shard import LOSS, SECONDS, STEP, Shard, Shared, shared_memory
 
 Watch = Callable[[int, float, float], None]
 """(steps done, seconds spent, smoothed loss), after each step or every second."""
@@ -117,7 +118,10 @@ def train(
         module.to("cpu", torch.float32)
     with torch.no_grad():
         for name, parameter in parameters_of(modules).items():
-            parameter.copy_(final[f"average/{name}"].reshape(parameter.shape))
+            kept = final.get(
+                f"average/{name}", final[f"master/{name}"]
+            )  # without averages, the weights themselves
+            parameter.copy_(kept.reshape(parameter.shape))
     return modules
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...configs.errors import BadInput
 from .adamw8bit import BYTES as EIGHT_BITS
-from .shard import Budget
+from .budget import Budget
 
 GB = 10**9
 _CHUNK_BYTES = 3 * 4 * 2**25  # gradients in float32 and two temporaries of what is moved at a time

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...configs.errors import BadInput, SlipcastError
-from ...configs.names import unknown_name
+from ...configs.errors import SlipcastError
 from .adamw8bit import AdamW8bit
+from .budget import Budget, rate_at
 from .checkpoints import as_matrix, load_checkpoint, masters_of, parameters_of, save_part
 from .muon import Muon
 from .peers import Peers
@@ -30,64 +30,10 @@ __all__ = ["Budget", "Shard", "Shared", "masters_of", "parameters_of", "shared_m
 LossOf = Callable[[int, torch.Generator], Tensor]
 """(batch, generator) -> scalar loss of one fresh batch."""
 
-OPTIMIZERS = ("adamw", "adamw8bit", "muon")
-SCHEDULES = ("decay", "constant")
 _CHUNK = 2**25  # numbers that are moved at a time
 _FEW = 4096  # numbers of a parameter whose moments stay in full
 _EMA_EVERY = 10  # steps, where averages lie in main memory
 _HIGHEST_SCALE, _SCALE_STEPS = 2.0**16, 1000
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long and how hard to train: so many minutes, or exactly so many steps; ``batch`` is per worker.
-
-    Attributes:
-        pause: in the same unit, stops earlier as an interruption would: the learning rate follows the whole plan, and
-            a later call goes on from there, perhaps on more data.
-        most_minutes: stops a training of steps as an interruption would; the schedule never asks it.
-        accumulate: batches whose gradients make one step.
-        schedule: of the learning rate after ``warmup_steps``: ``decay`` (flat, then a cosine) or ``constant``.
-        ema_decay: of the averaged weights, which are what is returned; 0 returns the weights themselves.
-        ema_on_cpu: keep the averages in main memory, where they are looked after every tenth step.
-        checkpoint_steps: write a checkpoint every so many steps, beside those every so many minutes.
-        optimizer: one of ``OPTIMIZERS``; ``muon`` moves matrices and kernels, and AdamW what is left.
-        betas, weight_decay: AdamW's.
-        precision: what the network computes in (``loop.compute_dtype``).
-    """
-
-    minutes: float = 60.0
-    steps: int | None = None
-    pause: float | None = None
-    most_minutes: float | None = None
-    batch: int = 32
-    accumulate: int = 1
-    learning_rate: float = 6e-4
-    warmup_steps: int = 150
-    schedule: str = "decay"
-    ema_decay: float = 0.999
-    ema_on_cpu: bool = False
-    checkpoint_minutes: float = 2.0
-    checkpoint_steps: int | None = None
-    optimizer: str = "muon"
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    precision: str = "auto"
-    workers: int = 2
-    device: str = "cpu"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for what, name, known in (
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("schedule", self.schedule, SCHEDULES),
-        ):
-            if name not in known:
-                raise unknown_name(what, name, known)
-        for name in ("batch", "accumulate", "workers"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} expects a whole number from 1 up, not {getattr(self, name)}")
-
 
 STEP, SECONDS, SCALE, GOOD_STEPS, LOSS = range(5)
 """Places of ``Shared.clock``: steps done, seconds spent, float16's factor on losses and steps since it changed, and
@@ -216,7 +162,7 @@ class Shard:
                 f"the loss became {told} at step {step}, its gradients' norm {norm}; the last good weights are kept "
                 f"in {self.folder}: train more slowly, or look for broken pictures"
             )
-        rate = budget.learning_rate * _rate(step, spent, budget)
+        rate = budget.learning_rate * rate_at(step, spent, budget)
         clip = min(1.0, 1.0 / (norm + 1e-6)) / scale
         for optimiser, names in self.optimisers:
             masters = [self.masters[name] for name in names]
@@ -303,7 +249,8 @@ class Shard:
         if not self.peers.first:
             return
         tensors = {f"master/{n}": m.detach() for n, m in self.masters.items()}
-        tensors |= {f"average/{n}": a for n, a in self.average.items()}
+        if self.average is not self.masters:
+            tensors |= {f"average/{n}": a for n, a in self.average.items()}
         for optimiser, names in self.optimisers:
             for name in names:
                 state = optimiser.state.get(self.masters[name], {})
@@ -322,12 +269,3 @@ def _chunks(names: list[str], masters: Mapping[str, Tensor]) -> list[list[str]]:
         chunks[-1].append(name)
         room -= masters[name].numel()
     return chunks
-
-
-def _rate(step: int, spent: float, budget: Budget) -> float:
-    """Linear warm-up, then flat; ``decay`` ends in a cosine to zero over the last 60 % of the budget."""
-    warm = min(1.0, (step + 1) / max(budget.warmup_steps, 1))
-    if budget.schedule == "constant":
-        return warm
-    decay = 1.0 if spent < 0.4 else 0.5 * (1 + math.cos(math.pi * (spent - 0.4) / 0.6))
-    return warm * max(decay, 0.01)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.schema import MakeConfig
-from slipcast.pipeline.domains import training
+from slipcast.pipeline.domains import history
 from slipcast.pipeline.domains.looking import draw
 from slipcast.pipeline.domains.preparing import prepare
 from slipcast.pipeline.domains.settings import Settings
@@ -303,5 +303,5 @@ def test_names_that_cannot_be(tmp_path) -> None:
 def test_training_is_what_it_says(undisturbed) -> None:
     work = Path(f"{undisturbed}.training")
     assert {path.name for path in work.iterdir()} >= {
-        training.EVALUATIONS, training.BEST, "settings.json", "report.html", "samples", "start", "1",
+        history.EVALUATIONS, history.BEST, "settings.json", "report.html", "samples", "start", "1",
     }  # fmt: skip

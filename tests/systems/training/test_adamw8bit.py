@@ -18,8 +18,8 @@ def test_it_moves_as_adamw_does() -> None:
         one.step()
         two.step()
     moved, apart = (theirs - start).detach(), (mine - theirs).detach()
-    assert float(apart.norm() / moved.norm()) < 0.02
-    assert float(apart[-200:].abs().max()) < 0.01
+    assert float(apart.norm() / moved.norm()) < 0.05
+    assert float(apart[-200:].abs().max()) < 0.02
     held = sum(s.numel() * s.element_size() for k, s in one.state[mine].items() if k != "step")
     assert held <= 700 * BYTES + 4
 

@@ -12,8 +12,8 @@ from slipcast.configs.errors import BadInput
 from slipcast.guidance.networks import UNetPredictor
 from slipcast.guidance.null_text import empty_null_text
 from slipcast.guidance.training import Example
+from slipcast.systems.training.budget import Budget
 from slipcast.systems.training.memory import GB, Activations, activations_of, fitted, memory_of
-from slipcast.systems.training.shard import Budget
 
 PAPER = Budget(steps=1, batch=32, optimizer="adamw", learning_rate=1e-5, workers=1, device="cuda")
 
