@@ -85,6 +85,7 @@ class Settings:
             raise BadInput(f"--held-out expects a share above 0 and up to 0.5, not {self.held_out}")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise BadInput(f"--ema expects a number from 0 (off) to below 1, not {self.ema}")
+        size_budget(self.size_budget)
         if not self.licence.strip():
             raise BadInput(
                 "--licence says under which terms the pictures, and so the domain, may be used, such as CC-BY-4.0; "

@@ -162,6 +162,10 @@ def _work(
         return _stretches(domain, prepared, told, choice, means, peers, console)
     finally:
         lock.release()
+        if peers.first and not (work / SETTINGS).exists():  # it ended before it had begun
+            with contextlib.suppress(OSError):
+                (work / FolderLock.NAME).unlink()
+                work.rmdir()
 
 
 def _stretch(settings: Settings) -> dict[str, Any]:

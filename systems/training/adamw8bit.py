@@ -1,9 +1,10 @@
 """AdamW whose two moments are kept in 8 bits each: 2 bytes a parameter instead of 8 (arxiv.org/abs/2110.02861).
 
 Moments are scaled by the largest of each block of 256 and stored as powers, which keeps small ones apart as the paper's
-dynamic tree does: m / max = (k / 127)^3 signed, v / max = (k / 255)^4. A v above zero never becomes zero: m / sqrt(v)
-would explode. In plain torch, so that it is the same on CPUs and GPUs and needs no further library; parameters are
-moved one after the other, so that only one of them has its moments in float32.
+dynamic tree does: m / max = (k / 127)^3 signed, v / max = (k / 255)^4. Rounding is random, up or down by how near: v
+moves by a thousandth of itself a step, which rounding to the nearest would never let through. A v above zero never
+becomes zero: m / sqrt(v) would explode. In plain torch, so that it is the same on CPUs and GPUs and needs no further
+library; parameters are moved one after the other, so that only one of them has its moments in float32.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 _BLOCK = 256
+_SIGNED, _POSITIVE = (127, 3), (255, 4)  # levels, power
 BYTES = 2 + 2 * 4 / _BLOCK
 """Of a parameter's moments."""
 
@@ -41,46 +43,40 @@ class AdamW8bit(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                state, size = self.state[weight], weight.numel()
+                state, gradient = self.state[weight], weight.grad.reshape(-1)
                 if "step" not in state:
                     state["step"] = torch.tensor(0.0)
-                    m, v = torch.zeros_like(weight).ravel(), torch.zeros_like(weight).ravel()
+                    m, v = torch.zeros_like(gradient), torch.zeros_like(gradient)
                 else:
-                    m = _signed(state["m"], state["m_max"], size)
-                    v = _positive(state["v"], state["v_max"], size)
-                gradient = weight.grad.reshape(-1)
+                    m = _read(state["m"], state["m_max"], *_SIGNED)
+                    v = _read(state["v"], state["v_max"], *_POSITIVE)
                 m.lerp_(gradient, 1 - beta1)
                 v.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
                 state["step"] += 1
-                count = float(state["step"])
+                count = int(state["step"])
                 spread = (v / (1 - beta2**count)).sqrt_().add_(group["eps"])
                 weight.mul_(1 - rate * group["weight_decay"])
                 weight.add_((m / spread).view_as(weight), alpha=-rate / (1 - beta1**count))
-                state["m"], state["m_max"] = _stored(
-                    m, lambda x: x.sign() * (x.abs().pow_(1 / 3) * 127).round_()
-                )
-                state["v"], state["v_max"] = _stored(v, _codes_of_positive, torch.uint8)
+                dice = torch.Generator(weight.device).manual_seed(count)  # a resumed training throws the same
+                state["m"], state["m_max"] = _stored(m, torch.int8, *_SIGNED, dice)
+                codes, state["v_max"] = _stored(v, torch.uint8, *_POSITIVE, dice)
+                state["v"] = torch.where(v > 0, codes.clamp(min=1), codes)
 
 
-def _codes_of_positive(x: Tensor) -> Tensor:
-    return torch.where(x > 0, (x.pow(1 / 4) * 255).round_().clamp_(min=1), x)
-
-
-def _stored(values: Tensor, codes: Any, dtype: torch.dtype = torch.int8) -> tuple[Tensor, Tensor]:
+def _stored(
+    values: Tensor, dtype: torch.dtype, levels: int, power: int, dice: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """(codes [N], the largest of each block) of moments [N]."""
     size = values.numel()
     blocks = torch.nn.functional.pad(values, (0, -size % _BLOCK)).view(-1, _BLOCK)
     largest = blocks.abs().amax(1, keepdim=True)
-    return codes(blocks / largest.clamp(min=1e-38)).to(dtype).view(-1)[:size].clone(), largest.squeeze(1)
+    exact = blocks.abs().div_(largest.clamp(min=1e-38)).pow_(1 / power).mul_(levels)
+    thrown = torch.rand(exact.shape, generator=dice, device=exact.device)
+    codes = exact.add_(thrown).floor_().clamp_(max=levels).mul_(blocks.sign())
+    return codes.to(dtype).view(-1)[:size].clone(), largest.squeeze(1)
 
 
-def _signed(codes: Tensor, largest: Tensor, size: int) -> Tensor:
-    return _scaled(codes.float().div_(127).pow_(3), largest, size)
-
-
-def _positive(codes: Tensor, largest: Tensor, size: int) -> Tensor:
-    return _scaled(codes.float().div_(255).pow_(4), largest, size)
-
-
-def _scaled(values: Tensor, largest: Tensor, size: int) -> Tensor:
-    return values.mul_(largest.repeat_interleave(_BLOCK)[:size])
+def _read(codes: Tensor, largest: Tensor, levels: int, power: int) -> Tensor:
+    """Moments [N], float32."""
+    share = codes.float().div_(levels)
+    return share.abs().pow_(power).mul_(share.sign()).mul_(largest.repeat_interleave(_BLOCK)[: len(codes)])
