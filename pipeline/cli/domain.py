@@ -99,7 +99,7 @@ def train(
     """Learn a domain from a folder of pictures; the last line printed is its folder."""
 
     def work(console: Any) -> Any:
-        from ..domains.settings import Settings
+        from ..domains.settings import WORDS, Settings
         from ..domains.training import train_domain
 
         chosen = Settings(
@@ -109,7 +109,7 @@ def train(
             schedule=schedule, checkpointing=checkpointing, size_budget=size_budget,
             feature_steps=feature_steps, noise_shift=noise_shift, held_out=held_out,
             evaluate_every=evaluate_every, samples=samples, extractor=extractor, workers=workers, seed=seed,
-            **({"words": tuple(word)} if word else {}),
+            words=tuple(word) if word else WORDS,
         )  # fmt: skip
         means = _means(device, minutes, checkpoint_minutes, checkpoint_steps, cache, allow_pickle)
         return train_domain(chosen, means, console, out=out)

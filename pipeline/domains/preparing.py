@@ -25,6 +25,7 @@ from ...systems.domain.tasks import DenoisingTask
 from ...systems.domain.words import told_by_frame, words_of
 from ...systems.images.collection import Collection, read_collection
 from ...systems.models.base import Base
+from ...systems.models.precision import quiet_libraries
 from ...systems.training.loop import Budget, compute_dtype
 from ...systems.training.memory import Activations, Choice, activations_of, fitted, memory_of
 from ...systems.training.peers import Peers
@@ -201,7 +202,8 @@ def choose(prepared: Prepared, budget: Budget, peers: Peers) -> Choice:
     Raises: BadInput where nothing fits.
     """
     network = empty_network(prepared)
-    network.to(compute_dtype(budget.device, budget.precision))
+    with quiet_libraries():
+        network.to(compute_dtype(budget.device, budget.precision))
 
     def activations(batch: int) -> Activations:
         return activations_at(prepared, network, batch, budget.device)
@@ -267,4 +269,5 @@ def parked(base: Base) -> Iterator[None]:
 def evaluating(base: Base, network: Any, precision: str) -> Any:
     """A trained network as it will be used: on the base's device, in its dtype, in evaluation mode."""
     dtype = base.dtype if precision == "auto" else compute_dtype(str(base.device), precision)
-    return copy.deepcopy(network).requires_grad_(False).eval().to(base.device, dtype)
+    with quiet_libraries():
+        return copy.deepcopy(network).requires_grad_(False).eval().to(base.device, dtype)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ...systems.models.base import Base
 
 SETTINGS = "settings.json"
+WORDS = ("teapot", "chair", "vase")
+"""Looked for in samples where nobody says others."""
 _GB = re.compile(r"(\d+(?:\.\d+)?)\s*(GB|G|MB|M)?", re.IGNORECASE)
 
 
@@ -57,7 +59,7 @@ class Settings:
     samples: int = 32
     sample_steps: int = 20
     extractor: str | None = "efficientnet-lite0"
-    words: tuple[str, ...] = ("teapot", "chair", "vase")
+    words: tuple[str, ...] = WORDS
     workers: int | None = None
     seed: int = 0
 

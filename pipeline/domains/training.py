@@ -188,15 +188,16 @@ def _stretches(
         history.add(1, 0, prepared.method.load(work / "start"))
     done, began = 0, time.monotonic()
     for number, stretch in enumerate(told["stretches"], start=1):
-        budget = replace(choice.budget, steps=stretch["steps"], learning_rate=stretch["learning_rate"])
+        budget = replace(choice.budget, steps=int(stretch["steps"]), learning_rate=stretch["learning_rate"])
         folder = work / str(number)
         if number > 1 and not newest(folder) and peers.first:
             part = prepared.base.family.network
             begin_from({part: with_best(prepared)}, folder)
         peers.wait()
-        every = prepared.settings.evaluate_every or budget.steps
+        steps = int(stretch["steps"])
+        every = prepared.settings.evaluate_every or steps
         total = sum(one["steps"] for one in told["stretches"])
-        for until in [*range(every, budget.steps or 0, every or 1), budget.steps or 0]:
+        for until in [*range(every, steps, every), steps]:
             if history.holds(number, until):
                 continue
             left = (
@@ -250,11 +251,11 @@ def _slice(
 def _progress(folder: Path) -> Any:
     from safetensors import safe_open
 
-    parts = newest(folder)
-    if not parts:
-        return (0, 0.0)
-    with safe_open(parts[0], framework="pt") as file:
-        return file.get_tensor("progress").tolist() if "progress" in file.keys() else (0, 0.0)  # noqa: SIM118
+    for path in newest(folder):
+        with safe_open(path, framework="pt") as file:
+            if "progress" in file.keys():  # noqa: SIM118
+                return file.get_tensor("progress").tolist()
+    return (0, 0.0)
 
 
 def _step_of(folder: Path) -> int:

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from ...configs.errors import SlipcastError
-from ...guidance.networks import NetworkPredictor
+from ...guidance.networks import Trainable
 from ...guidance.training import draw_example
-from .sources import CachedLatents
+from .sources import OpenLatents
 
 DRAWS = 4
 _BATCH = 8
@@ -24,8 +24,8 @@ _BATCH = 8
 
 @torch.no_grad()
 def held_out_losses(
-    predictor: NetworkPredictor,
-    source: CachedLatents,
+    predictor: Trainable,
+    source: OpenLatents,
     *,
     noise_shift: float,
     advance: Callable[[int], None] = lambda n: None,
@@ -41,20 +41,20 @@ def held_out_losses(
     for frame, latents, rows in source.plainly():
         for start in range(0, len(latents), _BATCH):
             some = latents[start : start + _BATCH]
-            told = source.condition(frame, rows[start : start + _BATCH])
+            told = source.source.condition(frame, rows[start : start + _BATCH])
             for _draw in range(DRAWS):
                 generator = torch.Generator().manual_seed(len(found))
                 example = draw_example(
                     some, predictor.schedule, predictor.prediction_type, generator, shift=noise_shift
                 )
-                found.append(float(predictor.loss(example, told)))  # pyright: ignore[reportAttributeAccessIssue]
+                found.append(float(predictor.loss(example, told)))
                 advance(1)
     if not np.isfinite(found).all():
         raise SlipcastError("the network answers held-out pictures with NaN or infinity")
     return found
 
 
-def batches_of(source: CachedLatents) -> int:
+def batches_of(source: OpenLatents) -> int:
     """How many losses there will be."""
     return sum(-(-len(latents) // _BATCH) * DRAWS for _, latents, _ in source.plainly())
 

@@ -24,7 +24,7 @@ from ...guidance.training import Example, draw_example
 from ..models.base import Base
 from ..training.loop import Budget, began_elsewhere, outcome, train
 from .model import CARD
-from .sources import Encoded, LatentSource, PictureSource
+from .sources import Batches, Encoded, LatentSource, PictureSource
 from .tasks import DenoisingTask
 
 __all__ = ["DomainRecipe", "PictureSource", "begin_null_text", "optimise_text_features", "train_domain"]
@@ -53,7 +53,7 @@ class DomainRecipe:
 
 def optimise_text_features(
     base: Base,
-    source: LatentSource,
+    source: Batches,
     recipe: DomainRecipe,
     *,
     seed: int,
@@ -63,7 +63,6 @@ def optimise_text_features(
 
     F_T comes with what the null-text network will be told as well: for SDXL the pooled text of no prompt, and sizes.
 
-    Args: source: already opened.
     Raises: SlipcastError when a loss is NaN or infinite.
     """
     network = beside(base.predictor.network, base.predictor, name=base.name)
@@ -91,7 +90,7 @@ def optimise_text_features(
 
 
 def _example(
-    base: Base, source: LatentSource, batch: int, recipe: DomainRecipe, generator: torch.Generator
+    base: Base, source: Batches, batch: int, recipe: DomainRecipe, generator: torch.Generator
 ) -> tuple[Example, Condition]:
     latents, told = source.draw(batch, generator)
     said = base.predictor
@@ -101,17 +100,14 @@ def _example(
 
 def begin_null_text(
     base: Base,
-    source: LatentSource,
+    source: Batches,
     recipe: DomainRecipe,
     work: Path,
     *,
     seed: int,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write the null-text UNet that training starts from to ``work/start``, and the losses of its features.
-
-    Args: source: already opened.
-    """
+    """Write the null-text UNet that training starts from to ``work/start``, and the losses of its features."""
     told, losses = optimise_text_features(base, source, recipe, seed=seed, advance=advance)
     unet, generator = base.predictor.network, torch.Generator().manual_seed(seed)
     example, _ = _example(base, source, _SURGERY_BATCH // recipe.feature_parts, recipe, generator)

@@ -58,7 +58,8 @@ def save_network(network: Any, folder: Path, *, classes: int | None = None) -> N
 
     Args: classes: for DiT, how many classes of its own it will have: their embeddings begin as that of no class.
     """
-    network = copy.deepcopy(network).to("cpu", torch.float32)
+    with quiet_libraries():
+        network = copy.deepcopy(network).to("cpu", torch.float32)
     if classes is not None:
         null = network.config.num_embeds_ada_norm
         for part in network.modules():
@@ -108,7 +109,8 @@ def _write_model(base: Base, modules: Mapping[str, nn.Module], out: Path, card: 
     pipeline, own = base.pipeline, getattr(base.pipeline, part)
     names = card.get("classes")
     labels, config = getattr(pipeline, "labels", None), dict(pipeline.config)
-    trained = copy.deepcopy(modules[part]).to("cpu", torch.float16)
+    with quiet_libraries():
+        trained = copy.deepcopy(modules[part]).to("cpu", torch.float16)
     try:
         pipeline.register_modules(**{part: trained})
         if names:

@@ -36,15 +36,19 @@ class PictureSource(Protocol):
         ...
 
 
-class LatentSource(Protocol):
-    """Batches for denoising; picklable, opened once in every worker."""
-
-    def open(self, device: str) -> LatentSource:
-        """Ready to draw in this process, for a network on a device."""
-        ...
+class Batches(Protocol):
+    """Batches for denoising."""
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Condition]:
         """Clean latents [B, C, h, w], float32, and what the network is told beside them."""
+        ...
+
+
+class LatentSource(Protocol):
+    """Where batches come from: picklable, opened once in every worker."""
+
+    def open(self, device: str) -> Batches:
+        """Ready to draw in this process, for a network on a device."""
         ...
 
 
@@ -61,7 +65,7 @@ class Encoded:
         return replace(self, codec=self.codec.alone(device))
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Condition]:
-        """See ``LatentSource``."""
+        """See ``Batches``."""
         with torch.no_grad():
             pictures = self.pictures.draw_pictures(batch, generator)
             return self.codec.encode(pictures / 2 + 0.5), self.condition
@@ -158,15 +162,13 @@ def _index(folder: Path) -> dict[Path, list[str]]:
     return found
 
 
-@dataclass
+@dataclass(frozen=True)
 class CachedLatents:
     """Latents of some pictures, and what the network is told beside each.
 
-    A batch comes from one frame, since a tensor has one shape: a frame is drawn as often as it has pictures.
-
     Attributes:
         folders: of the cache, by frame.
-        pictures: in the order of their contents, so that no name or order of files says anything.
+        pictures: in any order; they are taken in that of their contents.
         framing: how they became latents.
         told: what is said, by frame: one row for all pictures, or one for each text.
         rows: {content: row of ``told``}; empty where all are told the same.
@@ -178,58 +180,61 @@ class CachedLatents:
     told: Mapping[Frame, Conditioning]
     rows: Mapping[str, int] = field(default_factory=dict)
 
-    def open(self, device: str) -> CachedLatents:
+    def open(self, device: str) -> OpenLatents:
         """Read the latents into memory: main memory, since a GPU's is worth more."""
-        opened = replace(self)
-        opened._device = device
-        opened._frames, opened._held = [], {}
         by_frame: dict[Frame, list[Picture]] = {}
         for picture in sorted(self.pictures, key=lambda one: one.content):
             framing = self.framing
             frame = frame_of(picture.size, framing.square, framing.aspect, framing.cell)
             by_frame.setdefault(frame, []).append(picture)
-        for frame, pictures in sorted(by_frame.items()):
-            opened._frames.append(frame)
-            opened._held[frame] = _Held.read(
+        held = {
+            frame: _Held.read(
                 self.folders[frame], pictures, self.framing, [self.rows.get(p.content, 0) for p in pictures]
             )
-        opened._shares = torch.tensor([float(len(opened._held[f].firsts)) for f in opened._frames])
-        return opened
-
-    def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Condition]:
-        """See ``LatentSource``."""
-        which = 0
-        if len(self._frames) > 1:
-            which = int(torch.multinomial(self._shares, 1, generator=generator))
-        held = self._held[self._frames[which]]
-        pictures = torch.randint(len(held.firsts), (batch,), generator=generator)
-        variants = (torch.rand(batch, generator=generator) * held.counts[pictures]).long()
-        latents = held.latents[held.firsts[pictures] + variants]
-        return latents.float().to(self._device), self.condition(self._frames[which], held.rows[pictures])
+            for frame, pictures in sorted(by_frame.items())
+        }
+        return OpenLatents(self, held, device)
 
     def condition(self, frame: Frame, rows: Tensor) -> Conditioning:
         """What the network is told beside pictures of a frame with these rows [B]."""
         told = as_conditioning(self.told[frame])
         if not self.rows:
             return told
-        parts = {
-            name: value if value is None or len(value) == 1 else value[rows]
-            for name, value in vars(told).items()
-            if name != "controls"
-        }
-        return Conditioning(**parts)
+
+        def own(value: Tensor | None) -> Tensor | None:
+            return value if value is None or len(value) == 1 else value[rows]
+
+        return Conditioning(
+            own(told.text), own(told.pooled), own(told.time_ids), own(told.labels), own(told.guidance)
+        )
+
+
+@dataclass(frozen=True)
+class OpenLatents:
+    """Cached latents in memory, by frame.
+
+    A batch comes from one frame, since a tensor has one shape: a frame is drawn as often as it has pictures.
+    """
+
+    source: CachedLatents
+    held: Mapping[Frame, _Held]
+    device: str
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Tensor, Condition]:
+        """See ``Batches``."""
+        frames, which = list(self.held), 0
+        if len(frames) > 1:
+            shares = torch.tensor([float(len(held.firsts)) for held in self.held.values()])
+            which = int(torch.multinomial(shares, 1, generator=generator))
+        held = self.held[frames[which]]
+        pictures = torch.randint(len(held.firsts), (batch,), generator=generator)
+        variants = (torch.rand(batch, generator=generator) * held.counts[pictures]).long()
+        latents = held.latents[held.firsts[pictures] + variants].float().to(self.device)
+        return latents, self.source.condition(frames[which], held.rows[pictures])
 
     def plainly(self) -> list[tuple[Frame, Tensor, Tensor]]:
         """(frame, latents [N, C, h, w], rows [N]) of every picture once: unmirrored, over the first ground."""
-        return [
-            (frame, held.latents[held.firsts].float(), held.rows)
-            for frame in self._frames
-            for held in [self._held[frame]]
-        ]
-
-    def __getstate__(self) -> dict[str, object]:
-        """Workers read the latents themselves."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return [(frame, held.latents[held.firsts].float(), held.rows) for frame, held in self.held.items()]
 
 
 @dataclass(frozen=True)

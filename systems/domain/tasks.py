@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...guidance.networks import NetworkPredictor
+from ...guidance.networks import Trainable
 from ...guidance.schedules import Schedule
 from ...guidance.training import draw_example
 from ..models.families.family import MakePredictor
@@ -60,7 +60,7 @@ class DenoisingTask:
         self._source = self.source.open(device)
         self._predictor = self.predicting(network)
 
-    def predicting(self, network: Any) -> NetworkPredictor:
+    def predicting(self, network: Any) -> Trainable:
         """A network of this task as a noise predictor."""
         return self.predictor(
             network,

@@ -1,8 +1,9 @@
-"""Where a training stands, on disk: one file for each worker, and never less than one whole set of them.
+"""Where a training stands, on disk: files of each worker, and never less than one whole set of them.
 
-``step-00000120-0-of-2.safetensors`` is the first of two workers' parts. A set counts when all its parts are there, each
-written through a temporary file; the one before is removed only then. A process that dies, or a disk that is full,
-leaves the last whole set. Weights are called ``module.parameter``.
+``step-00000120-0-of-2.safetensors`` is the first of two workers' parts; one that is large comes in pieces,
+``step-00000120-0-of-2-1-of-3.safetensors``, so that no second copy of everything has to fit into main memory. A set
+counts when all its files are there, each written through a temporary one; the set before is removed only then. A
+process that dies, or a disk that is full, leaves the last whole set. Weights are called ``module.parameter``.
 """
 
 from __future__ import annotations
@@ -17,34 +18,49 @@ from torch import Tensor, nn
 
 from ...configs.atomic import explain_os_errors, remove_stale_temporaries, write_safetensors
 
-_NAME = re.compile(r"step-(\d+)-(\d+)-of-(\d+)\.safetensors")
+_NAME = re.compile(r"step-(\d+)-(\d+)-of-(\d+)(?:-(\d+)-of-(\d+))?\.safetensors")
+_PIECE = 2**30  # bytes
 
 
 def save_part(folder: Path, tensors: Mapping[str, Tensor], step: int, rank: int, workers: int) -> None:
     """Write one worker's part of the checkpoint at a step."""
-    path = folder / f"step-{step:08}-{rank}-of-{workers}.safetensors"
-    with explain_os_errors(
-        path, "saving a checkpoint", then="; the one before is whole, and resuming uses it"
-    ):
-        write_safetensors(path, tensors)
+    pieces: list[dict[str, Tensor]] = [{}]
+    room = _PIECE
+    for name, tensor in tensors.items():
+        size = tensor.numel() * tensor.element_size()
+        if size > room and pieces[-1]:
+            pieces.append({})
+            room = _PIECE
+        pieces[-1][name] = tensor
+        room -= size
+    for number, piece in enumerate(pieces):
+        end = f"-{number}-of-{len(pieces)}" if len(pieces) > 1 else ""
+        path = folder / f"step-{step:08}-{rank}-of-{workers}{end}.safetensors"
+        with explain_os_errors(
+            path, "saving a checkpoint", then="; the one before is whole, and resuming uses it"
+        ):
+            write_safetensors(path, piece)
 
 
 def remove_older(folder: Path, step: int, workers: int) -> None:
     """Once all parts at a step are written: remove the sets before it, and what killed processes left half written."""
     remove_stale_temporaries(folder)
-    kept = {f"step-{step:08}-{rank}-of-{workers}.safetensors" for rank in range(workers)}
     for path in folder.glob("step-*.safetensors"):
-        if _NAME.fullmatch(path.name) and path.name not in kept:
+        named = _NAME.fullmatch(path.name)
+        if named and (int(named[1]), int(named[3])) != (step, workers):
             path.unlink(missing_ok=True)
 
 
 def newest(folder: Path) -> list[Path]:
-    """The parts of the last whole set; empty where there is none."""
+    """The files of the last whole set; empty where there is none."""
     sets: dict[tuple[int, int], list[Path]] = defaultdict(list)
+    shares: dict[tuple[int, int], float] = defaultdict(float)
     for path in sorted(folder.glob("step-*.safetensors")):
         if named := _NAME.fullmatch(path.name):
-            sets[int(named[1]), int(named[3])].append(path)
-    whole = [key for key, paths in sets.items() if len(paths) == key[1]]
+            key = int(named[1]), int(named[3])
+            sets[key].append(path)
+            shares[key] += 1 / int(named[5] or 1)
+    whole = [key for key, share in shares.items() if round(share, 6) == key[1]]
     return sets[max(whole)] if whole else []
 
 

@@ -12,9 +12,11 @@ A single worker shares nothing, and everything lies on the budget's device.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +30,7 @@ from torch import Tensor, nn
 
 from ...configs.errors import SlipcastError
 from ...configs.stopping import asked_to_stop, check_stop
-from ..models.precision import DTYPES, resolve_dtype
+from ..models.precision import DTYPES, quiet_libraries, resolve_dtype
 from .budget import Budget
 from .checkpoints import load_checkpoint, masters_of, parameters_of, remove_older
 from .peers import Peers, launched_peers
@@ -97,7 +99,8 @@ def train(
         )
     for module in modules.values():
         # Before sharing: a later change of layout would silently give every worker weights of its own.
-        module.to(budget.device, compute_dtype(budget.device, budget.precision))
+        with quiet_libraries() if "diffusers" in sys.modules else contextlib.nullcontext():
+            module.to(budget.device, compute_dtype(budget.device, budget.precision))
         module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in torch's stub
         if workers > 1:
             module.share_memory()

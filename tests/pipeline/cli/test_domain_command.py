@@ -32,7 +32,18 @@ def test_from_a_folder_of_pictures_to_a_packed_domain(tmp_path: Path) -> None:
         Image.fromarray(noise).resize((40, 40)).save(f"set/{seed}.png")
     Path("set/notes.txt").write_text("words")
     asked = ["--name", "reds", "--base", "base", "--licence", "CC0-1.0", "--steps", "2", "--batch", "2"]
-    asked += ["--samples", "0", "--feature-steps", "1", "--evaluate-every", "1", "--workers", "1", "--device", "cpu"]
+    asked += [
+        "--samples",
+        "0",
+        "--feature-steps",
+        "1",
+        "--evaluate-every",
+        "1",
+        "--workers",
+        "1",
+        "--device",
+        "cpu",
+    ]
     asked += ["--word", "pot"]
     trained = _run("train", "set", *asked)
     assert trained.exit_code == 0, trained.output
@@ -70,7 +81,10 @@ def test_from_a_folder_of_pictures_to_a_packed_domain(tmp_path: Path) -> None:
         (["train", "set", "--name", "x", "--licence", "MIT"], "set is not there"),
         (["train", "set", "--name", "a/b", "--licence", "MIT"], "--name expects"),
         (["train", "set", "--name", "x", "--licence", "MIT", "--base", "sd16"], "did you mean sd15"),
-        (["train", "set", "--name", "x", "--licence", "MIT", "--size-budget", "12 apples"], "a size such as 12GB"),
+        (
+            ["train", "set", "--name", "x", "--licence", "MIT", "--size-budget", "12 apples"],
+            "a size such as 12GB",
+        ),
         (["resume", "gone"], "there is no training of a domain 'gone'"),
         (["extend", "gone", "--steps", "3"], "there is no training of a domain 'gone'"),
         (["info", "startr"], "did you mean starter"),

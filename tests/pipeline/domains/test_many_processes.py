@@ -42,7 +42,7 @@ def test_two_processes_are_one_that_accumulates(tmp_path: Path) -> None:
         launched_training.settings(base, pictures, 2),
         Means("cpu"),
         Quiet(),
-        out=tmp_path / "one",  # pyright: ignore
+        out=tmp_path / "one",
     ).domain
     name = "null_text_unet.safetensors"
     alone, together = load_file(one / name), load_file(tmp_path / "two/reds" / name)

@@ -16,6 +16,7 @@ from fakes.training_tasks import Regression
 
 from slipcast.configs import atomic
 from slipcast.configs.errors import SlipcastError
+from slipcast.systems.training import checkpoints
 from slipcast.systems.training.checkpoints import load_checkpoint, newest, remove_older, save_part
 from slipcast.systems.training.loop import Budget, train
 
@@ -35,6 +36,18 @@ def test_a_set_counts_when_it_is_whole(tmp_path: Path) -> None:
         "step-00000020-0-of-2.safetensors",
         "step-00000020-1-of-2.safetensors",
     ]
+
+
+def test_what_is_large_comes_in_pieces_all_of_which_count(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoints, "_PIECE", 100)
+    tensors = {f"master/{i}": torch.full((20,), float(i)) for i in range(5)}
+    save_part(tmp_path, {"master/0": torch.ones(1)}, 5, 0, 1)
+    save_part(tmp_path, tensors, 10, 0, 1)
+    assert len(newest(tmp_path)) == 5
+    loaded = load_checkpoint(tmp_path)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    (tmp_path / "step-00000010-0-of-1-3-of-5.safetensors").unlink()
+    assert float(load_checkpoint(tmp_path)["master/0"]) == 1
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_and_says_so(tmp_path: Path, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from slipcast.configs.errors import BadInput
 from slipcast.guidance.networks import UNetPredictor
 from slipcast.guidance.null_text import empty_null_text
+from slipcast.guidance.schedules import NoiseSchedule
 from slipcast.guidance.training import Example
 from slipcast.systems.training.budget import Budget
 from slipcast.systems.training.memory import GB, Activations, activations_of, fitted, memory_of
@@ -49,12 +50,9 @@ def sd15() -> tuple[Any, Any]:
         config = dict(UNet2DConditionModel(cross_attention_dim=768, sample_size=64).config)
     network = empty_null_text(config).requires_grad_(True).to(torch.bfloat16).train()
     assert sum(one.numel() for one in network.parameters()) == 815_533_444
-    predictor: Any = UNetPredictor(
-        network,
-        schedule=None,
-        prediction_type="epsilon",
-        latent_space="",
-        name="",  # pyright: ignore
+    schedule = NoiseSchedule(torch.linspace(0.99, 0.01, 10))
+    predictor = UNetPredictor(
+        network, schedule=schedule, prediction_type="epsilon", latent_space="", name="sd15"
     )
 
     def activations(batch: int) -> Activations:
