@@ -75,6 +75,9 @@ def train(
     ] = None,
     feature_steps: Annotated[int, _option("Steps of the text features' optimisation (100).")] = 100,
     noise_shift: Annotated[float | None, _option("Above 1: more of the high noise levels.")] = None,
+    distil_guidance: Annotated[
+        float | None, _option("Weight of domain guidance that a model of dog takes into itself, such as 1.5.")
+    ] = None,
     held_out: Annotated[float, _option("Share of pictures that is never trained on (0.1).")] = 0.1,
     evaluate_every: Annotated[int | None, _option("Steps between evaluations (an eighth of all).")] = None,
     samples: Annotated[int, _option("Pictures drawn for each Frechet distance (32); 0 for none.")] = 32,
@@ -107,7 +110,7 @@ def train(
             steps=steps, batch=batch, accumulate=accumulate, learning_rate=learning_rate, size=size,
             aspect=aspect, grounds=grounds, flip=flip, precision=precision, ema=ema, optimizer=optimizer,
             schedule=schedule, checkpointing=checkpointing, size_budget=size_budget,
-            feature_steps=feature_steps, noise_shift=noise_shift, held_out=held_out,
+            feature_steps=feature_steps, noise_shift=noise_shift, distil_guidance=distil_guidance, held_out=held_out,
             evaluate_every=evaluate_every, samples=samples, extractor=extractor, workers=workers, seed=seed,
             words=tuple(word) if word else WORDS,
         )  # fmt: skip

@@ -90,6 +90,8 @@ def card_of(
     }
     if prepared.classes:
         card["classes"] = list(prepared.classes)
+    if settings.distil_guidance:
+        card["guidance_inside"] = settings.distil_guidance
     if settings.method != "null-text":
         card["kind"] = settings.method
     return card

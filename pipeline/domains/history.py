@@ -69,11 +69,11 @@ class History:
 
     def _say(self, every: list[list[float]]) -> None:
         now, found = self.evaluations[-1], verdict(every)
+        since = "" if len(every) == 1 else f" ({-100 * found.gain:+.1f} % since the start)"
         frechet = "" if now["frechet"] is None else f", Frechet distance {now['frechet']:.1f}"
         known = "" if now["recognised"] is None else f", words recognised {now['recognised']:.2f}"
         self._console.notice(
-            f"step {now['step']}: held-out loss {np.mean(now['losses']):.4f} "
-            f"({-100 * found.gain:+.1f} % since the start){frechet}{known}"
+            f"step {now['step']}: held-out loss {np.mean(now['losses']):.4f}{since}{frechet}{known}"
         )
         early = now["step"] >= _EARLY * (self._prepared.settings.steps or 1) and now["step"] > 0
         if early and not found.learning:

@@ -137,7 +137,8 @@ def draw(
     if settings.method == "null-text" and prompt:
         recipe, weights = "in_domain", dict(uses.weights.get(PICTURE, {}))
     else:
-        recipe, weights = "rectified", {"model": weight}
+        # A model that has its guidance inside is asked alone.
+        recipe, weights = "rectified", {"model": 1.0 if settings.distil_guidance else weight}
     noise_fn = guided_noise_for(recipe, ingredients(prepared, network, prompt), weights)
     scheduler = scheduler_named(uses.scheduler or "dpm++", base.pipeline.scheduler)
     side = (settings.size or base.picture_size) // base.pixels_per_latent

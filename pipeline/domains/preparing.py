@@ -15,6 +15,7 @@ import torch
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
 from ...configs.paths import given_path
+from ...guidance.conditioning import Conditioning
 from ...guidance.null_text import empty_null_text
 from ...guidance.training import Example
 from ...systems.domain.learning import DomainRecipe, begin_null_text
@@ -60,9 +61,17 @@ class Prepared:
             "prompt": self.settings.said,
         }
 
-    def task(self, source: CachedLatents, *, checkpointing: bool = False) -> DenoisingTask:
+    def task(
+        self, source: CachedLatents, *, checkpointing: bool = False, distil: float = 1.0
+    ) -> DenoisingTask:
         """Denoising of one part of the pictures by this training's network."""
-        base = self.base
+        base, nothing = self.base, None
+        if distil != 1:
+            nothing = base.condition([""])
+            if (
+                base.family.reads != "text"
+            ):  # its own classes came in the place of the base's, and no class behind them
+                nothing = Conditioning(labels=torch.tensor([len(self.classes)]))
         return DenoisingTask(
             self.work / "start",
             self.method.load,
@@ -74,6 +83,8 @@ class Prepared:
             self.recipe.noise_shift,
             part=base.family.network,
             checkpointing=checkpointing,
+            distil=distil,
+            told_nothing=nothing,
         )
 
 
@@ -209,6 +220,8 @@ def choose(prepared: Prepared, budget: Budget, peers: Peers) -> Choice:
         return activations_at(prepared, network, batch, budget.device)
 
     limit, asked = size_budget(prepared.settings.size_budget), prepared.settings.checkpointing
+    if limit is not None and prepared.settings.distil_guidance:  # a second network, which is only asked
+        limit -= sum(one.numel() * one.element_size() for one in network.parameters())
     if limit is not None:
         return fitted(network, budget, activations, limit, processes=peers.count, checkpointing=asked)
     found = activations(budget.batch)

@@ -28,6 +28,8 @@ class Settings:
     Attributes:
         words: things that the domain's pictures need not show, looked for in its pictures while it learns.
         held_out: share of the pictures that is never trained on.
+        distil_guidance: the weight of domain guidance that a network of the method ``dog`` takes into itself during
+            the second half of its steps; it then draws without the base beside it.
         samples: pictures that are drawn for each Frechet distance; 0 draws none.
     """
 
@@ -54,6 +56,7 @@ class Settings:
     feature_steps: int = 100
     feature_learning_rate: float = 5e-3
     noise_shift: float | None = None
+    distil_guidance: float | None = None
     held_out: float = 0.1
     evaluate_every: int | None = None
     samples: int = 32
@@ -79,7 +82,7 @@ class Settings:
                 raise BadInput(
                     f"--{name.replace('_', '-')} expects a whole number from {least} up, not {value}"
                 )
-        for name in ("learning_rate", "feature_learning_rate", "noise_shift"):
+        for name in ("learning_rate", "feature_learning_rate", "noise_shift", "distil_guidance"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise BadInput(f"--{name.replace('_', '-')} expects a number above 0, not {value}")
@@ -157,6 +160,8 @@ def changed_settings(settings: Settings, base: Base, method: str) -> Settings:
         raise BadInput(
             f"--size must be a multiple of {base.cell} for {base.name!r}, not {own['size']}; try {near}"
         )
+    if settings.distil_guidance is not None and method != "dog":
+        raise BadInput(f"--distil-guidance takes domain guidance into a model of --method dog, not {method}")
     if base.only_square and settings.aspect == "bucket":
         raise BadInput(f"the base {base.name!r} draws squares alone; choose --aspect crop or pad")
     return replace(settings, **own)

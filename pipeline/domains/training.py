@@ -243,7 +243,13 @@ def _slice(
     # ``minutes`` ends this call; the trainer counts a training's own seconds from its beginning.
     spent = float(_progress(folder)[1]) / 60
     limited = replace(budget, pause=until, most_minutes=None if minutes is None else spent + minutes)
-    task = prepared.task(prepared.learned, checkpointing=choice.checkpointing)
+    guided, half = prepared.settings.distil_guidance, (budget.steps or 0) // 2
+    # Late, as DogFit does: a network that does not know its classes yet has nothing to be guided by.
+    task = prepared.task(
+        prepared.learned,
+        checkpointing=choice.checkpointing,
+        distil=guided if guided is not None and until > half else 1.0,
+    )
     with parked(prepared.base):
         return train(task, folder, limited, label=prepared.settings.name, watch=watch)
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...guidance.conditioning import Condition
 from ...guidance.networks import Trainable
 from ...guidance.schedules import Schedule
-from ...guidance.training import draw_example
+from ...guidance.training import distilled, draw_example
 from ..models.families.family import MakePredictor
 from .sources import LatentSource
 
@@ -30,6 +31,8 @@ class DenoisingTask:
         load: reads it; only what requires a gradient is trained.
         predictor: wraps it, as the base's family does.
         checkpointing: compute activations again in the backward pass instead of keeping them.
+        distil: the weight of domain guidance that the network takes into itself; 1 for none.
+        told_nothing: what the network at its start is told as the prior of that guidance.
     """
 
     start: Path
@@ -42,6 +45,8 @@ class DenoisingTask:
     noise_shift: float
     part: str = "unet"
     checkpointing: bool = False
+    distil: float = 1.0
+    told_nothing: Condition = None
 
     def modules(self) -> dict[str, nn.Module]:
         """The network as it was before the first step."""
@@ -59,6 +64,9 @@ class DenoisingTask:
             network.enable_gradient_checkpointing()
         self._source = self.source.open(device)
         self._predictor = self.predicting(network)
+        if self.distil != 1:
+            prior = self.load(self.start).requires_grad_(False).eval()
+            self._prior = self.predicting(prior.to(device, next(network.parameters()).dtype))
 
     def predicting(self, network: Any) -> Trainable:
         """A network of this task as a noise predictor."""
@@ -76,4 +84,9 @@ class DenoisingTask:
         example = draw_example(
             latents, self.schedule, self.prediction_type, generator, shift=self.noise_shift
         )
+        if self.distil != 1:
+            with torch.no_grad():
+                own = self._predictor.predict(example.x, example.t, [told])[0]
+                prior = self._prior.predict(example.x, example.t, [self.told_nothing])[0]
+            example = distilled(example, own, prior, self.distil, self.schedule, self.prediction_type)
         return self._predictor.loss(example, told)

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -98,5 +99,18 @@ def masters_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """Convolution kernels as [out, in * k * k], which is how Muon orthogonalises them."""
+    """Convolution kernels as [out, k * k * in], which is how Muon orthogonalises them.
+
+    In this order a kernel that lies channels last is its own matrix, without a copy; Muon does not mind the order.
+    """
+    if weight.ndim == 4:
+        weight = weight.permute(0, 2, 3, 1)
     return weight.reshape(weight.shape[0], -1).contiguous() if weight.ndim > 2 else weight
+
+
+def from_matrix(matrix: Tensor, shape: torch.Size) -> Tensor:
+    """The weight of a shape whose ``as_matrix`` this is."""
+    if len(shape) == 4:
+        out, into, height, width = shape
+        return matrix.reshape(out, height, width, into).permute(0, 3, 1, 2)
+    return matrix.reshape(shape)

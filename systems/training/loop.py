@@ -32,7 +32,7 @@ from ...configs.errors import SlipcastError
 from ...configs.stopping import asked_to_stop, check_stop
 from ..models.precision import DTYPES, quiet_libraries, resolve_dtype
 from .budget import Budget
-from .checkpoints import load_checkpoint, masters_of, parameters_of, remove_older
+from .checkpoints import from_matrix, load_checkpoint, masters_of, parameters_of, remove_older
 from .peers import Peers, launched_peers
 from .shard import LOSS, SECONDS, STEP, Shard, Shared, shared_memory
 
@@ -91,7 +91,7 @@ def train(
         raise SlipcastError(f"{folder} holds a checkpoint of another network; delete it to start anew")
     for name, parameter in parameters_of(modules).items():
         if f"master/{name}" in earlier:
-            parameter.data.copy_(earlier[f"master/{name}"].reshape(parameter.shape))
+            parameter.data.copy_(from_matrix(earlier[f"master/{name}"], parameter.shape))
     workers = budget.workers
     if workers > 1 and budget.device != "cpu":
         raise ValueError(
@@ -124,7 +124,7 @@ def train(
             kept = final.get(
                 f"average/{name}", final[f"master/{name}"]
             )  # without averages, the weights themselves
-            parameter.copy_(kept.reshape(parameter.shape))
+            parameter.copy_(from_matrix(kept, parameter.shape))
     return modules
 
 

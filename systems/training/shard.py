@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ...configs.errors import SlipcastError
 from .adamw8bit import AdamW8bit
 from .budget import Budget, rate_at
-from .checkpoints import as_matrix, load_checkpoint, masters_of, parameters_of, save_part
+from .checkpoints import as_matrix, from_matrix, load_checkpoint, masters_of, parameters_of, save_part
 from .muon import Muon
 from .peers import Peers
 
@@ -168,7 +168,8 @@ class Shard:
             masters = [self.masters[name] for name in names]
             for name, master in zip(names, masters, strict=True):
                 master.grad = gradients.pop(name).float()
-            torch._foreach_mul_([master.grad for master in masters if master.grad is not None], clip)
+            if clip != 1:
+                torch._foreach_mul_([master.grad for master in masters if master.grad is not None], clip)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
@@ -176,7 +177,7 @@ class Shard:
                 master.grad = None
         with torch.no_grad():
             for name, master in self.masters.items():
-                self.live[name].copy_(master.reshape(self.live[name].shape))
+                self.live[name].copy_(from_matrix(master, self.live[name].shape))
         self._average(step)
         if self.half and self.rank == 0:
             self._grow_scale()
@@ -199,11 +200,11 @@ class Shard:
         for name, parameter in self.live.items():
             found, parameter.grad = parameter.grad, None
             if mine is not None:
-                place = mine[self.slices[name]].view(parameter.shape)
+                place = mine[self.slices[name]]
                 if part == 0:
                     place.zero_()
                 if found is not None:
-                    place.add_(found)
+                    place.add_(as_matrix(found).reshape(-1))
             elif found is not None and self.budget.accumulate > 1:
                 self._sums[name] = self._sums[name].add_(found) if part else found.float()
             elif part == 0:
@@ -216,13 +217,13 @@ class Shard:
             return {n: all_of[:, self.slices[n]].mean(0).reshape(m.shape) for n, m in self.masters.items()}
         found, self._sums = self._sums, {}
         if self.peers.count > 1:
-            flat = torch.cat([found.pop(n).float().reshape(-1) for n in self.live])
+            flat = torch.cat([as_matrix(found.pop(n)).float().reshape(-1) for n in self.live])
             if not math.isfinite(told):
                 flat.fill_(math.nan)  # all of them stop
             self.peers.add_up(flat)
             flat /= self.peers.count
-            found = {n: flat[self.slices[n]] for n in self.live}
-        return {n: found[n].reshape(m.shape) for n, m in self.masters.items()}
+            return {n: flat[self.slices[n]].view(m.shape) for n, m in self.masters.items()}
+        return {n: as_matrix(found[n]) for n in self.masters}
 
     def _average(self, step: int) -> None:
         """The average warms up with the run, so that a short training is not held back by its start."""

@@ -80,7 +80,7 @@ def test_from_a_folder_of_pictures_to_a_packed_domain(tmp_path: Path) -> None:
         (["train", "set", "--name", "x"], "--licence says"),
         (["train", "set", "--name", "x", "--licence", "MIT"], "set is not there"),
         (["train", "set", "--name", "a/b", "--licence", "MIT"], "--name expects"),
-        (["train", "set", "--name", "x", "--licence", "MIT", "--base", "sd16"], "did you mean sd15"),
+        (["train", "set", "--name", "x", "--licence", "MIT", "--base", "sdx"], "did you mean sdxl"),
         (
             ["train", "set", "--name", "x", "--licence", "MIT", "--size-budget", "12 apples"],
             "a size such as 12GB",

@@ -231,7 +231,7 @@ def test_a_loss_of_nan_is_told_and_the_last_good_is_kept(bases, pictures, tmp_pa
         ("sd1", "lora", {"aspect": "pad"}),
         ("sdxl", "full", {}),
         ("sd2-v", "dog", {}),
-        ("dit", None, {}),
+        ("dit", None, {"distil_guidance": 1.5}),
     ],
 )
 def test_every_kind_of_base_learns_and_is_read_back(bases, pictures, tmp_path, base, method, changes) -> None:
@@ -261,6 +261,14 @@ def test_every_kind_of_base_learns_and_is_read_back(bases, pictures, tmp_path, b
     store = ModelStore(MakeConfig(base=str(folder), domain=str(learned.domain), device="cpu"))
     assert store.domain.predictor.prediction_type == {"sd2-v": "v_prediction"}.get(base, "epsilon")
     assert set(store.uses().weights["picture"]) == {"domain", "text"}
+
+
+def test_only_dog_takes_guidance_into_itself(bases, pictures, tmp_path) -> None:
+    asked = settings(pictures, bases("sd1"), distil_guidance=1.5)
+    with pytest.raises(
+        BadInput, match=r"--distil-guidance takes domain guidance into a model of --method dog"
+    ):
+        train_domain(asked, Means("cpu"), Quiet(), out=tmp_path)
 
 
 def test_classes_cannot_be_learned_without_text(bases, pictures, tmp_path) -> None:

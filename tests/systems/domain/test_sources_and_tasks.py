@@ -15,6 +15,7 @@ from slipcast.guidance.conditioning import Condition, Conditioning
 from slipcast.guidance.networks import UNetPredictor
 from slipcast.guidance.null_text import NullTextAttention
 from slipcast.guidance.schedules import NoiseSchedule, parameterisation_named
+from slipcast.guidance.training import distilled, draw_example
 from slipcast.systems.domain.held_out import verdict
 from slipcast.systems.domain.tasks import DenoisingTask
 
@@ -56,6 +57,21 @@ def test_a_perfect_network_has_no_loss(kind: str) -> None:
         task.open({"unet": Perfect(kind, fault)}, "cpu")
         found = task.loss(16, torch.Generator().manual_seed(0)).item()
         assert found == pytest.approx(loss, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_guidance_goes_into_the_answer(kind: str) -> None:
+    """Of a network whose eps is 0.3 above the truth and a prior 0.1 below it: truth + (w - 1) 0.4, in eps."""
+    generator = torch.Generator().manual_seed(0)
+    example = draw_example(TRUTH.expand(5, -1, -1, -1), SCHEDULE, kind, generator)
+    way = parameterisation_named(kind)
+    eps = way.to_eps(SCHEDULE, example.x, example.target, example.t)
+    guided = distilled(example, eps + 0.3, eps - 0.1, 1.5, SCHEDULE, kind)
+    found = way.to_eps(SCHEDULE, guided.x, guided.target, guided.t)
+    torch.testing.assert_close(found, eps + 0.2, rtol=0, atol=1e-4)
+    assert torch.equal(guided.x, example.x)
+    same = distilled(example, eps + 0.3, eps - 0.1, 1.0, SCHEDULE, kind)
+    torch.testing.assert_close(same.target, example.target, rtol=0, atol=1e-3)
 
 
 def test_the_verdict_compares_pair_by_pair() -> None:

@@ -187,3 +187,25 @@ def test_minutes_stop_a_training_and_never_change_its_schedule(tmp_path):
     whole = weights(tmp_path / "whole", 40)
     assert not torch.equal(weights(tmp_path / "one", 40, most_minutes=0.0), whole)
     assert torch.equal(weights(tmp_path / "stopped", 40), whole)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_its_steps_are_those_of_a_loop_by_hand(tmp_path, workers):
+    """Kernels lie channels last in the network and as matrices beside it: nothing may be mixed up on the way."""
+    plain = {"optimizer": "adamw", "schedule": "constant", "ema_decay": 0.0, "precision": "float32"}
+    asked = budget(4, batch=4, warmup_steps=0, betas=(0.9, 0.999), workers=workers, **plain)
+    trained = train(Convolution(), tmp_path, asked, label="test")
+    task = Convolution()
+    task.parts = modules = task.modules()
+    weights = [one.get_parameter("weight") for one in modules.values()]
+    optimiser = torch.optim.AdamW(weights, lr=0.02, betas=(0.9, 0.999), weight_decay=0.0)
+    for step in range(4):
+        for rank in range(workers):
+            generator = torch.Generator().manual_seed(step * 64 + rank)
+            (task.loss(4, generator) / workers).backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+    for name, module in modules.items():
+        made, by_hand = trained[name].get_parameter("weight"), module.get_parameter("weight")
+        torch.testing.assert_close(made, by_hand, rtol=0, atol=2e-5)
