@@ -117,7 +117,7 @@ def train(
         means = _means(device, minutes, checkpoint_minutes, checkpoint_steps, cache, allow_pickle)
         return train_domain(chosen, means, console, out=out)
 
-    _learned(work, as_json, debug)
+    _learned(name, work, as_json, debug)
 
 
 @domain.command()
@@ -146,7 +146,7 @@ def resume(
         where = None if pictures is None else str(pictures)
         return resume_domain(training_of(name), means, console, pictures=where, **said)
 
-    _learned(work, as_json, debug)
+    _learned(name, work, as_json, debug)
 
 
 @domain.command()
@@ -172,7 +172,7 @@ def extend(
         means = _means(device, minutes, checkpoint_minutes, checkpoint_steps, cache, allow_pickle)
         return extend_domain(training_of(name), means, console, steps=steps, learning_rate=learning_rate)
 
-    _learned(work, as_json, debug)
+    _learned(name, work, as_json, debug)
 
 
 @domain.command("list")
@@ -272,14 +272,18 @@ def _means(
     return Means(device, minutes, by_time, by_step, cache, pickle)
 
 
-def _learned(work: Callable[[Any], Any], as_json: bool, debug: bool) -> None:
+def _learned(name: str, work: Callable[[Any], Any], as_json: bool, debug: bool) -> None:
     """Run a training; print its domain, or where it stopped."""
     with exit_codes(debug=debug, as_json=as_json):
         from ..run.progress import for_terminal
 
         with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             console.stage_started("domain")
-            found = work(console)
+            try:
+                found = work(console)
+            except KeyboardInterrupt:
+                console.notice(f"what was learned is kept; `slipcast domain resume {name}` goes on")
+                raise
             if found.finished and not found.learning:
                 console.notice(
                     "held-out pictures are denoised no better than before: this domain learned nothing"

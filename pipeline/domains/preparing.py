@@ -186,7 +186,8 @@ def budget_for(prepared: Prepared, device: str, peers: Peers) -> Budget:
     settings = prepared.settings
     workers = settings.workers or 1
     if settings.workers is None and device == "cpu" and peers.count == 1:
-        workers = min(os.cpu_count() or 1, 8, settings.batch or 1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = min(cores, 8, settings.batch or 1)
     share = -(-(settings.batch or 1) // (workers * peers.count * settings.accumulate))
     like = defaults_for(prepared.base, settings.method or "")
     return Budget(
