@@ -34,6 +34,12 @@ class NetworkPredictor(NoisePredictor, Protocol):
     def prediction_type(self) -> str: ...
 
 
+class Trainable(NetworkPredictor, Protocol):
+    """One that can be taught: it says how far its own answer is from what it should be."""
+
+    def loss(self, example: Example, condition: Condition) -> Scalar: ...
+
+
 class _Predictor:
     """What UNet and DiT have in common: which conditions fit into one forward, and the way to eps."""
 

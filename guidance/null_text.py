@@ -160,15 +160,22 @@ def load_null_text(
             train_embedding = (file.metadata() or {}).get("train_embedding") == "True"
             state = {name: file.get_tensor(name).to(device, dtype) for name in file.keys()}  # noqa: SIM118
         config: Any = UNet2DConditionModel.load_config(folder)
-        with torch.device("meta"):
-            unet: Any = UNet2DConditionModel.from_config(config)
-            empty = {name: torch.empty(1, 1, b.attn2.out_dim) for name, b in _text_blocks(unet).items()}
-        unet = make_null_text(unet, empty, train_embedding=train_embedding)
+        unet = empty_null_text(config, train_embedding=train_embedding)
         unet.load_state_dict(state, strict=True, assign=True)
     except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise BadInput(f"{folder} is not a complete null-text UNet ({reason}); make it again.") from error
     return unet.eval()
+
+
+def empty_null_text(config: Any, *, train_embedding: bool = False) -> Any:
+    """A null-text network without numbers, on the device "meta", by the config of its UNet."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet: Any = UNet2DConditionModel.from_config(config)
+        empty = {name: torch.empty(1, 1, b.attn2.out_dim) for name, b in _text_blocks(unet).items()}
+    return make_null_text(unet, empty, train_embedding=train_embedding)
 
 
 def _text_blocks(unet: nn.Module) -> dict[str, Any]:

@@ -69,3 +69,23 @@ def draw_example(
     )
     eps = torch.randn(latents.shape, generator=generator).to(latents.device)
     return example_of(latents, eps, t, schedule, prediction_type)
+
+
+def distilled(
+    example: Example, own: Latents, prior: Latents, weight: float, schedule: Schedule, prediction_type: str
+) -> Example:
+    """The example whose answer holds the guidance: a network that learns it needs no second one beside it.
+
+        eps + (w - 1) (eps_own - eps_prior)                         (DogFit, arxiv.org/abs/2508.05685)
+
+    Domain guidance at w (``recipes.domain_guidance``), without its authors' cut-off by noise level.
+
+    Args:
+        own: eps that the network itself says of the example [B, C, h, w], not to be differentiated.
+        prior: eps of the network that it was made of, told nothing.
+        weight: w; 1 changes nothing.
+    """
+    kind = parameterisation_named(prediction_type)
+    x, t = example.x.to(own), example.t
+    eps = kind.to_eps(schedule, x, example.target.to(own), t) + (weight - 1) * (own - prior)
+    return Example(example.x, t, kind.from_eps(schedule, x, eps, t))

@@ -137,7 +137,7 @@ def begin_from(weights: Path, out: Path) -> None:
 
     from ..systems.lift.starter import LiftNetwork
     from ..systems.models.precision import quiet_libraries
-    from ..systems.training.shard import begin_from as begin_training
+    from ..systems.training.checkpoints import begin_from as begin_training
 
     check_hashes(weights / "prior")
     check_hashes(weights / "lift")

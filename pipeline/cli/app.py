@@ -20,6 +20,7 @@ from ..run.signals import stop_on_signals
 from .batch_asking import batch
 from .blender import blender
 from .console import STOPPED, Commands, exit_codes
+from .domain import domain
 from .evaluate import evaluate
 from .export import export
 from .image import image
@@ -41,6 +42,7 @@ starter = typer.Typer(no_args_is_help=True, help="The offline models that ship w
 app.add_typer(starter, name="starter")
 app.add_typer(batch, name="batch")
 app.add_typer(blender, name="blender")
+app.add_typer(domain, name="domain")
 app.add_typer(evaluate, name="eval")
 
 Json = Annotated[

@@ -19,16 +19,16 @@ MAKE = 2
 """Raised when pages look different: what an older slipcast wrote is then written anew."""
 
 
-def document(title: str, *body: Child, script: str, frames: bool = False, framed: bool = False) -> str:
+def document(title: str, *body: Child, script: str | None, frames: bool = False, framed: bool = False) -> str:
     """A whole page.
 
     Args:
         title: of the window.
-        script: name of the page's script in ``data/``; it runs when the page has been read.
+        script: name of the page's script in ``data/``, which runs when the page has been read; None for none.
         frames: whether the page shows other pages that lie beside it.
         framed: whether it is the view alone, for a frame.
     """
-    code = _data(script)
+    code = _data(script) if script else ""
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     beside = "'self' file:"
     policy = "; ".join(
@@ -57,7 +57,11 @@ def document(title: str, *body: Child, script: str, frames: bool = False, framed
         element("style", Markup(_data("style.css"))),
     )
     page = element(
-        "html", head, element("body", *body, element("script", Markup(code))), lang="en", data_framed=framed
+        "html",
+        head,
+        element("body", *body, element("script", Markup(code)) if script else None),
+        lang="en",
+        data_framed=framed,
     )
     return f"<!doctype html>\n{page}\n"
 

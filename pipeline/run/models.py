@@ -70,9 +70,15 @@ class ModelStore:
             return found
         else:
             path = given_path(wanted, role)
+            if role == "domain" and not (path / _MARKERS[role]).is_file():
+                from ...systems.domain.places import domains_folder
+
+                path = domains_folder() / wanted if path.name == wanted else path
         if not given_path(path / _MARKERS[role], role).is_file():
             where = f"{wanted!r} is no model folder" if shipped is None else "its models are not installed"
-            names = " or ".join(map(repr, SHIPPED[role]))
+            names = " or ".join(map(repr, SHIPPED[role])) + (
+                " or a name in domains" if role == "domain" else ""
+            )
             raise BadInput(f"{role} expects {names} or a folder with {_MARKERS[role]}; {where} ({path})")
         return path
 

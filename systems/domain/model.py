@@ -18,8 +18,9 @@ from ..models.identity import is_network, model_identity
 from ..models.precision import ready
 from ..models.reading import explained
 from ..models.shipped import check_hashes
+from .places import CARD
 
-CARD = "domain.json"
+__all__ = ["CARD", "Domain", "load_domain", "read_card"]
 
 
 @dataclass(frozen=True)

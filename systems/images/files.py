@@ -121,10 +121,18 @@ def middle_of(picture: Image.Image, size: Size, resampling: Image.Resampling) ->
     return _rgb(ImageOps.fit(_opaque(picture), _width_height(size), resampling))
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
+def as_rgb(picture: Image.Image, ground: tuple[int, int, int, int] = _GREY) -> Image.Image:
+    """An upright picture in mode RGB, 8 bits; transparent parts over a ground, RGBA."""
+    picture = _opaque(picture, ground)
+    if picture.mode == "F":
+        picture = Image.fromarray(_eight_bits(np.asarray(picture)))
+    return picture.convert("RGB")
+
+
+def _opaque(picture: Image.Image, ground: tuple[int, int, int, int] = _GREY) -> Image.Image:
     if picture.mode != "RGBA":
         return picture
-    return Image.alpha_composite(Image.new("RGBA", picture.size, _GREY), picture).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
 
 
 def _rgb(picture: Image.Image) -> np.ndarray:

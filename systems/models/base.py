@@ -137,14 +137,18 @@ class Base:
         return text
 
     @property
-    @torch.no_grad()
     def unconditional(self) -> Conditioning:
-        """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing.
+        """What a network of the same family that takes no text (a domain) is still told: SDXL's sizes, or nothing."""
+        return self.unconditional_at(self.picture_size)
+
+    @torch.no_grad()
+    def unconditional_at(self, size: Size) -> Conditioning:
+        """``unconditional`` for pictures of a size.
 
         Read without LoRAs: they are the base's, and such a network was trained beside the plain one.
         """
         self._seated_encoders()
-        return self._with_guidance(self.family.unconditional(self.pipeline, sides(self.picture_size)))
+        return self._with_guidance(self.family.unconditional(self.pipeline, sides(size)))
 
     @property
     def codec(self) -> Codec:

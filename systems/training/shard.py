@@ -1,11 +1,14 @@
-"""One worker's part of a training: its float32 master weights, their optimisers and averages, and its checkpoint.
+"""One worker's part of a training: its float32 master weights, their optimisers and averages.
 
 The workers share the modules' weights and a row of gradients each. A worker adds up everybody's gradients of its own
-parameters and moves those; the sum of all parts is one ordinary step of data-parallel training.
+parameters and moves those; the sum of all parts is one ordinary step of data-parallel training. A worker that is alone
+holds no second copy of its gradients: they go from the network to the optimisers some parameters at a time, so that
+only these are ever in float32.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,42 +16,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...configs.atomic import write_safetensors
 from ...configs.errors import SlipcastError
+from .adamw8bit import AdamW8bit
+from .budget import Budget, rate_at
+from .checkpoints import as_matrix, from_matrix, load_checkpoint, masters_of, parameters_of, save_part
 from .muon import Muon
+from .peers import Peers
+
+__all__ = ["Budget", "Shard", "Shared", "masters_of", "parameters_of", "shared_memory"]
 
 LossOf = Callable[[int, torch.Generator], Tensor]
 """(batch, generator) -> scalar loss of one fresh batch."""
 
+_CHUNK = 2**25  # numbers that are moved at a time
+_FEW = 4096  # numbers of a parameter whose moments stay in full
+_EMA_EVERY = 10  # steps, where averages lie in main memory
+_HIGHEST_SCALE, _SCALE_STEPS = 2.0**16, 1000
 
-@dataclass(frozen=True)
-class Budget:
-    """How long and how hard to train: so many minutes, or exactly so many steps; ``batch`` is per worker.
-
-    ``pause``, in the same unit, stops earlier as an interruption would: the learning rate follows the whole plan, and a
-    later call goes on from there, perhaps on more data.
-    """
-
-    minutes: float = 60.0
-    steps: int | None = None
-    pause: float | None = None
-    batch: int = 32
-    learning_rate: float = 6e-4
-    warmup_steps: int = 150
-    ema_decay: float = 0.999
-    checkpoint_minutes: float = 2.0
-    muon: bool = True
-    workers: int = 2
-    device: str = "cpu"
-    seed: int = 0
+STEP, SECONDS, SCALE, GOOD_STEPS, LOSS = range(5)
+"""Places of ``Shared.clock``: steps done, seconds spent, float16's factor on losses and steps since it changed, and
+the smoothed loss (NaN before the first)."""
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Memory that all workers see: gradients [worker, P], squared norms [worker], clock (step, seconds, stop, loss)."""
+    """Memory that all workers see: gradients [worker, P] (empty for one alone), squared norms [worker], clock [5]."""
 
     gradients: Tensor
     norms: Tensor
@@ -57,10 +51,11 @@ class Shared:
 
 
 def shared_memory(size: int, budget: Budget, barrier: Any) -> Shared:
-    """Memory for the gradients of ``size`` parameters: shared by several workers, on the device of a single one."""
-    workers = max(1, budget.workers)
-    gradients = torch.zeros(workers, size, device=budget.device)
-    norms, clock = torch.zeros(workers, device=budget.device), torch.zeros(4, dtype=torch.float64)
+    """Memory for the gradients of ``size`` parameters: shared by several workers; one alone needs none."""
+    workers = budget.workers
+    gradients = torch.zeros(workers, size if workers > 1 else 0, device=budget.device)
+    norms, clock = torch.zeros(workers, device=budget.device), torch.zeros(5, dtype=torch.float64)
+    clock[SCALE], clock[LOSS] = _HIGHEST_SCALE, math.nan
     if workers > 1:
         for tensor in (gradients, norms, clock):
             tensor.share_memory_()
@@ -71,145 +66,207 @@ class Shard:
     """The part of the parameters that one worker moves."""
 
     def __init__(
-        self, rank: int, modules: dict[str, nn.Module], shared: Shared, folder: Path, budget: Budget
+        self,
+        rank: int,
+        modules: Mapping[str, nn.Module],
+        shared: Shared,
+        folder: Path,
+        budget: Budget,
+        peers: Peers = Peers(),  # noqa: B008 - frozen
     ) -> None:
-        self.rank, self.shared, self.folder, self.budget = rank, shared, folder, budget
+        self.rank, self.shared, self.folder, self.budget, self.peers = rank, shared, folder, budget, peers
         self.live = parameters_of(modules)
         self.slices, start = {}, 0
         for name, parameter in self.live.items():
             self.slices[name] = slice(start, start + parameter.numel())
             start += parameter.numel()
+        self.half = any(p.dtype == torch.float16 for p in self.live.values())
         earlier = load_checkpoint(folder)
         self.masters: dict[str, Tensor] = {}
-        loads = [0.0] * max(1, budget.workers)
+        loads = [0.0] * budget.workers
         for name, parameter in sorted(self.live.items(), key=lambda item: -item[1].numel()):
             owner = loads.index(min(loads))
             loads[owner] += parameter.numel()
             if owner == rank:
                 master = earlier.get(f"master/{name}", parameter.detach()).to(budget.device, torch.float32)
-                self.masters[name] = _as_matrix(master.clone())
-        self.average = {
-            n: earlier.get(f"average/{n}", m).to(budget.device, torch.float32).clone()
-            for n, m in self.masters.items()
-        }
-        self.optimisers: list[tuple[torch.optim.Optimizer, list[str]]] = []
-        matrices = [
-            n
-            for n, m in self.masters.items()
-            if budget.muon and m.ndim == 2 and min(m.shape) > 16 and "embedding" not in n
-        ]
-        others = [n for n in self.masters if n not in set(matrices)]
-        if matrices:
-            dtype = self.live[matrices[0]].dtype
-            muon = Muon([self.masters[n] for n in matrices], dtype=dtype, weight_decay=0.01)
-            self.optimisers.append((muon, matrices))
-        if others:
-            adam = torch.optim.AdamW([self.masters[n] for n in others], betas=(0.9, 0.99), weight_decay=0.0)
-            self.optimisers.append((adam, others))
+                self.masters[name] = as_matrix(master.clone())
+        self.average = self.masters
+        if budget.ema_decay > 0:
+            place = "cpu" if budget.ema_on_cpu else budget.device
+            self.average = {
+                n: earlier.get(f"average/{n}", m).to(place, torch.float32).reshape(m.shape).clone()
+                for n, m in self.masters.items()
+            }
+        self.optimisers = self._optimisers()
         for optimiser, names in self.optimisers:
-            state = {}
-            for index, name in enumerate(names):
+            for name in names:
                 fields = {k.split("/")[-1]: v for k, v in earlier.items() if k.startswith(f"moment/{name}/")}
-                if fields:
-                    state[index] = fields
-            if state:
-                optimiser.load_state_dict(
-                    {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
-                )
+                if (
+                    fields
+                ):  # put there as they are: ``load_state_dict`` would turn codes of 8 bits into floats
+                    optimiser.state[self.masters[name]] = {
+                        k: v.clone() if k == "step" else v.to(budget.device) for k, v in fields.items()
+                    }
+        self._sums: dict[str, Tensor] = {}
+
+    def _optimisers(self) -> list[tuple[torch.optim.Optimizer, list[str]]]:
+        """Each with the names of its parameters, ``_CHUNK`` numbers at most: what is moved at a time."""
+        budget = self.budget
+        kinds: dict[str, list[str]] = {"muon": [], "adamw8bit": [], "adamw": []}
+        for name, master in self.masters.items():
+            matrix = master.ndim == 2 and min(master.shape) > 16 and "embedding" not in name
+            few = budget.optimizer == "muon" and not matrix
+            # Few numbers are a small part of the memory, and a large one of what rounding can spoil.
+            few |= budget.optimizer == "adamw8bit" and master.numel() < _FEW
+            kinds["adamw" if few else budget.optimizer].append(name)
+        adamw = {"betas": budget.betas, "weight_decay": budget.weight_decay}
+        made: list[tuple[torch.optim.Optimizer, list[str]]] = []
+        for kind, names in kinds.items():
+            for some in _chunks(names, self.masters):
+                masters = [self.masters[name] for name in some]
+                if kind == "muon":
+                    dtype = self.live[some[0]].dtype
+                    made.append((Muon(masters, dtype=dtype, weight_decay=0.01), some))
+                else:
+                    made.append(
+                        ((AdamW8bit if kind == "adamw8bit" else torch.optim.AdamW)(masters, **adamw), some)
+                    )
+        return made
 
     def move(self, loss_of: LossOf, step: int, spent: float) -> float:
-        """One step: loss and gradients of this worker's batch, then the update of this worker's parameters."""
-        seed = (self.budget.seed * 1_000_003 + step) * 64 + self.rank
-        loss = loss_of(self.budget.batch, torch.Generator().manual_seed(seed))
-        loss.backward()
-        mine = self.shared.gradients[self.rank]
-        for name, parameter in self.live.items():
-            part = mine[self.slices[name]].view(parameter.shape)
-            if parameter.grad is None:
-                part.zero_()
-            else:
-                part.copy_(parameter.grad)
-                parameter.grad = None
+        """One step: losses and gradients of this worker's batches, then the update of this worker's parameters.
+
+        Returns: the mean loss of this worker's batches.
+        Raises: SlipcastError for a loss or gradient that is NaN or infinite.
+        """
+        budget, clock = self.budget, self.shared.clock
+        scale = float(clock[SCALE]) if self.half else 1.0
+        told = 0.0
+        for part in range(budget.accumulate):
+            loss = loss_of(budget.batch, self._generator(step, part))
+            (loss if budget.accumulate == scale == 1 else loss * (scale / budget.accumulate)).backward()
+            told += loss.item() / budget.accumulate
+            self._take_gradients(part)
         self.shared.barrier.wait()
-        for name, master in self.masters.items():
-            master.grad = self.shared.gradients[:, self.slices[name]].mean(0).reshape(master.shape)
-        gradients = [gradient for master in self.masters.values() if (gradient := master.grad) is not None]
+        gradients = self._gathered(told)
         # One number leaves the device, not one for each parameter: a GPU would wait for every one of them.
-        squared = torch.stack([gradient.square().sum() for gradient in gradients]).double().sum()
-        self.shared.norms[self.rank] = squared if math.isfinite(loss.item()) else math.nan
+        squared = torch.stack([g.float().square().sum() for g in gradients.values()]).double().sum()
+        self.shared.norms[self.rank] = squared if math.isfinite(told) else math.nan
         self.shared.barrier.wait()
-        norm = math.sqrt(float(self.shared.norms.sum()))
+        norm = math.sqrt(float(self.shared.norms.sum())) / scale
         if not math.isfinite(norm):
+            if self.half and math.isfinite(told) and scale > 1:
+                clock[SCALE], clock[GOOD_STEPS] = scale / 2, 0
+                return told  # too large a factor for float16, which is no fault of the training
             raise SlipcastError(
-                f"the loss became {loss.item()} at step {step}, its gradients' norm {norm}; delete {self.folder} "
-                "and train more slowly"
+                f"the loss became {told} at step {step}, its gradients' norm {norm}; the last good weights are kept "
+                f"in {self.folder}: train more slowly, or look for broken pictures"
             )
-        rate = self.budget.learning_rate * _rate(step, spent, self.budget.warmup_steps)
-        torch._foreach_mul_(gradients, min(1.0, 1.0 / (norm + 1e-6)))
-        for optimiser, _ in self.optimisers:
+        rate = budget.learning_rate * rate_at(step, spent, budget)
+        clip = min(1.0, 1.0 / (norm + 1e-6)) / scale
+        for optimiser, names in self.optimisers:
+            masters = [self.masters[name] for name in names]
+            for name, master in zip(names, masters, strict=True):
+                master.grad = gradients.pop(name).float()
+            if clip != 1:
+                torch._foreach_mul_([master.grad for master in masters if master.grad is not None], clip)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             optimiser.step()
-        # The average warms up with the run, so that a short training is not held back by its start.
-        decay = min(self.budget.ema_decay, (1 + step) / (10 + step))
+            for master in masters:
+                master.grad = None
         with torch.no_grad():
             for name, master in self.masters.items():
-                self.live[name].copy_(master.reshape(self.live[name].shape))
-            torch._foreach_lerp_(list(self.average.values()), list(self.masters.values()), 1 - decay)
-        return loss.item()
+                self.live[name].copy_(from_matrix(master, self.live[name].shape))
+        self._average(step)
+        if self.half and self.rank == 0:
+            self._grow_scale()
+        return told
+
+    def _generator(self, step: int, part: int) -> torch.Generator:
+        """The randomness of one batch of the step.
+
+        Two processes draw what one would draw that accumulates twice: the same step, however it is shared.
+        """
+        seed = (self.budget.seed * 1_000_003 + step) * 64 + self.rank
+        if number := part * self.peers.count + self.peers.rank:
+            seed = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:7])
+        return torch.Generator().manual_seed(seed)
+
+    def _take_gradients(self, part: int) -> None:
+        """Gradients out of the network, added to those of the step's earlier batches in float32."""
+        alone = self.budget.workers == 1
+        mine = None if alone else self.shared.gradients[self.rank]
+        for name, parameter in self.live.items():
+            found, parameter.grad = parameter.grad, None
+            if mine is not None:
+                place = mine[self.slices[name]]
+                if part == 0:
+                    place.zero_()
+                if found is not None:
+                    place.add_(as_matrix(found).reshape(-1))
+            elif found is not None and self.budget.accumulate > 1:
+                self._sums[name] = self._sums[name].add_(found) if part else found.float()
+            elif part == 0:
+                self._sums[name] = torch.zeros_like(parameter) if found is None else found
+
+    def _gathered(self, told: float) -> dict[str, Tensor]:
+        """Gradients of this worker's parameters, over all workers and processes, in their masters' shapes."""
+        if self.budget.workers > 1:
+            all_of = self.shared.gradients
+            return {n: all_of[:, self.slices[n]].mean(0).reshape(m.shape) for n, m in self.masters.items()}
+        found, self._sums = self._sums, {}
+        if self.peers.count > 1:
+            flat = torch.cat([as_matrix(found.pop(n)).float().reshape(-1) for n in self.live])
+            if not math.isfinite(told):
+                flat.fill_(math.nan)  # all of them stop
+            self.peers.add_up(flat)
+            flat /= self.peers.count
+            return {n: flat[self.slices[n]].view(m.shape) for n, m in self.masters.items()}
+        return {n: as_matrix(found[n]) for n in self.masters}
+
+    def _average(self, step: int) -> None:
+        """The average warms up with the run, so that a short training is not held back by its start."""
+        budget = self.budget
+        if self.average is self.masters:
+            return
+        decay = min(budget.ema_decay, (1 + step) / (10 + step))
+        averages, masters = list(self.average.values()), list(self.masters.values())
+        with torch.no_grad():
+            if not budget.ema_on_cpu:
+                torch._foreach_lerp_(averages, masters, 1 - decay)
+            elif step % _EMA_EVERY == _EMA_EVERY - 1:
+                for average, master in zip(averages, masters, strict=True):
+                    average.lerp_(master.to("cpu"), 1 - decay**_EMA_EVERY)
+
+    def _grow_scale(self) -> None:
+        clock = self.shared.clock
+        clock[GOOD_STEPS] += 1
+        if clock[GOOD_STEPS] >= _SCALE_STEPS and clock[SCALE] < _HIGHEST_SCALE:
+            clock[SCALE], clock[GOOD_STEPS] = 2 * clock[SCALE], 0
 
     def save(self) -> None:
-        """Write this worker's part atomically: masters, averages, moments, and where the run stands."""
+        """Write this worker's part: masters, averages, moments, and where the run stands; see ``checkpoints``."""
+        if not self.peers.first:
+            return
         tensors = {f"master/{n}": m.detach() for n, m in self.masters.items()}
-        tensors |= {f"average/{n}": a for n, a in self.average.items()}
+        if self.average is not self.masters:
+            tensors |= {f"average/{n}": a for n, a in self.average.items()}
         for optimiser, names in self.optimisers:
-            for index, state in optimiser.state_dict()["state"].items():
-                tensors |= {f"moment/{names[index]}/{k}": torch.as_tensor(v) for k, v in state.items()}
-        tensors["progress"] = self.shared.clock[:2].clone()
-        write_safetensors(self.folder / f"checkpoint-{self.rank}.safetensors", tensors)
+            for name in names:
+                state = optimiser.state.get(self.masters[name], {})
+                tensors |= {f"moment/{name}/{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors["progress"] = self.shared.clock.clone()
+        save_part(self.folder, tensors, int(self.shared.clock[STEP]), self.rank, self.budget.workers)
 
 
-def begin_from(modules: Mapping[str, nn.Module], folder: Path) -> None:
-    """Let a training that has not begun yet start from trained networks instead of random ones; clock at 0."""
-    if any(folder.glob("checkpoint-*.safetensors")):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    masters = masters_of(modules)
-    tensors = {f"master/{n}": m for n, m in masters.items()} | {f"average/{n}": m for n, m in masters.items()}
-    write_safetensors(
-        folder / "checkpoint-0.safetensors", {name: tensor.clone() for name, tensor in tensors.items()}
-    )
-
-
-def load_checkpoint(folder: Path) -> dict[str, Tensor]:
-    """All workers' parts together, keyed by parameter name: any number of workers can go on from them."""
-    tensors: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("checkpoint-*.safetensors")):
-        tensors |= load_file(path)
-    return tensors
-
-
-def parameters_of(modules: Mapping[str, nn.Module]) -> dict[str, nn.Parameter]:
-    """All trainable parameters by ``module.parameter``."""
-    return {
-        f"{prefix}.{name}": parameter
-        for prefix, module in modules.items()
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad
-    }
-
-
-def masters_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Float32 copies of them, kernels as matrices."""
-    return {name: _as_matrix(p.detach().float()) for name, p in parameters_of(modules).items()}
-
-
-def _as_matrix(weight: Tensor) -> Tensor:
-    """Convolution kernels as [out, in * k * k], which is how Muon orthogonalises them."""
-    return weight.reshape(weight.shape[0], -1).contiguous() if weight.ndim > 2 else weight
-
-
-def _rate(step: int, spent: float, warmup: int) -> float:
-    """Linear warm-up, flat, then a cosine to zero over the last 60 % of the budget."""
-    decay = 1.0 if spent < 0.4 else 0.5 * (1 + math.cos(math.pi * (spent - 0.4) / 0.6))
-    return min(1.0, (step + 1) / warmup) * max(decay, 0.01)
+def _chunks(names: list[str], masters: Mapping[str, Tensor]) -> list[list[str]]:
+    chunks: list[list[str]] = []
+    room = 0
+    for name in names:
+        if not chunks or masters[name].numel() > room:
+            chunks.append([])
+            room = _CHUNK
+        chunks[-1].append(name)
+        room -= masters[name].numel()
+    return chunks

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ....guidance.conditioning import Conditioning
-from ....guidance.networks import NetworkPredictor
+from ....guidance.networks import Trainable
 from ....guidance.offloading import CPUOffload
 from ....guidance.schedules import Schedule, from_diffusers
 from ..codec import Codec, VAECodec
@@ -19,7 +19,7 @@ class MakePredictor(Protocol):
 
     def __call__(
         self, network: Any, /, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
-    ) -> NetworkPredictor: ...
+    ) -> Trainable: ...
 
 
 def no_words(pipeline: Any, size: tuple[int, int]) -> Conditioning:

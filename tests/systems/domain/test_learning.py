@@ -16,8 +16,14 @@ from torch import Tensor
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.guidance.training import draw_example
 from slipcast.systems.domain import learning
-from slipcast.systems.domain.learning import DomainRecipe, DomainTask, optimise_text_features, train_domain
+from slipcast.systems.domain.learning import (
+    DomainRecipe,
+    null_text_task,
+    optimise_text_features,
+    train_domain,
+)
 from slipcast.systems.domain.model import load_domain
+from slipcast.systems.domain.sources import Encoded
 from slipcast.systems.models import precision
 from slipcast.systems.models.base import load_base
 from slipcast.systems.training.loop import Budget
@@ -49,6 +55,10 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     return {name: place / name for name in BASES}
 
 
+def pictures_of(base: Any) -> Encoded:
+    return Encoded(Plain(), base.codec, base.unconditional)
+
+
 def learned(folder: Path, work: Path) -> tuple[Any, Any]:
     base = load_base(folder)
     budget = Budget(steps=2, batch=2, workers=1, warmup_steps=1)
@@ -65,10 +75,9 @@ def test_a_domain_is_trained_on_what_it_is_read_by(folders, tmp_path, name) -> N
     assert domain.predictor.prediction_type == kind
 
     # The loss that it is trained by, of the network as it was read back, against its eps by the definitions.
-    schedule, codec = base.predictor.schedule, base.codec
-    task = DomainTask(
-        tmp_path / "out", Plain(), codec, schedule, kind, base.unconditional, RECIPE.noise_shift
-    )
+    schedule = base.predictor.schedule
+    source = Encoded(Plain(), base.codec, base.unconditional)
+    task = null_text_task(base, source, tmp_path / "out", RECIPE)
     modules = {"unet": domain.unet}
     task.open(modules, "cpu")
     with torch.no_grad():
@@ -89,7 +98,7 @@ def test_a_domain_is_trained_on_what_it_is_read_by(folders, tmp_path, name) -> N
 def test_features_are_optimised_by_the_bases_own_loss(folders) -> None:
     for name in ("sd2", "sdxl"):
         base = load_base(folders[name])
-        told, losses = optimise_text_features(base, Plain(), RECIPE, seed=3)
+        told, losses = optimise_text_features(base, pictures_of(base), RECIPE, seed=3)
         assert told.text is not None
         assert not torch.equal(told.text, base.encode_text([RECIPE.prompt]))
         assert (told.pooled is not None) == (name == "sdxl")
@@ -108,7 +117,7 @@ def test_a_loss_of_nan_stops_the_features(folders) -> None:
     with torch.no_grad():
         base.pipeline.unet.conv_out.bias[0] = float("nan")
     with pytest.raises(SlipcastError, match="became nan at step 0"):
-        optimise_text_features(base, Plain(), RECIPE, seed=0)
+        optimise_text_features(base, pictures_of(base), RECIPE, seed=0)
 
 
 def test_a_domain_knows_its_base_in_half_precision_and_no_other(folders, tmp_path) -> None:

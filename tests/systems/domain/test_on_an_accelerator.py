@@ -12,9 +12,9 @@ from torch import Tensor
 
 from slipcast.guidance.null_text import make_null_text, null_text_features, save_null_text
 from slipcast.systems.domain import learning
-from slipcast.systems.domain.learning import DomainRecipe, DomainTask, optimise_text_features
+from slipcast.systems.domain.learning import DomainRecipe, null_text_task, optimise_text_features
+from slipcast.systems.domain.sources import Encoded
 from slipcast.systems.models.base import load_base
-from slipcast.systems.models.codec import VAECodec
 
 RECIPE = DomainRecipe(name="toy", prompt="a vase", feature_steps=2, feature_batch=2)
 
@@ -39,20 +39,13 @@ def test_a_domain_is_learned_there_as_it_is_here(tmp_path: Path, kind: str) -> N
 
     def learned(device: str) -> tuple[list[float], Tensor, Tensor]:
         base = load_base(tmp_path / kind, device=device, dtype="float32")
-        told, losses = optimise_text_features(base, Plain(), RECIPE, seed=0)
-        example = learning._example(base, Plain(), 4, RECIPE, torch.Generator().manual_seed(0))
+        source = Encoded(Plain(), base.codec.alone(), base.unconditional)
+        told, losses = optimise_text_features(base, source, RECIPE, seed=0)
+        example, _ = learning._example(base, source, 4, RECIPE, torch.Generator().manual_seed(0))
         unet = base.predictor.network
         null_text = make_null_text(unet, null_text_features(unet, told, example.x, example.t))
         save_null_text(null_text.requires_grad_(True), tmp_path / device)
-        task = DomainTask(
-            tmp_path / device,
-            Plain(),
-            VAECodec(base.pipeline.vae, base.name),
-            base.predictor.schedule,
-            base.predictor.prediction_type,
-            base.unconditional,
-            1.6,
-        )
+        task = null_text_task(base, source, tmp_path / device, RECIPE)
         modules = task.modules()
         if device == ACCELERATOR:
             on_accelerator(modules["unet"])

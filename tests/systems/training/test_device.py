@@ -34,7 +34,9 @@ class Moved(Regression):
 
 def test_the_trainer_learns_there_what_it_learns_here(tmp_path: Path) -> None:
     def weights(device: str) -> Tensor:
-        budget = Budget(steps=5, workers=1, learning_rate=0.02, warmup_steps=2, device=device, muon=False)
+        budget = Budget(
+            steps=5, workers=1, learning_rate=0.02, warmup_steps=2, device=device, optimizer="adamw"
+        )
         return train(Moved(), tmp_path / device, budget, label="test")["net"].get_parameter("weight").detach()
 
     there, here = weights(ACCELERATOR), weights("cpu")

@@ -6,7 +6,7 @@ from fakes.training_tasks import TRUTH, Convolution, Regression
 from torch import nn
 
 from slipcast.configs.errors import SlipcastError
-from slipcast.systems.training import loop
+from slipcast.systems.training import loop, shard
 from slipcast.systems.training.loop import Budget, compute_dtype, train
 from slipcast.systems.training.shard import Shard, masters_of, shared_memory
 
@@ -15,9 +15,11 @@ def budget(steps: int, **changes) -> Budget:
     return Budget(**{"steps": steps, "workers": 1, "learning_rate": 0.02, "warmup_steps": 5, **changes})
 
 
-@pytest.mark.parametrize("muon", [True, False])
-def test_it_learns(tmp_path, muon):
-    net = train(Regression(), tmp_path, budget(300, muon=muon), label="test")["net"].requires_grad_(False)
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "adamw8bit"])
+def test_it_learns(tmp_path, optimizer):
+    net = train(Regression(), tmp_path, budget(300, optimizer=optimizer), label="test")["net"].requires_grad_(
+        False
+    )
     assert net.get_parameter("weight").dtype == torch.float32
     assert float((net.get_parameter("weight") - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
 
@@ -121,9 +123,9 @@ def test_one_worker_keeps_everything_on_its_device(tmp_path):
     together = shared_memory(500, budget(1, workers=2), None)
     assert together.gradients.is_shared() and together.norms.is_shared() and together.clock.is_shared()
     modules: dict[str, nn.Module] = dict(Regression().modules())
-    shard = Shard(0, modules, shared_memory(504, budget(1), None), tmp_path, budget(1))
-    assert shard.masters.keys() == masters_of(modules).keys()
-    assert {tensor.device.type for tensor in (*shard.masters.values(), *shard.average.values())} == {"cpu"}
+    one = Shard(0, modules, shared_memory(504, budget(1), None), tmp_path, budget(1))
+    assert one.masters.keys() == masters_of(modules).keys()
+    assert {tensor.device.type for tensor in (*one.masters.values(), *one.average.values())} == {"cpu"}
 
 
 @pytest.mark.gpu
@@ -134,3 +136,76 @@ def test_it_learns_on_a_gpu_and_goes_on(tmp_path):
     weight = net.get_parameter("weight")
     assert weight.device.type == "cpu"
     assert float((weight - TRUTH).square().mean() / TRUTH.square().mean()) < 0.02
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw8bit"},
+        {"optimizer": "adamw", "schedule": "constant", "betas": (0.9, 0.999), "weight_decay": 0.01},
+        {"accumulate": 3, "ema_on_cpu": True},
+        {"ema_decay": 0.0, "precision": "bfloat16"},
+    ],
+)
+def test_every_way_of_training_resumes_to_the_bit(tmp_path, changes, monkeypatch):
+    monkeypatch.setattr(shard, "_FEW", 0)
+    wide = {"batch": 4, **changes}
+    whole = weights(tmp_path / "whole", 23, **wide)
+    weights(tmp_path / "sliced", 23, pause=11, **wide)
+    assert torch.equal(weights(tmp_path / "sliced", 23, **wide), whole)
+
+
+def test_batches_that_are_accumulated_are_one_batch(tmp_path):
+    class Same(Regression):
+        def loss(self, batch, generator):
+            return super().loss(batch, torch.Generator().manual_seed(0))
+
+    def trained(name: str, **changes) -> torch.Tensor:
+        made = train(
+            Same(),
+            tmp_path / name,
+            budget(5, batch=4, optimizer="adamw", precision="float32", **changes),
+            label="test",
+        )
+        return made["net"].get_parameter("weight").detach()
+
+    torch.testing.assert_close(trained("three", accumulate=3), trained("one"), rtol=0, atol=1e-4)
+
+
+def test_float16_scales_its_losses_and_passes_over_steps_that_overflow(tmp_path):
+    class Small(Regression):
+        def loss(self, batch, generator):
+            return super().loss(batch, generator) * 4.0
+
+    changes = {"precision": "float16", "optimizer": "adamw"}
+    net = train(Small(), tmp_path, budget(300, **changes), label="test")["net"].get_parameter("weight")
+    assert float((net.detach() - TRUTH).square().mean() / TRUTH.square().mean()) < 0.05
+
+
+def test_minutes_stop_a_training_and_never_change_its_schedule(tmp_path):
+    weights(tmp_path / "stopped", 40, most_minutes=0.0)
+    whole = weights(tmp_path / "whole", 40)
+    assert not torch.equal(weights(tmp_path / "one", 40, most_minutes=0.0), whole)
+    assert torch.equal(weights(tmp_path / "stopped", 40), whole)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_its_steps_are_those_of_a_loop_by_hand(tmp_path, workers):
+    """Kernels lie channels last in the network and as matrices beside it: nothing may be mixed up on the way."""
+    plain = {"optimizer": "adamw", "schedule": "constant", "ema_decay": 0.0, "precision": "float32"}
+    asked = budget(4, batch=4, warmup_steps=0, betas=(0.9, 0.999), workers=workers, **plain)
+    trained = train(Convolution(), tmp_path, asked, label="test")
+    task = Convolution()
+    task.parts = modules = task.modules()
+    weights = [one.get_parameter("weight") for one in modules.values()]
+    optimiser = torch.optim.AdamW(weights, lr=0.02, betas=(0.9, 0.999), weight_decay=0.0)
+    for step in range(4):
+        for rank in range(workers):
+            generator = torch.Generator().manual_seed(step * 64 + rank)
+            (task.loss(4, generator) / workers).backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+    for name, module in modules.items():
+        made, by_hand = trained[name].get_parameter("weight"), module.get_parameter("weight")
+        torch.testing.assert_close(made, by_hand, rtol=0, atol=2e-5)
