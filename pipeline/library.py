@@ -56,7 +56,7 @@ def build_library(
         BadInput: ``runs`` holds no runs, or ``folder`` is a file.
         SlipcastError: no usable Blender, or the folder cannot be written.
     """
-    given_folder(folder, "DIR")
+    folder = given_folder(folder, "DIR")
     library = Library(folder)
     wanted: list[FinishedRun] = []
     for place in run_folders(runs):
@@ -99,7 +99,7 @@ def run_folders(runs: Path) -> list[Path]:
     Raises:
         BadInput: there are none.
     """
-    given_path(runs, "RUNS")
+    runs = given_path(runs, "RUNS")
     if not runs.is_dir():
         raise BadInput(f"RUNS expects a folder that holds runs; {runs} is none")
     if (runs / "manifest.json").is_file():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput
+from ...configs.paths import given_folder
 from ...configs.stopping import ask_to_stop, check_stop
 from ..run.progress import Quiet, Reporter
 from . import work
@@ -69,7 +70,7 @@ def run_batch(
         SlipcastError: another process drives this batch; the ledger cannot be written.
         Stopped: after Ctrl-C; the same call goes on.
     """
-    console = console or Quiet()
+    console, out = console or Quiet(), given_folder(out, "--out")
     jobs, left_out = read_jobs(path, config=config, overrides=overrides, keep_going=keep_going)
     for sentence in left_out:
         console.notice(f"{sentence}; left out")
