@@ -165,7 +165,7 @@ def read_pictures(folder: Path) -> tuple[list[Path], list[Image.Image], dict[str
 
     Raises: BadInput for no folder, or fewer than two readable pictures.
     """
-    given_path(folder, "the folder of pictures")
+    folder = given_path(folder, "the folder of pictures")
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder of pictures; give one with PNG or JPEG files")
     files: list[Path] = []
@@ -189,7 +189,7 @@ def read_assets(folder: Path) -> tuple[list[Path], list[Any], dict[str, str]]:
 
     Raises: BadInput for no folder, or no readable GLB.
     """
-    given_path(folder, "the folder of assets")
+    folder = given_path(folder, "the folder of assets")
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder of assets; give one with GLB files or runs")
     files: list[Path] = []

@@ -61,7 +61,7 @@ def build_library(
         BadInput: ``runs`` holds no runs, ``folder`` is a file, or a change is out of its limits.
         SlipcastError: no usable Blender, or the folder cannot be written.
     """
-    given_folder(folder, "DIR")
+    folder = given_folder(folder, "DIR")
     given = {name: value for name, value in (changes or {}).items() if value is not None}
     check_limits(MakeConfig(export=ExportConfig(**given)))
     library = Library(folder)
@@ -106,7 +106,7 @@ def run_folders(runs: Path) -> list[Path]:
     Raises:
         BadInput: there are none.
     """
-    given_path(runs, "RUNS")
+    runs = given_path(runs, "RUNS")
     if not runs.is_dir():
         raise BadInput(f"RUNS expects a folder that holds runs; {runs} is none")
     if (runs / "manifest.json").is_file():

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..configs.errors import BadInput
+from ..configs.names import shown
+from ..configs.paths import given_folder
 from ..configs.schema import MakeConfig
 from .exporters.table import check_formats
 from .run.folder import run_path
@@ -71,6 +74,8 @@ def checked_request(
     stages = all_stages() if stages is None else stages
     first, last = selected(stages, from_stage, until_stage)
     check_formats(config.export.formats, config.export.textures)
+    out = given_folder(out, "--out")
+    resume = None if resume is None else given_folder(resume, "--resume")
     _check_device(config.device)
     pictures = config.image.picture
     if prompt or not pictures:
@@ -81,7 +86,16 @@ def checked_request(
         refine=with_checked_prompts(config.refine, "refine."),
     )
     run = out / f"{file_name(Path(pictures[0]).stem)}-{seed}" if pictures else run_path(out, prompt, seed)
-    return Request(prompt, config, seed, resume or run, tuple(stages), first, last)
+    return Request(prompt, config, seed, _writable_in_json(resume or run), tuple(stages), first, last)
+
+
+def _writable_in_json(run: Path) -> Path:
+    """Names of files may be any bytes; manifests, and the libraries that read what stages hand on, take UTF-8 alone."""
+    try:
+        str(run).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(f"the path of the run, {shown(str(run))}, is no UTF-8; use another --out") from error
+    return run
 
 
 def _check_device(wanted: str) -> None:

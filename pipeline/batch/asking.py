@@ -9,6 +9,7 @@ from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
+from ...configs.paths import given_folder
 from ..run.manifest import MANIFEST
 from .ledger import Ledger, ledger_folder, open_ledger
 from .rows import Row
@@ -20,6 +21,7 @@ def status(jobs: Path, out: Path) -> dict[str, Any]:
     Raises:
         BadInput: there is no such batch.
     """
+    out = given_folder(out, "--out")
     with open_ledger(ledger_folder(jobs, out)) as ledger:
         return {
             "folder": str(ledger.folder),
@@ -72,7 +74,7 @@ def cancel(jobs: Path, out: Path, ids: Sequence[str] = ()) -> list[str]:
 
 
 def _ask(jobs: Path, out: Path, ids: Sequence[str], states: Sequence[str], then: str) -> list[str]:
-    with open_ledger(ledger_folder(jobs, out)) as ledger:
+    with open_ledger(ledger_folder(jobs, given_folder(out, "--out"))) as ledger:
         rows = ledger.rows()
         for name in ids:
             if name not in {row.id for row in rows}:

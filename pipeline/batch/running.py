@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput
+from ...configs.paths import given_folder
 from ...configs.stopping import ask_to_stop, check_stop
 from ..run.progress import Quiet, Reporter
 from . import work
@@ -83,6 +84,7 @@ def run_batch(
         Stopped: after Ctrl-C; the same call goes on.
     """
     console, legs = console or Quiet(), legs_of(share or Share(), needs)
+    out = given_folder(out, "--out")
     if needs and ray is None:
         raise BadInput("--needs is for Ray, which places workers by it; give --ray too")
     jobs, left_out = read_jobs(path, config=config, overrides=overrides, keep_going=keep_going)

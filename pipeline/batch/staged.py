@@ -64,8 +64,8 @@ def read_staged(path: Path, *, overrides: Sequence[str] = (), out: Path = Path("
     Raises:
         BadInput: the file, or any of its runs, cannot be used.
     """
-    told = read_yaml(given_path(path, "FILE"))
-    base = path.parent
+    path = given_path(path, "FILE")
+    told, base = read_yaml(path), path.parent
     given = {name: told.pop(name) for name in NAMES if told.get(name) is not None}
     prompts = _prompts(given)
     sweep = _sweep(given.get("sweep", {}), str(path))

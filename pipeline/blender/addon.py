@@ -22,7 +22,7 @@ def write_extension(folder: Path) -> Path:
         BadInput: the folder is a file.
         SlipcastError: it cannot be written.
     """
-    given_folder(folder, "--out")
+    folder = given_folder(folder, "--out")
     manifest = tomllib.loads((SOURCE / "blender_manifest.toml").read_text(encoding="utf-8"))
     path = folder / f"{manifest['id']}-{manifest['version']}.zip"
     buffer = io.BytesIO()

@@ -133,8 +133,10 @@ def starter_build(
 
         if preset not in ("cpu", "gpu"):
             raise BadInput(f"--preset expects cpu or gpu, not {preset!r}")
+        from ...configs.paths import given_folder
         from ...starter.build import build
 
+        out = None if out is None else given_folder(out, "--out")
         with contextlib.redirect_stdout(sys.stderr):
             weights = build(preset, minutes=minutes, out=out, from_shipped=from_shipped)
         print(json.dumps({"weights": str(weights)}) if as_json else weights)

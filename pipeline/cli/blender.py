@@ -81,7 +81,7 @@ def library(
                 console.notice(f"{name} was skipped: {reason}")
             console.stage_ended("blender library", _summary(built))
         if not (as_json and built.failed):
-            print(json.dumps(_as_json(built)) if as_json else folder)
+            print(json.dumps(_as_json(built)) if as_json else built.folder)
         if built.failed:
             raise PartlyFailed(
                 f"{len(built.failed)} of the runs could not be written ({', '.join(built.failed)}); "

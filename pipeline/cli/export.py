@@ -64,17 +64,17 @@ def export(
 ) -> None:
     """Write a finished run again, in other formats or another size. Prints the path of each file."""
     with exit_codes(debug=debug, as_json=as_json):
-        from ...configs.paths import given_path
+        from ...configs.paths import given_folder, given_path
         from ..blender.process import naming_blender
         from ..finished import read_run
         from ..report.writing import refresh_report
         from ..run.commands import command
         from ..run.progress import for_terminal
 
-        given_path(run, "RUN")
+        run = given_path(run, "RUN")
         with naming_blender(blender), contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
             finished = read_run(run)
-            folder = out or finished.path / "exports"
+            folder = finished.path / "exports" if out is None else given_folder(out, "--out")
             changes = {"height_m": height, "faces": faces, "roughness": roughness, "textures": textures}
             settings = _settings(finished, format, changes, lods=lods, quads=quads)
             exported = _export(finished, settings, folder, name, force=force, console=console)
@@ -190,10 +190,8 @@ def _formats(given: str) -> list[str]:
 
 def _check_folder(run: FinishedRun, folder: Path) -> None:
     from ...configs.errors import BadInput
-    from ...configs.paths import given_folder
     from ..finished import stage_folders
 
-    given_folder(folder, "--out")
     for stage in stage_folders(run.path.resolve()):
         if folder.resolve().is_relative_to(stage):
             raise BadInput(

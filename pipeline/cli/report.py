@@ -27,7 +27,7 @@ def report(
         from ..report.writing import write_index, write_report
         from ..run.manifest import MANIFEST, find_run
 
-        given_path(runs, "RUN|FOLDER")
+        runs = given_path(runs, "RUN|FOLDER")
         with explain_os_errors(runs, "writing the report"):
             is_folder = runs.is_dir() and not (runs / MANIFEST).exists() and any(runs.glob(f"*/{MANIFEST}"))
             page = write_index(runs, _say) if is_folder else write_report(find_run(runs))

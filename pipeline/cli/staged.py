@@ -37,12 +37,14 @@ def run(
 ) -> None:
     """Make the runs that a file describes, one after the other; docs/batch.md shows one. Prints a path a run."""
     with exit_codes(debug=debug, as_json=as_json):
+        from ...configs.paths import given_folder
         from ..batch.staged import foresee, read_staged, run_staged
         from ..run.progress import for_terminal
         from ..run.stage import selected
         from ..stages.table import all_stages
 
         selected(all_stages(), from_stage, until_stage)
+        out = given_folder(out, "--out")
         runs = read_staged(file, overrides=overrides or [], out=out)
         if dry_run:
             with contextlib.redirect_stdout(sys.stderr):

@@ -93,7 +93,7 @@ def runs_in(folder: Path) -> list[Path]:
     Raises:
         BadInput: there are none.
     """
-    given_path(folder, "RUN")
+    folder = given_path(folder, "RUN")
     found = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
     if not found:
         raise BadInput(

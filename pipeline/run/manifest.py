@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from ...configs.atomic import explain_os_errors, read_json
 from ...configs.errors import BadInput
 from ...configs.names import shown
+from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from .prompts import check_prompt
 
@@ -68,6 +69,7 @@ def find_run(where: Path) -> Path:
     Raises:
         BadInput: there is no run.
     """
+    where = given_path(where, "RUN")
     with explain_os_errors(where, "looking for the run"):
         if where.exists():
             for path in (where, *where.absolute().parents[:2]):

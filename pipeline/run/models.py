@@ -126,6 +126,8 @@ class ModelStore:
 
         if "." in role:
             return None
+        if role in ("loras", "embeddings"):
+            return " + ".join(getattr(self.config, role)) or None
         return (
             domain_for(self.config.base, self.config.domain)
             if role == "domain"

@@ -125,6 +125,27 @@ def test_the_command_names_size_licence_and_the_fetch_of_what_is_missing(
     assert "not at hand; `slipcast fetch sd15`" in shown and "time unknown" in shown
 
 
+@pytest.mark.parametrize("option", ["--lora", "--embedding"])
+def test_several_of_a_kind_may_be_absent_as_one_may(tmp_path: Path, option: str) -> None:
+    gone = [str(tmp_path / name) for name in ("one.safetensors", "two.safetensors")]
+    arguments = [
+        "make",
+        "a cup",
+        "--dry-run",
+        "--json",
+        "--out",
+        str(tmp_path),
+        option,
+        gone[0],
+        option,
+        gone[1],
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    (absent,) = [one for one in json.loads(result.stdout)["models"] if one["problem"]]
+    assert absent["name"] == " + ".join(gone) and gone[0] in absent["problem"]
+
+
 def test_times_are_of_this_machines_runs_with_the_same_models_or_the_readmes(workshop: Workshop) -> None:
     config = load_config("starter", ["device=cpu", "dtype=float32"])
     run = workshop.make(config).run

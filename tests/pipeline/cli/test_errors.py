@@ -32,6 +32,16 @@ def _run(*arguments: str) -> Result:
         ["make", "a vase", "--config", f"{LONG}.yaml"],
         ["make", "a vase", "--config", "~nouser/x.yaml"],
         ["make", "a vase", "--out", LONG],
+        ["make", "a vase", "--out", "~nouser/x"],
+        ["make", "a vase", "--out", "\udcff"],
+        ["make", "--resume", "~nouser/x"],
+        ["export", "~nouser/x"],
+        ["report", "~nouser/x"],
+        ["blender", "library", "~nouser/x", "library"],
+        ["blender", "extension", "--out", "~nouser/x"],
+        ["batch", "status", "jobs.txt", "--out", "~nouser/x"],
+        ["run", "runs.yaml", "--out", "~nouser/x"],
+        ["starter", "build", "--out", "~nouser/x"],
         ["make", "a vase", "image.view=${oc.env:HOME}"],
         ["make", "a vase", "image.view=\udcff"],
         ["make", "a vase", "export.formats=[]"],
@@ -68,6 +78,17 @@ def test_bad_input_is_told_in_both_ways(workshop: Workshop, arguments: list[str]
     ):  # wrong usage is framed by the command line's library
         assert "Usage:" in plain.stderr
     assert workshop.ran == []
+
+
+def test_a_home_is_found_wherever_a_run_is_named(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert _run("make", "a vase", "--out", "~/runs").exit_code == 0
+    assert (tmp_path / "home/runs/a-vase-0/manifest.json").is_file()
+    assert _run("make", "--resume", "~/runs/a-vase-0").exit_code == 0 and workshop.ran == []
+    assert _run("report", "~/runs").exit_code == 0 and (tmp_path / "home/runs/index.html").is_file()
+    assert not Path("~").exists()
 
 
 def _break(ctx: StageContext) -> None:
