@@ -51,7 +51,7 @@ def judges(prepared: Prepared, console: Progress) -> Judges:
         return nobody
     extractor = extractor_named(settings.extractor)
     try:
-        features, imagenet = extractor.load(), load_network("lite0")
+        features, imagenet = extractor.load(str(prepared.base.device)), load_network("lite0")
     except BadInput as error:
         console.notice(f"no Frechet distance and no recognition: {error}")
         return nobody

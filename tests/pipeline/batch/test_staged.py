@@ -113,8 +113,8 @@ def test_what_is_swept_is_not_set_from_the_command_line() -> None:
 class Inventory(FakeModels):
     """The fakes, as an inventory of what is at hand asks for them."""
 
-    def place(self, name: str) -> Path:
-        return Path(__file__)
+    def places(self, name: str) -> list[Path]:
+        return [Path(__file__)]
 
     def named(self, role: str) -> str:
         return "it"
