@@ -150,7 +150,7 @@ def test_a_batch_that_is_being_worked_on() -> None:
 def test_a_file_in_the_place_of_the_folder() -> None:
     Path("runs").write_text("no folder")
     result = _run("jobs.txt")
-    assert result.exit_code == 1 and "opening the ledger failed at runs" in result.stderr
+    assert result.exit_code == 2 and "runs is a file, not a folder" in result.stderr
 
 
 def test_a_report_is_written_beside_the_ledger() -> None:
