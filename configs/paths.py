@@ -8,6 +8,9 @@ from pathlib import Path
 
 from .errors import BadInput
 
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
+"""Of the files in a folder that count as pictures."""
+
 
 def given_path(text: str | os.PathLike[str], what: str = "a path") -> Path:
     """The path that somebody gave, with ``~`` expanded; whether something is there is for the caller to see.

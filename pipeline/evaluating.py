@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..configs.errors import BadInput, SlipcastError
-from ..configs.paths import given_path
+from ..configs.paths import PICTURE_ENDINGS, given_path
 from ..systems.evaluation.alignment import load_clip, recognised
 from ..systems.evaluation.appearance import (
     canny_discrepancy,
@@ -32,7 +32,6 @@ from .exporters.preview import render_views, ring_cameras
 from .run.manifest import MANIFEST, read_manifest
 from .run.progress import Progress
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 VIEWS, VIEW_SIZE, VIEW_ELEVATION_DEG = 8, 256, 15.0
 GROUND = (235 / 255, 235 / 255, 235 / 255)
 _FEWEST = 2
@@ -171,7 +170,7 @@ def read_pictures(folder: Path) -> tuple[list[Path], list[Image.Image], dict[str
     files: list[Path] = []
     pictures: list[Image.Image] = []
     skipped: dict[str, str] = {}
-    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURES):
+    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() in PICTURE_ENDINGS):
         try:
             pictures.append(_read(path))
             files.append(path)
@@ -254,7 +253,7 @@ def _alignment(
 
 
 def _edges(files: list[Path], pictures: list[Image.Image], folder: Path) -> float:
-    by_name = {path.stem: path for path in folder.rglob("*") if path.suffix.lower() in PICTURES}
+    by_name = {path.stem: path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS}
     pairs = [
         (picture, by_name[path.stem])
         for path, picture in zip(files, pictures, strict=True)

@@ -23,9 +23,9 @@ import yaml
 from ...configs.errors import BadInput
 from ...configs.loading import parse_override
 from ...configs.names import shown
+from ...configs.paths import PICTURE_ENDINGS
 from ...configs.yaml_files import first_line, parse_yaml
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 PLAIN = ("prompt", "id", "picture", "config", "until")
 """Names whose values in a CSV are text as it stands; other cells are read as ``key=value`` is."""
 
@@ -48,10 +48,12 @@ def read_entries(path: Path) -> tuple[list[Entry], list[str]]:
         entries = [
             Entry(str(file), {"picture": str(file.absolute()), "id": file.stem})
             for file in sorted(path.iterdir())
-            if file.suffix.lower() in PICTURES and not file.name.startswith(".")
+            if file.suffix.lower() in PICTURE_ENDINGS and not file.name.startswith(".")
         ]
         if not entries:
-            raise BadInput(f"{path} holds no pictures; a folder of jobs holds {', '.join(PICTURES)} files")
+            raise BadInput(
+                f"{path} holds no pictures; a folder of jobs holds {', '.join(PICTURE_ENDINGS)} files"
+            )
         return entries, []
     reader = READERS.get(path.suffix.lower())
     if reader is None:

@@ -65,7 +65,7 @@ def _absent(store: ModelStore, role: str, error: SlipcastError) -> Needed:
     known = entry_of(role, name)
     fetch = None
     try:
-        if role in ("base", "model") and hub_id_of(name) and not is_here(name):
+        if role in ("base", "model", "lift_model") and hub_id_of(name) and not is_here(name):
             fetch = command("fetch", name)
     except BadInput:  # no name of the hub's: a folder that is not there
         pass

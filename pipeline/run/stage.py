@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from ...systems.models.known import Uses
 
 
+DRAWING_ROLES = ("base", "vae", "domain", "model", "loras", "embeddings", "image_prompt")
+"""The settings that name the models of the guided denoiser, whatever stage asks it."""
 ROLES = (
-    "base",
-    "vae",
-    "domain",
-    "model",
-    "loras",
-    "embeddings",
-    "image_prompt",
+    *DRAWING_ROLES,
     "lift_model",
     "image.control",
     "image.conditions",

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...configs.plugins import entries, loaded
 from ...configs.schema import RecipeConfig
-from ..run.stage import ROLES, Stage, StageContext, in_order
+from ..run.stage import DRAWING_ROLES, ROLES, Stage, StageContext, in_order
 
 
 def _image(ctx: StageContext) -> Mapping[str, Any]:
@@ -63,18 +63,7 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
-        roles=(
-            "base",
-            "vae",
-            "domain",
-            "model",
-            "loras",
-            "embeddings",
-            "image_prompt",
-            "image.control",
-            "image.conditions",
-            "image.matting",
-        ),
+        roles=(*DRAWING_ROLES, "image.control", "image.conditions", "image.matting"),
         reads=_GUIDED,
         version=2,
         work=("image.steps", "image.candidates"),
@@ -96,7 +85,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        roles=("base", "vae", "domain", "model", "loras", "embeddings", "image_prompt", "refine.conditions"),
+        roles=(*DRAWING_ROLES, "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),
@@ -114,17 +103,7 @@ STAGES: tuple[Stage, ...] = (
         _paint,
         needs=("image/image.png", "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
-        roles=(
-            "base",
-            "vae",
-            "domain",
-            "model",
-            "loras",
-            "embeddings",
-            "image_prompt",
-            "image.conditions",
-            "paint.control",
-        ),
+        roles=(*DRAWING_ROLES, "image.conditions", "paint.control"),
         reads=("image.elevation_deg", *_AS_DRAWN, *_GUIDED),
     ),
     # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.

@@ -17,11 +17,10 @@ from PIL import Image
 
 from ...configs.atomic import fingerprint
 from ...configs.errors import BadInput
-from ...configs.paths import given_path
+from ...configs.paths import PICTURE_ENDINGS, given_path
 from .files import LARGEST, as_rgb, read_image
 from .likeness import Likeness, likeness, near_groups
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
 FEWEST, FEW = 4, 20
 _SIDE = 32  # pixels below which a picture shows nothing
 Advance = Callable[[int], None]
@@ -128,7 +127,7 @@ def read_collection(
     for path, loop in _walk(folder):
         if loop:
             put(left_out, "a link to a folder that was looked into already", path)
-        elif path.suffix.lower() not in ENDINGS:
+        elif path.suffix.lower() not in PICTURE_ENDINGS:
             put(left_out, "no picture by its name", path)
         else:
             files.append(path)
