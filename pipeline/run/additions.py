@@ -5,7 +5,7 @@ Nothing is loaded here: ``models.ModelStore`` loads them, and manifests, keys an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,9 +23,14 @@ ADDED = ("loras", "embeddings", "image_prompt")
 
 @dataclass(frozen=True)
 class Additions:
-    """The additions of one configuration."""
+    """The additions of one configuration.
+
+    Attributes:
+        base: says where the base lies, which knows the adapter and the encoder of image prompts that name none.
+    """
 
     config: MakeConfig
+    base: Callable[[], Path]
     allow_pickle: bool = False
 
     @cached_property
@@ -67,7 +72,7 @@ class Additions:
     def _found(self, text: str) -> Found:
         from ...systems.guided.image_prompts import find_image_prompt
 
-        return find_image_prompt(text, self.config.base, **self.encoder)
+        return find_image_prompt(text, self.base(), **self.encoder)
 
     @property
     def hashes(self) -> dict[str, str]:

@@ -217,7 +217,7 @@ class ModelStore:
 
     @cached_property
     def _additions(self) -> Additions:
-        return Additions(self.config, self.allow_pickle)
+        return Additions(self.config, lambda: self.folder("base"), self.allow_pickle)
 
     @property
     def hashes(self) -> dict[str, str]:

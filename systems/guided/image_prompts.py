@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...configs.errors import BadInput
-from ...configs.image_prompts import ImagePromptText, image_prompt_text
+from ...configs.image_prompts import image_prompt_text
 from ...configs.paths import given_path
 from ...guidance.conditioning import ImagePrompt, Shown
 from ...guidance.image_attention import cross_attentions
@@ -25,6 +25,7 @@ from ..models.identity import model_identity, sha256_once
 from ..models.image_encoder import ImageEncoder, find_encoder
 from ..models.ip_adapter import Adapter, features_of, read_adapter
 from ..models.known import ALIASES
+from ..models.single_file.header import read_header
 from .lora_families import family_of_base, family_of_width
 
 
@@ -46,13 +47,13 @@ class Found(NamedTuple):
 
 
 def find_image_prompt(
-    text: str, base: str, *, encoder: str | None = None, allow_pickle: bool = False
+    text: str, base: Path, *, encoder: str | None = None, allow_pickle: bool = False
 ) -> Found:
     """The files of one image prompt; the adapter says which encoder it needs, and no weight is read.
 
     Args:
         text: as in ``configs.image_prompts``.
-        base: how the user calls the base; its folder may hold an encoder.
+        base: the base's folder, which may hold an encoder, or its file.
         encoder: folder of the image encoder, or a model's with one inside; looked for beside the adapter if None.
     Raises: BadInput for a file that is not there, or cannot be used.
     """
@@ -60,26 +61,23 @@ def find_image_prompt(
     picture = given_path(told.picture, "--image-prompt")
     if not picture.is_file():
         raise BadInput(f"there is no picture {told.picture}; --image-prompt expects one, PNG or JPEG")
-    path = _file(told, base)
+    network = told.network or usual_adapter(base)
+    path = _file(network)
     wanted = features_of(path)
     if encoder is None:
         places = [path.parent / "image_encoder", path.parent.parent / "image_encoder"]
         places += [path.parent.parent / "models" / "image_encoder"]  # as the authors' own folder has them
-        if (beside := given_path(base, "--base")).is_dir():
-            places.append(beside / "image_encoder")
+        places += [base / "image_encoder"]
     else:
         named = resolve(encoder, allow_pickle=allow_pickle)
         places = [named, named / "image_encoder"]
-    known = ALIASES.get(told.network or usual_adapter(base))
-    licence = "unknown" if known is None else known.licence
+    licence = ALIASES[network].licence if network in ALIASES else "unknown"
     return Found(picture, path, find_encoder(path, wanted, places), wanted.pooled, told.scale, licence)
 
 
-def _file(told: ImagePromptText, base: str) -> Path:
+def _file(network: str) -> Path:
     """The adapter's file: as it was named, or the only one of a folder."""
-    where = resolve(
-        told.network or usual_adapter(base), allow_pickle=True
-    )  # those are refused by ``features_of``
+    where = resolve(network, allow_pickle=True)  # pickles are refused by ``features_of``
     if where.is_file():
         return where
     inside = sorted(path for path in where.iterdir() if path.suffix in (".safetensors", ".bin"))
@@ -92,9 +90,13 @@ def _file(told: ImagePromptText, base: str) -> Path:
     return safe[0]
 
 
-def usual_adapter(base: str) -> str:
-    """The alias of the adapter that goes with a base where none is named."""
-    return "ip-adapter-sdxl" if "xl" in base.lower() else "ip-adapter"
+def usual_adapter(base: Path) -> str:
+    """The alias of the adapter that goes with a base where none is named: SDXL's have two text encoders."""
+    if base.is_file():
+        two = bool(read_header(base).under("conditioner.embedders.1."))
+    else:
+        two = (base / "text_encoder_2").is_dir()
+    return "ip-adapter-sdxl" if two else "ip-adapter"
 
 
 def load_image_prompts(
@@ -114,7 +116,7 @@ def load_image_prompts(
     device = "cpu" if base.offload is not None else base.device
     shown = []
     for text in wanted:
-        found = find_image_prompt(text, base.name, encoder=encoder, allow_pickle=allow_pickle)
+        found = find_image_prompt(text, base.folder, encoder=encoder, allow_pickle=allow_pickle)
         adapter = read_adapter(found.adapter)
         _refuse_another_family(found.adapter, adapter, base)
         if found.encoder not in encoders:

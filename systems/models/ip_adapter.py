@@ -10,18 +10,18 @@ and for no picture those of a black one, as in diffusers.
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from ...configs.errors import BadInput, in_one_line
 from .image_encoder import Features
+from .single_file.header import read_header
 from .weight_files import PICKLES
 
 _HEAD = 64  # numbers of one head of a resampler, in all that were published
@@ -67,8 +67,7 @@ def features_of(path: Path) -> Features:
             f"{path} is a pickle, which can run code when it is read; convert it to safetensors, or get the one that "
             "its authors publish beside it"
         )
-    with _reading(path), safe_open(path, framework="pt") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    shapes = read_header(path, "the IP-Adapter").shapes
     projected = {name.removeprefix(_PROJECTION) for name in shapes if name.startswith(_PROJECTION)}
     if any(_FACE.search(name) for name in shapes) or {"proj.2.weight", "norm.weight"} <= projected:
         raise BadInput(
@@ -90,7 +89,7 @@ def read_adapter(path: Path) -> Adapter:
 
     Raises: BadInput for a damaged file, weights missing or too many, or NaN.
     """
-    with _reading(path), safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     if not all(bool(one.isfinite().all()) for one in tensors.values()):
         raise BadInput(f"{path} holds NaN or infinity; get the file again")
@@ -110,16 +109,6 @@ def read_adapter(path: Path) -> Adapter:
             )
     matrices = [(found[key], found[value]) for key, value in zip(wanted[::2], wanted[1::2], strict=True)]
     return Adapter(projection, matrices)
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        raise BadInput(
-            f"{path} cannot be read as an IP-Adapter ({in_one_line(error)}); get it again"
-        ) from error
 
 
 def _projection(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Any, list[str], list[str]]:

@@ -49,14 +49,14 @@ def ip_adapter(
     def drawn(*shape: int, around: float = 0.0) -> Tensor:
         return around + 0.4 * torch.randn(shape, generator=generator)
 
-    wide: int = width or unet.config.cross_attention_dim
-    made = {"plain": _plain, "plus": _plus, "full": _full}[kind](drawn, wide)
+    tokens: int = width or unet.config.cross_attention_dim
+    made = {"plain": _plain, "plus": _plus, "full": _full}[kind](drawn, tokens)
     tensors = {f"image_proj.{name}": tensor for name, tensor in made.items()}
     names = [name.removesuffix(".processor") for name in unet.attn_processors]
     for i, name in enumerate(one for one in names if one.endswith("attn2")):
         inner = unet.get_submodule(name).to_k.out_features
         for part in ("to_k_ip", "to_v_ip"):
-            tensors[f"ip_adapter.{2 * i + 1}.{part}.weight"] = drawn(inner, wide)
+            tensors[f"ip_adapter.{2 * i + 1}.{part}.weight"] = drawn(inner, tokens)
     save_file(tensors, path)
     return tensors
 

@@ -21,6 +21,7 @@ _BESIDES = (  # which may have all of a text-to-image model as well
     (r"^edm_(mean|std)$", "Playground 2.5", _READ),
 )
 _OTHERS = (
+    (r"^ip_adapter\.|^image_proj\.", "an IP-Adapter", "give it with --image-prompt"),
     (r"lora|lokr|hada_w", "a LoRA", "give it with --model"),
     *_BESIDES,
     (

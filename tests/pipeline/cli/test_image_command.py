@@ -249,7 +249,7 @@ def test_balance_measures_the_weights() -> None:
         (["a vase", "--image-prompt", "none.png"], "there is no picture none.png"),
         (["a vase", "--image-prompt", "small.png"], "`slipcast fetch ip-adapter` downloads it"),
         (["a vase", "--image-prompt", "small.png:a:b"], "--image-prompt expects a picture"),
-        (["a vase", "--image-prompt", "small.png:text.png"], "cannot be read as an IP-Adapter"),
+        (["a vase", "--image-prompt", "small.png:text.png"], "the IP-Adapter text.png cannot be read"),
         (["a vase", "--base", "sd155"], "did you mean sd15"),
         (["a vase", "--base", "sd15"], "slipcast fetch sd15"),
         (["a vase", "--domain", "none", "--recipe", "rectified"], "there is no domain here"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -184,3 +186,40 @@ def test_a_run_without_a_domain_says_so_once_and_has_keys_and_a_manifest(tmp_pat
     assert (manifest.config["domain"], manifest.config["refine"]["recipe"]) == ("none", "in_domain")
     assert read_subject(made.run / "10-image" / "image.png").alpha.shape == (136, 136)  # squared for the lift
     assert make("a porcelain vase", config, out=tmp_path, until_stage="refine").made == ()
+
+
+def test_a_matting_network_that_was_fetched_is_fed_as_its_name_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of pixels would do for it, so that its file alone does not say which it is."""
+    onnx: Any = pytest.importorskip("onnx", reason="needs the extra [dev]")
+    pytest.importorskip("onnxruntime", reason="needs the extra [matting]")
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Slice", ["picture", "one", "two", "axis"], ["green"]),
+        helper.make_node("Mul", ["green", "five"], ["logits"]),
+    ]
+    numbers = {"one": np.array([1]), "two": np.array([2]), "axis": np.array([1]), "five": np.float32(5)}
+    graph = helper.make_graph(
+        nodes,
+        "green",
+        [helper.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, [1, 3, "height", "width"])],
+        [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in numbers.items()],
+    )
+    cache = tmp_path / "hub/models--onnx-community--BiRefNet-ONNX"
+    network = cache / "snapshots/0123/onnx/model.onnx"
+    network.parent.mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs/main").write_text("0123")
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(network)
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    grain = np.random.default_rng(0).integers(0, 90, (96, 96, 3), np.uint8)
+    grain[30:60, 40:70, 1] = 255
+    Image.fromarray(grain).save(tmp_path / "photo.png")
+    config = load_config("smoke", [f"image.picture=[{tmp_path}/photo.png]", "image.matting=birefnet"])
+    run = make("a green thing", config, out=tmp_path / "runs", until_stage="image", console=Quiet()).run
+    subject = read_subject(run / "10-image" / "image.png")
+    assert 0.3 < float((subject.alpha > 0.5).mean()) < 0.7  # the square, framed

@@ -236,6 +236,12 @@ def test_the_encoder_is_the_one_whose_features_fit(shelf: Shelf, tmp_path: Path)
         assert torch.equal(keys, named.picture.keys[name])
 
 
+def test_where_none_is_named_it_is_the_familys_usual_one(shelf: Shelf) -> None:
+    name = {"sd": "ip-adapter", "sdxl": "ip-adapter-sdxl"}[shelf.kind]
+    with pytest.raises(BadInput, match=f"`slipcast fetch {name}` downloads it"):
+        load_image_prompts([str(shelf.place / "picture-0.png")], shelf.base)
+
+
 def test_what_is_no_adapter_of_this_base_is_one_sentence(shelf: Shelf, tmp_path: Path) -> None:
     picture = shelf.place / "picture-0.png"
     whole = load_file(shelf.place / "plain.safetensors")
@@ -248,8 +254,8 @@ def test_what_is_no_adapter_of_this_base_is_one_sentence(shelf: Shelf, tmp_path:
         assert "\n" not in str(told.value)
 
     data = (shelf.place / "plain.safetensors").read_bytes()
-    refused(data[:-100], "cannot be read as an IP-Adapter")
-    refused(data[:20], "cannot be read as an IP-Adapter")
+    refused(data[:-100], r"the IP-Adapter .* cannot be read \(.*fetch it again")
+    refused(data[:20], r"the IP-Adapter .* cannot be read \(.*fetch it again")
     refused(b"\x80\x02}", "is a pickle, .* convert it to safetensors", "net.bin")
     refused({"a.weight": torch.ones(1)}, "is no IP-Adapter: expected weights .* not a.weight")
     refused(whole | {"ip_adapter.0.to_q_lora.down.weight": torch.ones(1)}, "is a FaceID adapter")

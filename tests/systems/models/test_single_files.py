@@ -249,6 +249,7 @@ OTHERS = {
     "the refiner": {ENTER: torch.zeros(4, 4, 3, 3), "conditioner.embedders.0.model.ln_final.bias": torch.zeros(4)},
     "a Flux model": {"model.diffusion_model.double_blocks.0.img_attn.qkv.weight": torch.zeros(4)},
     "Stable Diffusion 3": {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight": torch.zeros(4)},
+    "an IP-Adapter": {"ip_adapter.1.to_k_ip.weight": torch.zeros(4, 4)},
     "a LoRA": {"lora_unet_mid_block_attentions_0_proj_in.lora_up.weight": torch.zeros(4, 4)},
     "a ControlNet": {"control_model.input_blocks.0.0.weight": torch.zeros(4)},
     "an autoencoder alone": {"encoder.conv_in.weight": torch.zeros(4), "decoder.conv_in.weight": torch.zeros(4)},
