@@ -126,6 +126,7 @@ class _Settings:
         self._on_top: list[Layer] = [("the command line", parse_override(one)) for one in overrides]
         self._presets: dict[str, list[Layer]] = {}
         self._configs: dict[str, tuple[MakeConfig, str]] = {}
+        self.stages = all_stages()  # once: other packages are asked for theirs
         self._presets[""] = preset_layers(default)
         self._of({}, "the command line", None)  # what is wrong for all entries is told once, and not by line
 
@@ -157,7 +158,7 @@ def _job(entry: Entry, settings: _Settings) -> Job:
     prompt = "" if prompt is None else check_prompt(prompt)
     seed = _number(given, "seed", 0, 0, _LARGEST_SEED)
     until = _text(given, "until")
-    selected(all_stages(), None, until)
+    selected(settings.stages, None, until)
     tries = _number(given, "tries", 1, 1, 1000)
     keep = _number(given, "keep", 1, 1, tries)
     if tries > 1 and (picture is not None or until == "image"):

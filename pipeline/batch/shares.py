@@ -83,8 +83,10 @@ def _share(share: Share, said: str, text: str) -> Share:
 def is_last(leg: int, legs: Sequence[Leg], until: str | None) -> bool:
     """Whether a job that goes on until a stage (None: all of them) is done with this leg."""
     end = legs[leg].until
+    if end is None or until is None:
+        return end is None
     names = [stage.name for stage in all_stages()]
-    return end is None or (until is not None and names.index(until) <= names.index(end))
+    return names.index(until) <= names.index(end)
 
 
 def stop_at(leg: int, legs: Sequence[Leg], until: str | None) -> str | None:

@@ -81,7 +81,11 @@ def test_an_error_in_the_callback_is_the_callers(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         Batch(out=tmp_path, workers=1).add("a").run(stop)
-    assert Batch(out=tmp_path, workers=1).add("a").run().counts["done"] == 1
+    again = Batch(out=tmp_path, workers=1).add("a").add("flaky 1 b")
+    assert [(job.prompt, job.state, job.attempts) for job in again.results()] == [
+        ("a", "done", 0),
+        ("flaky 1 b", "done", 1),
+    ], "a job that is tried again is not over yet"
 
 
 def test_what_cannot_be_used_is_told_before_anything_is_made(tmp_path: Path) -> None:

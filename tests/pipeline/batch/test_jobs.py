@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from slipcast.configs.errors import BadInput
+from slipcast.pipeline.batch.asking import status
+from slipcast.pipeline.batch.entering import enter
 from slipcast.pipeline.batch.jobs import Job, read_jobs
+from slipcast.pipeline.batch.ledger import open_ledger
 from slipcast.pipeline.batch.placing import plain_path
 
 
@@ -150,3 +154,15 @@ def test_candidates_have_keys_of_their_own(tmp_path: Path) -> None:
     assert (
         [child.seed for child in made] == [5, 6, 7] * 2 and made[0].until == "image" and made[3].until is None
     )
+
+
+def test_ten_thousand_lines_are_read_and_resumed_in_two_seconds(tmp_path: Path) -> None:
+    """Of an idle machine; a busy one gets more."""
+    (tmp_path / "jobs.txt").write_text("\n".join(f"a vase number {number}" for number in range(10_000)))
+    began = time.process_time()
+    jobs, _ = read_jobs(tmp_path / "jobs.txt")
+    with open_ledger(tmp_path / "jobs.txt.batch", make=True) as ledger:
+        for _ in range(2):
+            assert len(enter(ledger, jobs, tmp_path)) == 10_000
+    status(tmp_path / "jobs.txt", tmp_path)
+    assert time.process_time() - began < 8.0

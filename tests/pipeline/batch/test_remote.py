@@ -179,6 +179,8 @@ def test_results_that_are_gone_there_or_lie_elsewhere_are_made_again(memory: Rem
         assert state(Remote("memory://other")) == "queued", "it is not there"
         ledger.end(entries[0].key, "done", outcome="done", result="a-vase-0/10-image")
         assert state(None) == "done", "it lies here"
+        memory.store_run(finished_stage(tmp_path / "a-vase-0").parent)
+        assert state(memory) == "queued", "of what was made in the meantime only a part may be there"
 
 
 @pytest.mark.parametrize(
