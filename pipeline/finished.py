@@ -64,8 +64,8 @@ def read_run(where: Path) -> FinishedRun:
 
 
 def _is_finished(file: Path) -> bool:
-    """Whether a file is there, in the folder of a stage that was finished."""
-    return file.is_file() and (file.parent / RECORD).is_file()
+    """Whether the file's stage was finished; that the file is there, and as it was made, ``verified`` looks."""
+    return (file.parent / RECORD).is_file()
 
 
 def _mesh_files(run: Path, manifest: Manifest) -> list[Path]:

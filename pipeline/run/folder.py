@@ -35,7 +35,7 @@ from .lock import FolderLock
 from .manifest import MANIFEST, Manifest, StageLine, read_manifest
 from .prompts import older_slug, slug
 from .record import RECORD, StageRecord, changed_outputs, outputs_of, read_record, write_record
-from .replacing import KEY, clear_away
+from .replacing import KEY, Written, clear_away, foreign_files, keep_foreign
 from .stage import Stage
 
 
@@ -44,6 +44,7 @@ class RunFolder:
 
     def __init__(self, path: Path, prompt: str, seed: int, notice: Callable[[str], None]) -> None:
         self.path, self._notice = path, notice
+        self._foreign: set[Written] = set()
         self.manifest = self._read_manifest() or Manifest(prompt, seed)
         check_same_run(path, self.manifest, prompt, seed)
 
@@ -135,6 +136,7 @@ class RunFolder:
                 self._discard(stage)
                 partial.mkdir()
                 write_text(key_file, keys[0])
+            self._foreign = foreign_files(partial, stage.makes)
         return partial, resumed
 
     def discard_partial(self, stage: Stage) -> None:
@@ -146,14 +148,25 @@ class RunFolder:
     def _discard(self, stage: Stage) -> None:
         partial = self.partial(stage)
         if partial.exists():
+            kept, names = keep_foreign(partial, stage.makes, self.path / f"{stage.folder}.kept")
+            if kept:
+                self._notice(
+                    f"files that are not of an attempt at stage {stage.name} are kept in {kept}: {_listed(names)}"
+                )
             (partial / KEY).unlink(missing_ok=True)  # first, so that a half-deleted folder is never resumed
             shutil.rmtree(partial)
 
     def commit(self, stage: Stage, **entries: Any) -> StageRecord:
-        """Finish a stage: record what its partial folder holds, then give the folder its name."""
+        """Finish a stage: record what it left in its partial folder, then give the folder its name.
+
+        Files that lay there before it began, are none that it makes and are still the same are somebody's own.
+        """
         partial = self.partial(stage)
         with explain_os_errors(partial, f"finishing stage {stage.name}"):
-            record = StageRecord(outputs=outputs_of(partial), **entries)
+            there = outputs_of(partial)
+            foreign = {one.name for one in self._foreign & foreign_files(partial, stage.makes)}
+            outputs = {name: value for name, value in there.items() if name not in foreign}
+            record = StageRecord(outputs=outputs, **entries)
             write_record(partial, record)
             self._settle(stage)
         return record

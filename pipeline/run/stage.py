@@ -93,6 +93,8 @@ class Stage:
         needs: files of earlier stages that it reads, as ``stage/file``; with a * in its name, a file that may be absent
             or there several times.
         gives: files that it leaves in its folder whatever its settings; a stage without them has failed.
+        makes: names, or patterns of them, of all that it may leave there or keep while it works. Whatever else lies in
+            the folder before it begins is somebody's own.
         roles: models that it uses.
         reads: settings of other stages that it looks at, as dotted names.
         card: entries of the models' cards that it looks at, beside identity and licence.
@@ -105,6 +107,7 @@ class Stage:
     function: StageFunction
     needs: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
+    makes: tuple[str, ...] = ("*",)
     roles: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     card: tuple[str, ...] = ()

@@ -63,6 +63,7 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
+        makes=("image.png", "image-*.png", "image.json", "candidates.png"),
         roles=(*DRAWING_ROLES, "image.control", "image.conditions", "image.matting"),
         reads=_GUIDED,
         version=2,
@@ -74,6 +75,7 @@ STAGES: tuple[Stage, ...] = (
         _lift,
         needs=("image/image.png", "image/image-*.png"),
         gives=("field.safetensors",),
+        makes=("field.safetensors",),
         roles=("lift_model",),
         reads=("device",),
     ),
@@ -85,6 +87,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
+        makes=("field.safetensors", "refine-checkpoint.safetensors"),
         roles=(*DRAWING_ROLES, "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
@@ -94,7 +97,13 @@ STAGES: tuple[Stage, ...] = (
     # Version 4: three more tries to fill the atlas. Version 6: any face count is reached; gaps in the atlas are as wide
     # as its use allows, and filled for every mip-map. Version 7: nodes on the level itself; rims of six texels.
     Stage(
-        "mesh", "40-mesh", _mesh, needs=("refine/field.safetensors",), gives=("mesh.safetensors",), version=7
+        "mesh",
+        "40-mesh",
+        _mesh,
+        needs=("refine/field.safetensors",),
+        gives=("mesh.safetensors",),
+        makes=("mesh.safetensors", "texture.png", "normal_map.png", "orm.png"),
+        version=7,
     ),
     # As the picture was drawn, with the image stage's recipe.
     Stage(
@@ -103,17 +112,20 @@ STAGES: tuple[Stage, ...] = (
         _paint,
         needs=("image/image.png", "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
+        makes=("mesh.safetensors", "texture.png"),
         roles=(*DRAWING_ROLES, "image.conditions", "paint.control"),
         reads=("image.elevation_deg", *_AS_DRAWN, *_GUIDED),
     ),
     # The models' licences go into the exported files; levels of detail are painted from the mesh's own texture.
     # Version 2: on the ground, in metres; pictures of the file itself. Version 3: levels from the texture.
+    # How its other files are called is up to the prompt and the formats.
     Stage(
         "export",
         "50-export",
         _export,
         needs=("image/image.png", "paint/mesh.safetensors"),
         gives=("preview.png",),
+        makes=("preview.png", "turntable.gif"),
         roles=ROLES,
         reads=("mesh.crease_deg", "image.picture"),
         card=("roughness",),

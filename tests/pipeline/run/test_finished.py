@@ -43,6 +43,12 @@ def test_a_painted_mesh_is_the_runs_mesh_unless_the_mesh_is_newer(run: Path) -> 
     assert read_run(run).mesh_file == _mesh(run)
 
 
+def test_a_painted_mesh_that_is_gone_is_damage_and_no_reason_to_take_the_plain_one(run: Path) -> None:
+    _painted(run).unlink()
+    with pytest.raises(SlipcastError, match="is not as the run made it"):
+        read_run(run)
+
+
 def test_paint_of_a_mesh_that_was_made_anew_since_does_not_count(run: Path) -> None:
     _painted(run, "outdated")
     assert read_run(run).mesh_file == _mesh(run)

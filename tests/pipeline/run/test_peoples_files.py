@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,47 @@ def test_opening_a_run_removes_the_temporaries_of_dead_processes_only(workshop: 
         left = {path.name for path in folder.glob("*.tmp")} | {path.name for path in folder.glob(".*.tmp")}
         assert left == set(names)
     assert files_of(run) == before and workshop.ran == []
+
+
+def _stopped(workshop: Workshop, name: str, text: str) -> Path:
+    """The folder of a last stage that was stopped, and into which somebody put a file."""
+
+    def stop(ctx: StageContext) -> None:
+        (ctx.folder / "half.tmp.png").write_text("half")
+        raise KeyboardInterrupt
+
+    workshop.stages = tuple(replace(one, makes=("export.txt", "half*")) for one in workshop.stages)
+    workshop.hooks["export"] = stop
+    with pytest.raises(KeyboardInterrupt):
+        workshop.make()
+    workshop.hooks.clear()
+    partial = workshop.out / "a-blue-vase-0/50-export.partial"
+    (partial / name).parent.mkdir(exist_ok=True)
+    (partial / name).write_text(text)
+    return partial
+
+
+@pytest.mark.parametrize("name", ["my-edit.blend", "sub/notes.md"])
+def test_what_lies_in_a_stopped_stage_is_no_output_of_it(workshop: Workshop, name: str) -> None:
+    _stopped(workshop, name, "mine")
+    run = workshop.make().run
+    assert (run / "50-export" / name).read_text() == "mine"
+    outputs = read_record(run / "50-export").outputs
+    assert name not in outputs and {"export.txt", "asset.glb"} <= set(outputs)
+
+
+def test_what_lies_in_an_attempt_that_is_forgotten_is_kept_and_named(workshop: Workshop) -> None:
+    _stopped(workshop, "my-edit.blend", "mine")
+    console = Quiet()
+    run = workshop.make(CHANGED, console=console).run
+    kept = run / "50-export.kept"
+    assert (kept / "my-edit.blend").read_text() == "mine" and len(list(kept.iterdir())) == 1
+    said = f"files that are not of an attempt at stage export are kept in {kept}: my-edit.blend"
+    assert console.notices == [said]
+    assert set(read_record(run / "50-export").outputs) == {"export.txt", "asset.glb"}
+
+
+def test_what_a_stage_writes_over_is_its_own(workshop: Workshop) -> None:
+    _stopped(workshop, "asset.glb", "of the stopped attempt")
+    run = workshop.make().run
+    assert "asset.glb" in read_record(run / "50-export").outputs
