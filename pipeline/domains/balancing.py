@@ -6,6 +6,7 @@ Kept in the domain's card, where every command that draws with it finds them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ...configs.atomic import write_json
 from ...configs.errors import BadInput
 from ...configs.schema import MakeConfig
 from ...guidance.sampling import scheduler_named
-from ...systems.domain.model import read_card
+from ...systems.domain.model import Domain, read_card
 from ...systems.domain.places import CARD, find_domain
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Ingredients
@@ -51,11 +52,20 @@ def measured(
     return {name: round(sum(one[name] for one in found) / len(found), 3) for name in found[0]}
 
 
-def balanced_for(prepared: Prepared, network: Any, console: Progress) -> dict[str, float]:
-    """The weights of a domain that was just trained, over its own words."""
-    from .looking import ingredients
+def ingredients(prepared: Prepared, network: Any, prompt: str) -> Ingredients:
+    """The branches of a picture: the base, and the network as the domain or the model beside it."""
+    base, settings = prepared.base, prepared.settings
+    predictor = prepared.task(prepared.learned).predicting(network)
+    if settings.method == "null-text":
+        domain = Domain(settings.name, {}, network, predictor, base.unconditional, "in training")
+        return Ingredients(base, prompt, domain=domain)
+    return Ingredients(base, prompt, model=replace(base, name=settings.name, predictor=predictor))
 
-    prompts = [f"a {word}" for word in prepared.settings.words] or [prepared.settings.said]
+
+def balanced_for(
+    prepared: Prepared, network: Any, prompts: Sequence[str], console: Progress
+) -> dict[str, float]:
+    """The weights of a domain that is being trained; empty, and told, where they cannot be measured."""
     made = [ingredients(prepared, network, prompt) for prompt in prompts]
     try:
         return measured(made, TOTAL, prepared.store.uses(), console)

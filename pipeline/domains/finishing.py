@@ -47,7 +47,8 @@ def finish(
             return
     if prepared.settings.method == "null-text":
         ready = evaluating(prepared.base, network, prepared.settings.precision)
-        card["weights"] = {"picture": balanced_for(prepared, ready, console)}
+        prompts = [f"a {word}" for word in prepared.settings.words] or [prepared.settings.said]
+        card["weights"] = {"picture": balanced_for(prepared, ready, prompts, console)}
     half = domain.with_name(f".{domain.name}.half")
     shutil.rmtree(half, ignore_errors=True)  # ours: what a killed process left
     half.mkdir(parents=True)

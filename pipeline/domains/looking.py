@@ -1,13 +1,14 @@
 """Pictures of a domain while it is learned: a grid for people, a Frechet distance to held-out pictures, recognition.
 
-Drawn as they will be used: unconditionally, base + w (domain - base), and with words that the domain's pictures need
-not show, by in-domain guidance (paper 1, Eq. 6); a whole model or a LoRA guides the base as paper 2 says.
+A domain is drawn by itself, which the Frechet distance is of, and with words that its pictures need not show, by
+in-domain guidance (paper 1, Eq. 6) at the weights that balance it as far as it has come. A whole model or a LoRA guides
+the base as paper 2 says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,19 @@ from PIL import Image
 from ...configs.atomic import write_bytes
 from ...configs.errors import BadInput
 from ...guidance.sampling import sample, scheduler_named, seeded_noise
-from ...systems.domain.model import Domain
 from ...systems.evaluation.alignment import recognised
 from ...systems.evaluation.extractors import Extractor, Features, extractor_named, features_of
 from ...systems.evaluation.frechet import frechet_of_features
 from ...systems.evaluation.imagenet import load_network
-from ...systems.guided.branches import Ingredients
 from ...systems.guided.recipes import guided_noise_for
 from ...systems.images.framing import frame_of, read_framed
 from ...systems.models.known import PICTURE
 from ..run.progress import Progress
+from .balancing import balanced_for, ingredients
 from .preparing import Prepared
 
 ACROSS = 4
-_WEIGHT = 2.0  # of unconditional pictures: the middle of what the paper's code evaluates, 1.5 to 2.5
+_ALONE, _GUIDED = 1.0, 1.5  # a domain by itself; a model as domain guidance has it (paper 2)
 _BATCH = 8
 
 
@@ -84,7 +84,10 @@ def look(prepared: Prepared, network: Any, seen_by: Judges, where: Path, console
     made: list[list[Image.Image]] = [[]]
     for number, prompt in enumerate(own):
         made[0] += draw(prepared, network, prompt, range(number, free, len(own)), advance)
-    made += [draw(prepared, network, f"a {word}", range(ACROSS), advance) for word in words]
+    weights = None
+    if words and settings.method == "null-text":
+        weights = balanced_for(prepared, network, [f"a {words[0]}"], console) or None
+    made += [draw(prepared, network, f"a {word}", range(ACROSS), advance, shared=weights) for word in words]
     write_grid([row[:ACROSS] for row in made], where)
     figures: dict[str, Any] = {"frechet": None, "recognised": None, "samples": free}
     if seen_by.features is not None and seen_by.extractor is not None and seen_by.real is not None:
@@ -95,16 +98,6 @@ def look(prepared: Prepared, network: Any, seen_by: Judges, where: Path, console
             texts = [word for word in words for _ in range(ACROSS)]
             figures["recognised"] = recognised(seen_by.imagenet, pictures, texts)
     return figures
-
-
-def ingredients(prepared: Prepared, network: Any, prompt: str) -> Ingredients:
-    """The branches of a picture: the base, and the network as the domain or the model beside it."""
-    base, settings = prepared.base, prepared.settings
-    predictor = prepared.task(prepared.learned).predicting(network)
-    if settings.method == "null-text":
-        domain = Domain(settings.name, {}, network, predictor, base.unconditional, "in training")
-        return Ingredients(base, prompt, domain=domain)
-    return Ingredients(base, prompt, model=replace(base, name=settings.name, predictor=predictor))
 
 
 def own_prompts(prepared: Prepared) -> list[str]:
@@ -126,19 +119,19 @@ def draw(
     seeds: Sequence[int],
     advance: Callable[[int], None] = lambda n: None,
     *,
-    weight: float = _WEIGHT,
+    shared: Mapping[str, float] | None = None,
 ) -> list[Image.Image]:
     """Pictures of a prompt, the empty one for nothing in particular; one for each seed.
 
-    Args: weight: of the domain, or of the model, where no prompt shares it.
+    Args: shared: the weights of domain and text, where both are heard; those of the base's card if None.
     """
     base, settings = prepared.base, prepared.settings
     uses = prepared.store.uses()
     if settings.method == "null-text" and prompt:
-        recipe, weights = "in_domain", dict(uses.weights.get(PICTURE, {}))
+        recipe, weights = "in_domain", dict(shared or uses.weights.get(PICTURE, {}))
     else:
-        # A model that has its guidance inside is asked alone.
-        recipe, weights = "rectified", {"model": 1.0 if settings.distil_guidance else weight}
+        alone = settings.method == "null-text" or settings.distil_guidance  # or has its guidance inside
+        recipe, weights = "rectified", {"model": _ALONE if alone else _GUIDED}
     noise_fn = guided_noise_for(recipe, ingredients(prepared, network, prompt), weights)
     scheduler = scheduler_named(uses.scheduler or "dpm++", base.pipeline.scheduler)
     side = (settings.size or base.picture_size) // base.pixels_per_latent

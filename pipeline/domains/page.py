@@ -37,12 +37,13 @@ def training_page(prepared: Prepared, card: dict[str, Any], evaluations: list[di
             _curve([float(np.mean(one)) for one in losses], best),
             _table(evaluations, best),
             identity="held-out",
-            note="They are never trained on; the best weights are those that denoise them best.",
+            note="They are never trained on; the best weights are those that denoise them best."
+            + _judged(card),
         ),
         section("Pictures", _collection(prepared), identity="pictures"),
         section(
             "Settings",
-            _pairs({**card["recipe"], "licence": card["licence"], "base": card["base"]}),
+            _pairs({**card["recipe"], "licence": card["licence"], "base": card["base"], **_weights(card)}),
             identity="settings",
         ),
         section("As it went", [_figure(prepared.work, one) for one in evaluations], identity="all-samples"),
@@ -50,9 +51,27 @@ def training_page(prepared: Prepared, card: dict[str, Any], evaluations: list[di
     )
 
 
+def _weights(card: dict[str, Any]) -> dict[str, Any]:
+    """The weights of guidance that the card keeps."""
+    kept = card.get("weights", {}).get("picture", {})
+    return {f"weight of {name}": value for name, value in kept.items()}
+
+
+def _judged(card: dict[str, Any]) -> str:
+    """What the figures are of, and that they are like no published ones."""
+    training = card["training"]
+    if training["frechet"] is None:
+        return ""
+    return (
+        f" Frechet distances are of {training['samples']} pictures each to the held-out ones, "
+        f"by {training['extractor']}: to be compared within this table only."
+    )
+
+
 def _rows(prepared: Prepared) -> str:
     words = ", then ".join(f"“a {word}”" for word in prepared.settings.words)
-    return f"The first row of nothing in particular{', then ' + words if words else ''}."
+    first = "the domain by itself" if prepared.settings.method == "null-text" else "what it was trained on"
+    return f"The first row: {first}{'; then ' + words if words else ''}."
 
 
 def _grid(work: Path, evaluation: dict[str, Any]) -> Markup:
@@ -116,5 +135,10 @@ def _collection(prepared: Prepared) -> Markup:
 
 
 def _pairs(values: dict[str, Any]) -> Markup:
-    rows = [element("tr", element("th", name), element("td", str(value))) for name, value in values.items()]
+    told = {
+        name: ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+        for name, value in values.items()
+        if value is not None
+    }
+    rows = [element("tr", element("th", name), element("td", str(value))) for name, value in told.items()]
     return element("table", rows)

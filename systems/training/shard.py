@@ -150,7 +150,12 @@ class Shard:
         self.shared.barrier.wait()
         gradients = self._gathered(told)
         # One number leaves the device, not one for each parameter: a GPU would wait for every one of them.
-        squared = torch.stack([g.float().square().sum() for g in gradients.values()]).double().sum()
+        norms = [
+            norm
+            for _, names in self.optimisers
+            for norm in torch._foreach_norm([gradients[name].float() for name in names])
+        ]
+        squared = torch.stack(norms).double().square().sum()
         self.shared.norms[self.rank] = squared if math.isfinite(told) else math.nan
         self.shared.barrier.wait()
         norm = math.sqrt(float(self.shared.norms.sum())) / scale
@@ -223,6 +228,8 @@ class Shard:
             self.peers.add_up(flat)
             flat /= self.peers.count
             return {n: flat[self.slices[n]].view(m.shape) for n, m in self.masters.items()}
+        if sum(master.numel() for master in self.masters.values()) <= _CHUNK:  # in float32 once and for all
+            return {n: as_matrix(found[n]).float() for n in self.masters}
         return {n: as_matrix(found[n]) for n in self.masters}
 
     def _average(self, step: int) -> None:
