@@ -10,6 +10,7 @@ from typing import Any
 
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.schema import MakeConfig
+from ...systems.models.known import domain_for
 from ..run.models import ModelStore, open_models
 from ..run.progress import Reporter
 from ..run.stage import Stage
@@ -90,8 +91,9 @@ def model_group(config: MakeConfig) -> str:
 
 
 def _networks(config: MakeConfig) -> dict[str, Any]:
-    """The settings that decide which networks are loaded, and how."""
-    return {one.name: getattr(config, one.name) for one in fields(config) if one.name not in _NO_NETWORKS}
+    """The settings that decide which networks are loaded, and how; a domain is the one that is meant."""
+    told = {one.name: getattr(config, one.name) for one in fields(config) if one.name not in _NO_NETWORKS}
+    return told | {"domain": domain_for(config.base, config.domain)}
 
 
 def _family(config: MakeConfig) -> dict[str, Any]:

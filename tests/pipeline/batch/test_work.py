@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.loading import load_config
 from slipcast.configs.schema import LiftConfig, MakeConfig, RefineConfig
 from slipcast.pipeline.batch.work import ModelShelf, kind_of, model_group, score
+from slipcast.pipeline.make import as_began, filled_in
 from slipcast.pipeline.run.stage import Models
 
 
@@ -41,6 +43,17 @@ def test_models_stay_as_long_as_jobs_want_them() -> None:
         if other.device == "cpu":
             assert load(store, "base", "domain") == [base, domain]
     assert shelf.newly_loaded() == []
+
+
+def test_models_stay_whatever_a_run_makes_out_for_itself() -> None:
+    """Each opens the models twice: as it was asked, and with device, dtype, domain and weights made out."""
+    shelf, seen = ModelShelf(), list[Any]()
+    for steps in (1, 2, 3):
+        asked = load_config("starter", [f"refine.steps={steps}"])
+        config = as_began(filled_in(asked, shelf.open(asked), print), None)
+        assert config.domain != asked.domain and config.dtype != asked.dtype
+        seen += load(shelf.open(config), "base")
+    assert seen == [seen[0]] * 3
 
 
 def test_models_that_another_job_does_not_want_are_let_go() -> None:
