@@ -11,9 +11,12 @@ it is imported before its name is asked for. docs/extending.md says what each ki
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 from .errors import BadInput
@@ -42,7 +45,7 @@ def entries(kind: str, ours: Iterable[str] = ()) -> dict[str, EntryPoint]:
         BadInput: two packages offer the same name, or one offers a name of ours: nobody could say which is meant.
     """
     found: dict[str, list[EntryPoint]] = defaultdict(list)
-    for entry in entry_points(group=f"slipcast.{kind}"):
+    for entry in _offered(kind, tuple(map(_place, sys.path))):
         if entry not in found[entry.name]:  # a package found twice on the path is still one
             found[entry.name].append(entry)
     taken = set(ours)
@@ -56,6 +59,20 @@ def entries(kind: str, ours: Iterable[str] = ()) -> dict[str, EntryPoint]:
         if len(offers) > 1:
             raise BadInput(f"there are several {kind} named {name!r}, from {givers}; uninstall all but one")
     return {name: offers[0] for name, offers in sorted(found.items())}
+
+
+def _place(folder: str) -> tuple[str, int]:
+    """A folder of packages, and when one was last put there or taken out."""
+    try:
+        return folder, Path(folder).stat().st_mtime_ns
+    except OSError:  # not there, or an archive
+        return folder, 0
+
+
+@lru_cache(maxsize=64)
+def _offered(kind: str, places: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    """Entry points of the packages in some folders, which is what ``sys.path`` holds; every one is opened for it."""
+    return tuple(entry_points(group=f"slipcast.{kind}"))
 
 
 def look_up(kind: str, name: str, ours: Mapping[str, T]) -> T:

@@ -6,6 +6,7 @@ import contextlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
@@ -254,6 +255,11 @@ def _is_table(value: Any) -> bool:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide what a run makes."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version()}
     for name in _VERSIONS_OF:
         with contextlib.suppress(metadata.PackageNotFoundError):  # an absent package has no version to tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -149,9 +150,8 @@ def test_names_of_ours_and_names_given_twice_are_refused(
     monkeypatch.syspath_prepend(str(tmp_path / "one"))
     with pytest.raises(BadInput, match=r"the lift 'mesh' of one 1.2 has the name of one of slipcast's own"):
         lift_named("mesh")
-    (tmp_path / "one" / "one-1.2.dist-info" / "entry_points.txt").write_text(
-        "[slipcast.lifts]\nx = one:LIFT\n"
-    )
+    shutil.rmtree(tmp_path / "one" / "one-1.2.dist-info")  # as an installer puts a package in another's place
+    install(tmp_path / "one", "[slipcast.lifts]\nx = one:LIFT\n", name="one")
     assert list(entries("lifts", LIFTS)) == ["x"]
     install(tmp_path / "two", "[slipcast.lifts]\nx = two:LIFT\n", name="two")
     monkeypatch.syspath_prepend(str(tmp_path / "two"))
