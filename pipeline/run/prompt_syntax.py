@@ -24,7 +24,7 @@ _UNREAD: tuple[tuple[str, str], ...] = (
     (r"(?<=\w)\s?::\s?-?\d*\.?\d*(?!\S)", "weights are written (word:1.3)"),
     (r"\([^()]+\)(?:[-+]+|\d*\.\d+)|\b\w+(?:\+{1,}|-{2,})(?!\w)", "weights are written (word:1.3)"),
 )
-"""Patterns of A1111, ComfyUI, Compel and Midjourney, and what to do instead; the first that matches explains a place."""
+"""Patterns of A1111, ComfyUI, Compel and Midjourney, and what to do instead; the first match explains a place."""
 
 
 def notes_on(prompt: str, base: Base, framing: str = "") -> list[str]:
