@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import typer
 from typer.core import TyperGroup
@@ -45,13 +46,17 @@ def exit_codes(*, debug: bool, as_json: bool = False, at_once: bool = False) -> 
         try:
             yield
             check_stop()
+            if sys.stdout is not None:  # None where it is closed
+                sys.stdout.flush()  # here, where it can be told, and not when Python ends
         except (typer.Exit, typer.Abort):
             raise
         except (Exception, KeyboardInterrupt) as error:
             sentence, code = _told(error)
             if debug:
                 traceback.print_exception(error, file=sys.stderr)
-            if as_json:
+            if _is_of_stdout(error):
+                _give_up_stdout()
+            elif as_json:
                 print(json.dumps(getattr(error, "told", {}) | {"error": sentence}))
             print(f"slipcast: {sentence}", file=sys.stderr)
             raise typer.Exit(code) from None
@@ -68,8 +73,25 @@ def _told(error: BaseException) -> tuple[str, int]:
             f"the path {shortened(error.filename or '')} is longer than this system takes; use a shorter one",
             2,
         )
+    if _is_of_stdout(error):
+        return f"the result cannot be printed ({error.strerror}), but all that was made is on the disk", 1
     reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
     return f"failed unexpectedly ({type(error).__name__}: {reason}); --debug shows where", 1
+
+
+def _is_of_stdout(error: BaseException) -> TypeGuard[OSError]:
+    """Whether the reader of a pipe has gone, or the disk below stdout is full; errors of files name their file."""
+    return (
+        isinstance(error, OSError) and error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC)
+    )
+
+
+def _give_up_stdout() -> None:
+    """Let what is still buffered go nowhere, or Python would fail over it once more."""
+    with contextlib.suppress(OSError, ValueError):  # a stream in memory has no number
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class Commands(TyperGroup):

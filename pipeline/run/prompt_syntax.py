@@ -19,10 +19,12 @@ _UNREAD: tuple[tuple[str, str], ...] = (
     (r"<[^<>\s:]+>|\bembedding:[\w.-]+", "an embedding (textual inversion) is given with --embedding"),
     (r"(?<=\S )AND(?= \S)", "several prompts are given with --and or conditions"),
     (r"(?<!\\)\[[^\[\]]*(?::\s*\d*\.?\d+|\|[^\[\]]*)\]", "words do not change from step to step"),
-    (r"\{[^{}]+\}", "nothing is chosen at random; write what is meant"),
+    (r"\{[^{}]+\}|(?<!\w)__[\w/*-]+?__(?!\w)", "nothing is chosen at random; write what is meant"),
+    (r"(?<!\S)--[a-z]+(?:\s+\d[\d.:]*)?(?!\S)", "settings are given as options of the command"),
+    (r"(?<=\w)\s?::\s?-?\d*\.?\d*(?!\S)", "weights are written (word:1.3)"),
     (r"\([^()]+\)(?:[-+]+|\d*\.\d+)|\b\w+(?:\+{1,}|-{2,})(?!\w)", "weights are written (word:1.3)"),
 )
-"""Patterns of A1111, ComfyUI, Compel and their kin, and what to do instead; the first that matches explains a place."""
+"""Patterns of A1111, ComfyUI, Compel and Midjourney, and what to do instead; the first match explains a place."""
 
 
 def notes_on(prompt: str, base: Base, framing: str = "") -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,3 +81,28 @@ def test_commands_end_well_after_printing_a_path_that_the_encoding_lacks(
         assert json.loads(said)["files"] == {"ply": str(path)}
     else:
         assert said.startswith(str(tmp_path)) and said.endswith("/a-blue-pot.ply\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("kind", ["a full disk", "a pipe that nobody reads", "closed"])
+def test_a_result_that_cannot_be_printed_is_told_in_a_sentence(tmp_path: Path, kind: str) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "slipcast.pipeline.cli.app",
+        "blender",
+        "extension",
+        "--out",
+        str(tmp_path),
+    ]
+    end = {"a full disk": "> /dev/full", "a pipe that nobody reads": "| exec sleep 0", "closed": ">&-"}[kind]
+    text = f"{shlex.join(command)} {end}; exit ${{PIPESTATUS[0]}}"
+    if kind == "a pipe that nobody reads":  # the reader ends long before Python has started
+        text = f"set -o pipefail; {shlex.join(command)} {end}"
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True)
+    assert len(list(tmp_path.glob("*.zip"))) == 1
+    if kind == "closed":
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert "cannot be printed" in done.stderr and len(done.stderr.splitlines()) == 1

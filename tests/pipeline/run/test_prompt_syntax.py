@@ -21,6 +21,9 @@ from slipcast.pipeline.run.prompt_syntax import unread_syntax
         ("a blue++ vase", ["blue++"]),
         ("a (blue vase)1.4", ["(blue vase)1.4"]),
         ("a (blue vase)-", ["(blue vase)-"]),
+        ("a __colour__ vase, __shapes/pot__", ["__colour__", "__shapes/pot__"]),
+        ("a vase --ar 3:2 --no", ["--ar 3:2", "--no"]),
+        ("a vase::2 a plate:: -1", ["::2", ":: -1"]),
     ],
 )
 def test_commands_of_other_programs(prompt: str, pieces: list[str]) -> None:
@@ -37,6 +40,7 @@ def test_commands_of_other_programs(prompt: str, pieces: list[str]) -> None:
         "a well-made bread-and-butter plate, 16:9, 1.5 m tall",
         "A VASE AND A TABLE, DO NOT BREAK",
         "3 < 4 and 5 > 2",
+        "a vase -- blue, as in 1999--2001 - snake_case and __init",
         "time: 10:30 (noon)",
         "an android and a BREAKFAST set",
     ],
