@@ -104,8 +104,10 @@ class Shard:
                 if (
                     fields
                 ):  # put there as they are: ``load_state_dict`` would turn codes of 8 bits into floats
+                    whole = optimiser.defaults.get("fused")  # counts its steps where the weights are
                     optimiser.state[self.masters[name]] = {
-                        k: v.clone() if k == "step" else v.to(budget.device) for k, v in fields.items()
+                        k: v.to(budget.device) if k != "step" or whole else v.clone()
+                        for k, v in fields.items()
                     }
         self._sums: dict[str, Tensor] = {}
 
@@ -119,7 +121,6 @@ class Shard:
             # Few numbers are a small part of the memory, and a large one of what rounding can spoil.
             few |= budget.optimizer == "adamw8bit" and master.numel() < _FEW
             kinds["adamw" if few else budget.optimizer].append(name)
-        adamw = {"betas": budget.betas, "weight_decay": budget.weight_decay}
         made: list[tuple[torch.optim.Optimizer, list[str]]] = []
         for kind, names in kinds.items():
             for some in _chunks(names, self.masters):
@@ -128,9 +129,7 @@ class Shard:
                     dtype = self.live[some[0]].dtype
                     made.append((Muon(masters, dtype=dtype, weight_decay=0.01), some))
                 else:
-                    made.append(
-                        ((AdamW8bit if kind == "adamw8bit" else torch.optim.AdamW)(masters, **adamw), some)
-                    )
+                    made.append((_adamw(kind, masters, budget), some))
         return made
 
     def move(self, loss_of: LossOf, step: int, spent: float) -> float:
@@ -265,6 +264,14 @@ class Shard:
                 tensors |= {f"moment/{name}/{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors["progress"] = self.shared.clock.clone()
         save_part(self.folder, tensors, int(self.shared.clock[STEP]), self.rank, self.budget.workers)
+
+
+def _adamw(kind: str, masters: list[Tensor], budget: Budget) -> torch.optim.Optimizer:
+    """In one pass over the numbers where torch can (``fused``)."""
+    own = {"betas": budget.betas, "weight_decay": budget.weight_decay}
+    if kind == "adamw8bit":
+        return AdamW8bit(masters, **own)
+    return torch.optim.AdamW(masters, **own, fused=torch.device(budget.device).type in ("cpu", "cuda"))
 
 
 def _chunks(names: list[str], masters: Mapping[str, Tensor]) -> list[list[str]]:
