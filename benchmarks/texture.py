@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -29,6 +30,7 @@ from slipcast.systems.mesh.extraction import extract_surface
 from slipcast.systems.mesh.report import report as mesh_report
 from slipcast.systems.texture.atlas import atlas_report, unwrap
 from slipcast.systems.texture.colour_baking import bake
+from slipcast.systems.texture.lookup import mip_level, sample_texture
 from slipcast.systems.texture.normal_baking import bake_normals, without_ripples
 from slipcast.systems.texture.occlusion_baking import bake_occlusion
 from slipcast.systems.texture.quality import bake_psnr, seam_difference
@@ -72,6 +74,8 @@ def main() -> None:
         "mesh": mesh_report(mesh).as_dict(),
         "atlas": atlas_report(mesh, given.size).as_dict(),
         "seams": seam_difference(mesh).as_dict(),
+        "seams_in_mip_3": seam_difference(mesh, mip=3).as_dict(),
+        "inside_charts_in_mip_3": phase_difference(mesh, mip=3),
         "bake_psnr_db": psnr,
     }
     report("texture-views" if given.views else "texture", figures | {"views": given.views}, given.out)
@@ -98,6 +102,23 @@ def make(
     mesh = timed(seconds, "occlusion", lambda: bake_occlusion(mesh, size=size, texels=texels))
     timed(seconds, "glb", lambda: _write(mesh))
     return fine, mesh
+
+
+def phase_difference(mesh: Mesh, mip: int, count: int = 20_000) -> dict[str, float]:
+    """What a mip-map's grid alone makes of a colour: points in charts, seen in it and in one that is half a cell aside.
+
+    The two sides of a seam never share a grid, so that they differ by as much whatever lies between the charts.
+    Differences as ``quality.SeamReport`` tells them.
+    """
+    assert mesh.uv is not None and mesh.texture is not None
+    rng, size, half = np.random.default_rng(0), mesh.texture.shape[0], 2**mip // 2
+    weights = rng.dirichlet((1.0, 1.0, 1.0), count)
+    uv = np.einsum("nk,nkc->nc", weights, mesh.uv[mesh.faces[rng.integers(len(mesh.faces), size=count)]])
+    moved = np.roll(mesh.texture, (half, half), (0, 1))
+    one = sample_texture(mip_level(mesh.texture, mip), uv)
+    other = sample_texture(mip_level(moved, mip), uv + np.array([half, -half]) / size)
+    median, high = np.percentile(255 * np.abs(one - other).max(axis=1), [50, 95])
+    return {"points": count, "median": float(median), "percentile_95": float(high)}
 
 
 def timed(seconds: dict[str, float], name: str, work: Callable[[], Made]) -> Made:

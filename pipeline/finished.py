@@ -49,7 +49,7 @@ def read_run(where: Path) -> FinishedRun:
     """
     path = find_run(where)
     manifest = read_manifest(path)
-    mesh_file = next((file for file in _mesh_files(path, manifest) if _is_finished(file)), None)
+    mesh_file = _mesh_file(path, manifest)
     if mesh_file is None:
         raise BadInput(f"{path} has no finished mesh; `{command('make', '--resume', path)}` goes on with it")
     return FinishedRun(
@@ -63,15 +63,24 @@ def read_run(where: Path) -> FinishedRun:
     )
 
 
-def _is_finished(file: Path) -> bool:
-    """Whether the file's stage was finished; that the file is there, and as it was made, ``verified`` looks."""
-    return (file.parent / RECORD).is_file()
+def _mesh_file(run: Path, manifest: Manifest) -> Path | None:
+    """The mesh of the last stage that finished one, or None; paint of a mesh that was made anew since does not count.
+
+    Of paint its record is enough: who painted wants that and nothing plainer. ``verified`` says what is wrong with it.
+    """
+    painted, plain = (_folder(name, run) / "mesh.safetensors" for name in ("paint", "mesh"))
+    line = manifest.stages.get("paint")
+    if line is not None and line.status == "finished" and _is_recorded(painted):
+        return painted
+    return plain if plain.is_file() and (plain.parent / RECORD).is_file() else None
 
 
-def _mesh_files(run: Path, manifest: Manifest) -> list[Path]:
-    """Where a run's mesh may lie, the last stage's first; paint of a mesh that was made anew since does not count."""
-    painted = "paint" in manifest.stages and manifest.stages["paint"].status == "finished"
-    return [_folder(name, run) / "mesh.safetensors" for name in (("paint", "mesh") if painted else ("mesh",))]
+def _is_recorded(file: Path) -> bool:
+    """Whether a stage's record speaks of a file; a damaged one might."""
+    try:
+        return (file.parent / RECORD).is_file() and file.name in read_record(file.parent).outputs
+    except BadInput:
+        return True
 
 
 def verified(path: Path) -> Path:

@@ -28,6 +28,7 @@ MAY_IMPORT = {
 }
 # Both run inside Blender and are data of this package, not parts of it; the extension has a licence of its own.
 PUBLIC = "pipeline/public"  # is the package ``slipcast`` itself
+RUNNERS = "systems/lift/runners"  # programs that run in other environments
 INSIDE_BLENDER = {"pipeline/blender/scripts", "pipeline/blender/extension"}
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 HEAVY = {
@@ -117,7 +118,9 @@ def test_public_things_have_docstrings(path: Path) -> None:
 
 def test_every_folder_with_modules_is_a_package_of_the_project() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    folders = {path.parent.relative_to(ROOT).as_posix() for path in MODULES} - INSIDE_BLENDER - {PUBLIC}
+    folders = (
+        {path.parent.relative_to(ROOT).as_posix() for path in MODULES} - INSIDE_BLENDER - {PUBLIC, RUNNERS}
+    )
     packages = {f"slipcast.{folder.replace('/', '.')}" for folder in folders} | {"slipcast"}
     assert packages == set(settings["packages"])
     rooms = {f"slipcast.{room}": room for room in ROOMS}

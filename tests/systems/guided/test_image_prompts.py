@@ -28,7 +28,7 @@ from slipcast.systems.models import precision
 from slipcast.systems.models.base import Base, load_base
 from slipcast.systems.models.controlnet import load_controls
 
-STEPS, WEIGHT, SCALE = 4, 5.0, 0.6
+STEPS, WEIGHT, SCALE = 4, 3.0, 0.6
 CLOSE: dict[str, Any] = dict(atol=1e-5, rtol=0)
 
 
