@@ -185,6 +185,19 @@ ALIASES = {
         "apache-2.0",
         files=("onnx/model.onnx",),
     ),
+    # Both as rembg distributes them, whose mirror on the hub this is; both networks are Apache-2.0.
+    "u2net": Source(
+        "tomjackson2023/rembg",
+        "Cuts a subject out of a photo (image.matting), ONNX: quick.",
+        "apache-2.0",
+        files=("u2net.onnx",),
+    ),
+    "isnet": Source(
+        "tomjackson2023/rembg",
+        "Cuts a subject out of a photo (image.matting), ONNX: finer edges.",
+        "apache-2.0",
+        files=("isnet-general-use.onnx",),
+    ),
     "birefnet": Source(
         "onnx-community/BiRefNet-ONNX",
         "Cuts a subject out of any photo (image.matting), ONNX.",

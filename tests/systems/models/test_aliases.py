@@ -499,3 +499,12 @@ def test_an_alias_of_single_files_fetches_and_finds_these_alone(hub: fake.FakeHu
         resolve("ip-adapter")
     with pytest.raises(BadInput, match=r"h94/IP-Adapter has no models/ip-adapter_sd15\.safetensors any more"):
         fetch("ip-adapter")
+
+
+def test_two_networks_of_one_repository_are_two_models(cache: Path) -> None:
+    folder = fake.put_in_cache(cache, "tomjackson2023/rembg", {"isnet-general-use.onnx": b"network"})
+    assert resolve("isnet") == folder / "isnet-general-use.onnx"
+    with pytest.raises(
+        BadInput, match=r"u2net .*in part only, files of u2net.onnx are missing.*fetch u2net`"
+    ):
+        resolve("u2net")
