@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .shapes import Pictures, Timesteps
+
 
 @dataclass(frozen=True, eq=False)
 class Control:
@@ -27,7 +29,7 @@ class Control:
     """
 
     network: Any
-    picture: Tensor
+    picture: Pictures
     scale: float | Tensor = 1.0
     since: float = 0.0
     until: float = 1.0
@@ -36,7 +38,7 @@ class Control:
         """The part for samples first .. first + count."""
         return replace(self, picture=rows_of(self.picture, first, count, batch))
 
-    def at(self, times: Tensor) -> Control | None:
+    def at(self, times: Timesteps) -> Control | None:
         """What is heard of it at the samples' noise fractions t / T [B]; None where no sample hears it."""
         if self.since <= 0 and self.until >= 1:
             return self
@@ -128,7 +130,7 @@ class Conditioning:
         """The same with these pictures added."""
         return replace(self, images=self.images + images)
 
-    def at(self, times: Tensor) -> Conditioning:
+    def at(self, times: Timesteps) -> Conditioning:
         """The same with those controls that are heard at the samples' noise fractions t / T [B]."""
         if not self.controls:
             return self

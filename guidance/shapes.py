@@ -16,6 +16,8 @@ Samples = Float[Tensor, "batch *rest"]
 """Whatever is noised sample by sample."""
 Timesteps = Num[Tensor, " batch"]
 """One timestep in [0, T) for each sample: integers, or fractions where a sampler uses them."""
+Pictures = Float[Tensor, "picture 3 tall wide"]
+"""Pictures in [0, 1], in pixels."""
 Text = Float[Tensor, "batch token feature"]
 """Text features of each sample."""
 Scalar = Float[Tensor, ""]
