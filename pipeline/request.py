@@ -29,7 +29,6 @@ class Request:
 
     prompt: str
     config: MakeConfig
-    seed: int
     run: Path
     stages: tuple[Stage, ...]
     first: int
@@ -86,7 +85,7 @@ def checked_request(
         refine=with_checked_prompts(config.refine, "refine."),
     )
     run = out / f"{file_name(Path(pictures[0]).stem)}-{seed}" if pictures else run_path(out, prompt, seed)
-    return Request(prompt, config, seed, _writable_in_json(resume or run), tuple(stages), first, last)
+    return Request(prompt, config, _writable_in_json(resume or run), tuple(stages), first, last)
 
 
 def _writable_in_json(run: Path) -> Path:

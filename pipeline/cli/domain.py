@@ -205,8 +205,7 @@ def info(name: Name, as_json: Json = False, debug: Debug = False) -> None:
         if as_json:
             print(json.dumps(told))
             return
-        flat = {k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in told.items()}
-        print("\n".join(table({k: _plain(v) for k, v in flat.items()})))
+        print("\n".join(table({k: _plain(v) for k, v in told.items()})))
 
 
 @domain.command()

@@ -145,9 +145,8 @@ class Ingredients:
     ) -> Branch:
         prompts = [framed(prompt, words) for words in self.framings] if seen and prompt else [prompt]
         told: Condition = model.condition(prompts, size=self.size)
-        if (
-            as_conditioning(told).text is None
-        ):  # ControlNets read the text of their branch, and pictures stand beside it
+        # ControlNets read the text of their branch, and pictures stand beside it.
+        if as_conditioning(told).text is None:
             return Branch(name, model.predictor, told)
         controls = (*self.controls_of_all, *controls)
         if controls:

@@ -23,7 +23,7 @@ from ..field.volume_rendering import render_image
 from ..field.voxels import FrozenGrid, cell_centres
 from ..types import RadianceField, SubjectImage
 from .gridding import as_grid
-from .surface import framing
+from .surface import framing, turn_about_z
 
 _LOOK_CELLS = 64
 _RENDERED, _COMPARED = 64, 48  # pixels a side
@@ -124,6 +124,5 @@ def _framing(grid: FrozenGrid, yaw_rad: float) -> tuple[Points, float]:
 
 
 def _turn(yaw_rad: float) -> torch.Tensor:
-    """[3, 3]: turns columns about +Z; rows times it are turned back."""
-    cos, sin = math.cos(yaw_rad), math.sin(yaw_rad)
-    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    """``turn_about_z``, float32."""
+    return torch.from_numpy(turn_about_z(yaw_rad)).float()

@@ -71,9 +71,13 @@ def framed(surface: Surface) -> Surface:
 
 def turned(surface: Surface, yaw_rad: float) -> Surface:
     """The surface turned about +Z through the origin, from +X towards +Y."""
+    return replace(surface, vertices=surface.vertices @ turn_about_z(yaw_rad).T)
+
+
+def turn_about_z(yaw_rad: float) -> np.ndarray:
+    """[3, 3], from +X towards +Y: turns columns; rows times it are turned back."""
     cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
-    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-    return replace(surface, vertices=surface.vertices @ turn.T)
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def framing(points: np.ndarray) -> tuple[np.ndarray, float]:
