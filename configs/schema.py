@@ -217,6 +217,13 @@ class LiftConfig:
     """Stage 20-lift: the picture becomes a first radiance field, by a feed-forward network or from a mesh."""
 
     resolution: int = setting(64, "Voxels along each side of the saved field.", at_least=8, at_most=512)
+    keep: int = setting(
+        1,
+        "How many of image.candidates are lifted, the best drawn first; the best, by picture and lift, goes on.",
+        at_least=1,
+        at_most=64,
+        added_later=True,
+    )
     source: str = setting(
         "",
         "What lift_model reads where it is no folder itself; for lift_model=mesh a GLB, glTF, OBJ, PLY or STL.",
@@ -476,7 +483,7 @@ class MakeConfig:
     )
     lift_model: str = setting(
         "starter",
-        "Image-to-3D model: starter, a folder of its kind, shap-e, mesh (one of yours), command, or a plug-in.",
+        "Image-to-3D model: starter, a folder of its kind, shap-e, mesh (one of yours), command, ball, or a plug-in.",
     )
     domain_strength: float = setting(
         1.0, "Factor on the domain's weight in picture and refinement; 0 is the base alone.", at_least=0

@@ -79,7 +79,8 @@ class DryRun:
         total = Estimate(self.seconds, self.memory_mb, "")
         lines += ["", f"in all  {_cost(total)}", ""]
         for one in self.models:
-            size = "size unknown" if one.size is None else f"{one.size / 1e6:.1f} MB"
+            about = "about " if one.problem is not None else ""
+            size = "size unknown" if one.size is None else f"{about}{one.size / 1e6:,.1f} MB"
             lines.append(f"model   {one.role:10} {one.name}, {size}, {one.licence}: {_at_hand(one)}")
         return "\n".join([*lines, *(f"note    {note}" for note in self.notes)])
 
@@ -91,9 +92,17 @@ def _at_hand(model: Needed) -> str:
 
 
 def _cost(one: Estimate) -> str:
-    time = "time unknown" if one.seconds is None else f"about {one.seconds:g} s"
+    time = "time unknown" if one.seconds is None else f"about {_duration(one.seconds)}"
     memory = "memory unknown" if one.memory_mb is None else f"{one.memory_mb / 1024:.1f} GiB"
     return f"{time}, {memory}"
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that a person would say it in."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:g} s"
 
 
 def dry_run(

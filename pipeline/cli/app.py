@@ -79,6 +79,10 @@ def fetch(
     name: Annotated[
         str | None, typer.Argument(help="An alias or a hub id; without it the aliases are listed.")
     ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="A preset or YAML file, all of whose models are fetched.", show_default=False),
+    ] = None,
     full_precision: Annotated[
         bool, typer.Option("--full-precision", help="Weights in float32 even where there are fp16 ones.")
     ] = False,
@@ -88,11 +92,11 @@ def fetch(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Download a model for offline use. The last line printed is its folder."""
+    """Download models for offline use. Each line printed is a folder, or file."""
     with exit_codes(debug=debug, as_json=as_json, at_once=True):
         from .fetch import fetch_command
 
-        fetch_command(name, as_json, full_precision=full_precision, allow_pickle=allow_pickle)
+        fetch_command(name, as_json, config, full_precision=full_precision, allow_pickle=allow_pickle)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``slipcast fetch``: download a model by alias or hub id; without a name, say which aliases there are."""
+"""``slipcast fetch``: download a model, or all of a preset's; without a name, say which there are."""
 
 from __future__ import annotations
 
@@ -6,30 +6,70 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Mapping
 
+from ...configs.errors import BadInput
 from ..run.progress import Advance, Lines, for_terminal
 
 
 def fetch_command(
-    name: str | None, as_json: bool, *, full_precision: bool = False, allow_pickle: bool = False
+    name: str | None,
+    as_json: bool,
+    config: str | None = None,
+    *,
+    full_precision: bool = False,
+    allow_pickle: bool = False,
 ) -> None:
-    """Print the model's folder as the last line of stdout, or the table of aliases; progress goes to stderr."""
-    if not name:
+    """Print the folder of each model on a line of stdout, or the table of aliases; progress goes to stderr.
+
+    Args:
+        config: a preset, or its file: what its run needs and is not here is fetched.
+    Raises:
+        BadInput: both a name and a preset, or what the parts raise.
+    """
+    if name and config:
+        raise BadInput("fetch expects the name of a model, or --config for all of a preset's, not both")
+    if not name and not config:
         print(_aliases(as_json))
         return
+    options = {"full_precision": full_precision, "allow_pickle": allow_pickle}
+    with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
+        names = [name] if name else _missing(config or "", console)
+        told = [_fetched(one, console, options) for one in names]
+    if as_json:
+        print(json.dumps(told[0] if name else told))
+    else:
+        print("".join(f"{one['folder']}\n" for one in told), end="")
+
+
+def _fetched(name: str, console: Lines, options: Mapping[str, bool]) -> dict[str, str]:
     from ...systems.models.aliases import MOVED, fetch, hub_id_of
     from ...systems.models.known import ALIASES
 
     stage, began = f"fetch {name}", time.monotonic()
-    with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
-        console.stage_started(stage)
-        if name in ALIASES:
-            console.notice(f"{name} is {ALIASES[name].hub_id}, under the licence {ALIASES[name].licence}")
-        options = {"full_precision": full_precision, "allow_pickle": allow_pickle}
-        folder = fetch(name, Megabytes(console), notice=console.notice, **options)
-        console.stage_ended(stage, f"{time.monotonic() - began:.1f} s")
+    console.stage_started(stage)
+    if name in ALIASES:
+        console.notice(f"{name} is {ALIASES[name].hub_id}, under the licence {ALIASES[name].licence}")
+    folder = fetch(name, Megabytes(console), notice=console.notice, **options)
+    console.stage_ended(stage, f"{time.monotonic() - began:.1f} s")
     hub_id = MOVED.get(hub_id_of(name), hub_id_of(name))
-    print(json.dumps({"name": name, "id": hub_id, "folder": str(folder)}) if as_json else folder)
+    return {"name": name, "id": hub_id, "folder": str(folder)}
+
+
+def _missing(config: str, console: Lines) -> list[str]:
+    """What a preset's run needs of the hub and has not; what else it lacks is said."""
+    from ...configs.loading import load_config
+    from ..run.inventory import inventory
+    from ..run.models import open_models
+    from ..run.stage import ROLES
+
+    needed = inventory(open_models(load_config(config)), ROLES)
+    for one in needed:
+        if one.problem and not one.fetch:
+            console.notice(f"{one.role}: {one.problem}")
+        elif not one.problem:
+            console.notice(f"{one.role}: {one.name} is here")
+    return list(dict.fromkeys(one.name for one in needed if one.fetch))
 
 
 class Megabytes:

@@ -136,7 +136,7 @@ class Additions:
         from ...systems.models.known import ALIASES, WEIGHTS
 
         told = {}
-        for name, wanted in self._named(role).items():
+        for name, wanted in self.networks(role).items():
             place = resolve(wanted, allow_pickle=self.allow_pickle)
             self.places[name] = [place]
             licence = ALIASES[wanted].licence if wanted in ALIASES else "unknown"
@@ -158,7 +158,7 @@ class Additions:
         conditions = getattr(self.config, group).conditions if setting == "conditions" else {}
         return {f"{role} {name}": one for name, one in conditions.items()}
 
-    def _named(self, role: str) -> dict[str, str]:
+    def networks(self, role: str) -> dict[str, str]:
         """{role and name: alias, hub id or path} of single networks."""
         from ...systems.models.controlnet import parted, usual_network
         from ...systems.models.known import WEIGHTS

@@ -1,7 +1,7 @@
-"""How long a stage will take, in how much memory: by earlier runs of this machine, or by the README's figures.
+"""How long a stage will take, in how much memory: by earlier runs of this machine, the README's figures, or by count.
 
-Nothing is modelled but what is proportional: a stage's time to the product of the settings in its ``work``. Everything
-else that changes the time (sizes, other settings) is said in the basis, and where nothing is known, nothing is told.
+Nothing is modelled but what is proportional: a stage's time to the product of the settings in its ``work``, or to its
+networks' operations. Whatever else changes the time is said in the basis, and where nothing is known, nothing is told.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from ...configs.errors import BadInput
 from ...configs.loading import restore_config
 from ...configs.schema import MakeConfig
+from . import operations
 from .manifest import Manifest, read_manifest
 from .stage import Stage
 
@@ -29,6 +30,8 @@ README = {
 }
 """(seconds, peak memory in MiB) of ``python -m benchmarks.make_time``: the starter's preset on an AMD EPYC with two
 cores, on a slow day; 53 s in all were measured on a quiet one."""
+_ASKING = ("image", "lift", "refine", "paint")
+"""Stages that ask networks; export names all models, for their licences, and loads none."""
 _README_WORK = {"image": 25 * 4, "refine": 300 * 2}
 
 
@@ -41,6 +44,8 @@ class Estimate:
     basis: str
 
 
+NOTHING_TO_DO = {"refine": "refine.steps", "paint": "paint.steps"}
+"""Stages that pass on what they are given where this setting is 0."""
 UNKNOWN = Estimate(None, None, "unknown: no earlier run of this machine is like it")
 
 
@@ -66,6 +71,9 @@ def estimate(
         threads: how many compute.
         runs: ``earlier_runs``; those with the same device, dtype, threads and models count.
     """
+    setting = NOTHING_TO_DO.get(stage.name)
+    if setting and not attrgetter(setting)(config):
+        return Estimate(0.0, 0.0, f"{setting}=0 passes on what it is given")
     alike = [
         (line, before)
         for manifest, before in runs
@@ -82,15 +90,33 @@ def estimate(
         several = f"{len(same or alike)} earlier run{'s' if len(same or alike) > 1 else ''} of this machine"
         scaled = "" if same else f" with other settings{_scaled(stage)}"
         return Estimate(round(seconds, 1), round(memory), f"median of {several}{scaled}")
-    shipped = config.base == config.lift_model == "starter" and config.device == "cpu"
-    if stage.name not in README or not shipped:
-        return UNKNOWN
+    named = [
+        getattr(config, role)
+        for role in ("base", "lift_model")
+        if role in stage.roles and stage.name in _ASKING
+    ]
+    if stage.name not in README or config.device != "cpu" or any(name != "starter" for name in named):
+        return _by_operations(stage, config)
     seconds, memory = README[stage.name]
     factor = work(stage, config) / _README_WORK.get(stage.name, 1)
     return Estimate(
         round(seconds * factor, 1),
         round(memory),
         f"the README's figures, another machine's (AMD EPYC, two cores, a slow day){_scaled(stage)}",
+    )
+
+
+def _by_operations(stage: Stage, config: MakeConfig) -> Estimate:
+    found, held = operations.seconds(stage.name, config), operations.parameters_m(stage.name, config)
+    if found is None:
+        return UNKNOWN
+    memory = None if held is None else round(held * 1e6 * operations.BYTES[config.dtype] / 2**20)
+    speed = operations.gigaflops(config.device, config.dtype)
+    return Estimate(
+        float(f"{found:.2g}"),
+        memory,
+        f"a count of its networks' operations, at half of the {speed:.0f} GFLOP/s that this machine multiplies with; "
+        "the memory is that of the weights alone",
     )
 
 

@@ -22,7 +22,8 @@ class Needed:
         role: ``base``, ``domain``, ``lift_model`` ...
         name: as the settings call it.
         identity: what keys say of it; None if it is not at hand.
-        size: bytes of the files that are read; None where they are not here.
+        size: bytes of the files that are read; where they are not here, about what is to be fetched; None if nobody
+            knows.
         fetch: the command that brings it, where one does.
         problem: why it cannot be used, None if it is at hand.
     """
@@ -45,7 +46,7 @@ def inventory(store: ModelStore, roles: Sequence[str]) -> list[Needed]:
                 size = sum(map(bytes_of, store.places(name)))
                 found.append(Needed(name, str(told["id"]), str(told["licence"]), told, size))
         except SlipcastError as error:
-            found.append(_absent(store, role, error))
+            found += _one_by_one(store, role, error)
     return found
 
 
@@ -56,17 +57,43 @@ def bytes_of(model: Path) -> int:
     return sum(path.stat().st_size for path in files_read(model))
 
 
+def _one_by_one(store: ModelStore, role: str, error: SlipcastError) -> list[Needed]:
+    """The models of a role of which one at least is not to be had."""
+    networks = store.networks(role)
+    return [_looked_up(*one) for one in networks.items()] if networks else [_absent(store, role, error)]
+
+
+def _looked_up(role: str, name: str) -> Needed:
+    """A network that a stage's setting names."""
+    from ...systems.models.aliases import resolve
+    from ...systems.models.known import ALIASES
+
+    licence = ALIASES[name].licence if name in ALIASES else "unknown"
+    try:
+        return Needed(role, name, licence, size=bytes_of(resolve(name)))
+    except BadInput as error:
+        fetch, size = _to_fetch(name)
+        return Needed(role, name, licence, size=size, fetch=fetch, problem=str(error))
+
+
 def _absent(store: ModelStore, role: str, error: SlipcastError) -> Needed:
-    from ...systems.models.aliases import hub_id_of, is_here
     from ...systems.models.known import entry_of
 
     named: Any = store.named(role) or role
     name = " + ".join(named) if isinstance(named, list) else named
     known = entry_of(role, name)
-    fetch = None
+    fetch, size = _to_fetch(name) if role in ("base", "model", "lift_model") else (None, None)
+    licence = "unknown" if known is None else known.licence
+    return Needed(role, name, licence, size=size, fetch=fetch, problem=str(error))
+
+
+def _to_fetch(name: str) -> tuple[str | None, int | None]:
+    """The command that brings a model, and about how many bytes; None where the hub has no such name, or it is here."""
+    from ...systems.models.aliases import hub_id_of, is_here
+    from ...systems.models.costs import bytes_to_fetch
+
     try:
-        if role in ("base", "model", "lift_model") and hub_id_of(name) and not is_here(name):
-            fetch = command("fetch", name)
-    except BadInput:  # no name of the hub's: a folder that is not there
-        pass
-    return Needed(role, name, "unknown" if known is None else known.licence, fetch=fetch, problem=str(error))
+        missing = bool(hub_id_of(name)) and not is_here(name)
+    except BadInput:  # a folder that is not there
+        missing = False
+    return (command("fetch", name), bytes_to_fetch(name)) if missing else (None, None)

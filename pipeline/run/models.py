@@ -106,7 +106,7 @@ class ModelStore:
             told[role] = {
                 "id": name,
                 "revision": self._lift_identity(folder) if role == "lift_model" else model_identity(folder),
-                "licence": content.get("licence", "unknown" if known is None else known.licence),
+                "licence": content.get("licence", self._licence(role) if known is None else known.licence),
             }
             if role == "domain":
                 told[role] |= self.look()
@@ -133,6 +133,10 @@ class ModelStore:
             if role == "domain"
             else getattr(self.config, role)
         )
+
+    def networks(self, role: str) -> dict[str, str]:
+        """{role and name: alias, hub id or path} of the networks that a stage's setting names; here or not."""
+        return self._additions.networks(role) if "." in role else {}
 
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
@@ -275,6 +279,12 @@ class ModelStore:
 
         wanted = self.config.lift_model
         return wanted if wanted in LIFTS or wanted in entries("lifts", LIFTS) else "starter"
+
+    def _licence(self, role: str) -> str:
+        """Of a model that no table knows."""
+        from ...systems.lift.table import LIFTS
+
+        return LIFTS[self.lift].licence if role == "lift_model" and self.lift in LIFTS else "unknown"
 
     def _lift_identity(self, source: Path) -> str:
         """A hash of what the lift reads, and whose it is if it is a plug-in's."""

@@ -15,6 +15,7 @@ from ..run.commands import command
 from ..run.prompts import file_name, slug
 from ..run.stage import ROLES, StageContext
 from .facts import ExportFacts
+from .lift import chosen_picture
 
 
 def run(ctx: StageContext) -> ExportFacts:
@@ -39,7 +40,7 @@ def run(ctx: StageContext) -> ExportFacts:
     advance = ctx.progress.task("drawing pictures", 2)
     files = exported.written.files
     shown = into_view(read_glb(files["glb"])[0] if "glb" in files else exported.asset.mesh)
-    preview_sheet(read_subject(ctx.inputs["image/image.png"]), shown, ctx.folder / "preview.png")
+    preview_sheet(read_subject(chosen_picture(ctx)), shown, ctx.folder / "preview.png")
     advance()
     if settings.turntable_frames:
         write_turntable(shown, ctx.folder / "turntable.gif", frames=settings.turntable_frames)

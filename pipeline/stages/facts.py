@@ -20,10 +20,21 @@ class ImageFacts(TypedDict):
     domain_evidence: NotRequired[list[float]]
 
 
+class LiftedCandidate(TypedDict):
+    """A candidate that was lifted: its number, ``systems.lift.looks.Looks`` of what became of it."""
+
+    candidate: int | None
+    overlap: float
+    colour_error: float
+    faults: list[str]
+
+
 class LiftFacts(TypedDict):
-    """Of stage 20-lift: the share of its cells that are solid."""
+    """Of stage 20-lift: the share of its cells that are solid; of several candidates, all and which was chosen."""
 
     solid_fraction: float
+    chosen: NotRequired[int]
+    lifted: NotRequired[list[LiftedCandidate]]
 
 
 class RefineFacts(TypedDict):

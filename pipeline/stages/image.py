@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -53,6 +54,8 @@ def run(ctx: StageContext) -> ImageFacts:
             "try another --seed or image.candidates"
         )
     squared(best).save(ctx.folder / "image.png")
+    if ctx.config.lift.keep > 1:
+        _keep(ctx, order, subjects, gains)
     facts: dict[str, Any] = {
         "prompt": framed(made.prompt, *made.framings),
         "chosen": order[0],
@@ -62,6 +65,22 @@ def run(ctx: StageContext) -> ImageFacts:
     }
     write_json(ctx.folder / "image.json", facts)
     return cast(ImageFacts, facts)
+
+
+def _keep(
+    ctx: StageContext,
+    order: Sequence[int],
+    subjects: Sequence[SubjectImage | None],
+    gains: Mapping[str, torch.Tensor],
+) -> None:
+    """Write the best lift.keep candidates, kept-1.png the best of them, and what the lift is to rank them by."""
+    told = []
+    for number in order[: ctx.config.lift.keep]:
+        subject = subjects[number]
+        if subject is not None:
+            told.append({"candidate": number, **{name: float(gain[number]) for name, gain in gains.items()}})
+            squared(subject).save(ctx.folder / f"kept-{len(told)}.png")
+    write_json(ctx.folder / "kept.json", {"elevation_deg": ctx.config.image.elevation_deg, "kept": told})
 
 
 def picture_of(config: MakeConfig, prompt: str, seed: int) -> PictureConfig:

@@ -24,6 +24,7 @@ from ...systems.types import Mesh
 from ..run.stage import StageContext
 from .facts import PaintedFacts, PaintFacts
 from .guided_views import guided_views
+from .lift import chosen_picture
 
 
 def run(ctx: StageContext) -> PaintFacts:
@@ -77,7 +78,7 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
         Painter(denoiser_for(words, backgrounds), base.encode, base.decode),
         angles,
         np.array(backgrounds),
-        picture=read_subject(ctx.inputs["image/image.png"]),
+        picture=read_subject(chosen_picture(ctx)),
         size=size,
         config=config,
         generator=ctx.generator("noise"),

@@ -16,6 +16,7 @@ from ..run.prompts import prompts_of
 from ..run.stage import StageContext
 from .facts import RefineFacts
 from .guided_views import guided_views
+from .lift import chosen_picture
 
 
 def run(ctx: StageContext) -> RefineFacts:
@@ -34,7 +35,7 @@ def run(ctx: StageContext) -> RefineFacts:
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
         denoiser_for=guided_views(ctx, config, quiet=_quiet(config), score=config.score),
         encode=base.encode,
-        reference=read_subject(ctx.inputs["image/image.png"]),
+        reference=read_subject(chosen_picture(ctx)),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
         config=config,
         seed=ctx.seed,

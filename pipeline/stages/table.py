@@ -55,6 +55,8 @@ _GUIDED = ("dtype", "device", "domain_strength", "lora_scale", "embedded_guidanc
 """What all stages that ask the guided denoiser read of the settings of all."""
 _AS_DRAWN = tuple(f"image.{item.name}" for item in fields(RecipeConfig))
 """With which guidance the picture was drawn."""
+_CHOSEN = "lift/picture*.png"
+"""The candidate that the lift chose; not there where it was given one picture."""
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.
@@ -63,9 +65,9 @@ STAGES: tuple[Stage, ...] = (
         "10-image",
         _image,
         gives=("image.png",),
-        makes=("image.png", "image-*.png", "image.json", "candidates.png"),
+        makes=("image.png", "image-*.png", "image.json", "candidates.png", "kept-*.png", "kept.json"),
         roles=(*DRAWING_ROLES, "image.control", "image.conditions", "image.matting"),
-        reads=_GUIDED,
+        reads=("lift.keep", *_GUIDED),
         version=2,
         work=("image.steps", "image.candidates"),
     ),
@@ -73,9 +75,9 @@ STAGES: tuple[Stage, ...] = (
         "lift",
         "20-lift",
         _lift,
-        needs=("image/image.png", "image/image-*.png"),
+        needs=("image/image.png", "image/image-*.png", "image/kept-*.png", "image/kept*.json"),
         gives=("field.safetensors",),
-        makes=("field.safetensors", "command.log", "made/*", "pictures/*"),
+        makes=("field.safetensors", "picture.png", "command.log", "made/*", "pictures/*", "kept-*/*"),
         roles=("lift_model",),
         reads=("device",),
     ),
@@ -85,7 +87,7 @@ STAGES: tuple[Stage, ...] = (
         "refine",
         "30-refine",
         _refine,
-        needs=("image/image.png", "lift/field.safetensors"),
+        needs=("image/image.png", "lift/field.safetensors", _CHOSEN),
         gives=("field.safetensors",),
         makes=("field.safetensors", "curve.csv", "refine-checkpoint.safetensors"),
         roles=(*DRAWING_ROLES, "refine.conditions"),
@@ -110,7 +112,7 @@ STAGES: tuple[Stage, ...] = (
         "paint",
         "45-paint",
         _paint,
-        needs=("image/image.png", "mesh/mesh.safetensors"),
+        needs=("image/image.png", _CHOSEN, "mesh/mesh.safetensors"),
         gives=("mesh.safetensors",),
         makes=("mesh.safetensors", "texture.png"),
         roles=(*DRAWING_ROLES, "image.conditions", "paint.control"),
@@ -123,7 +125,7 @@ STAGES: tuple[Stage, ...] = (
         "export",
         "50-export",
         _export,
-        needs=("image/image.png", "paint/mesh.safetensors"),
+        needs=("image/image.png", _CHOSEN, "paint/mesh.safetensors"),
         gives=("preview.png",),
         makes=("preview.png", "turntable.gif"),
         roles=ROLES,

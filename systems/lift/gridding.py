@@ -1,4 +1,4 @@
-"""Whatever a lift returns, on the grid that the next stages read."""
+"""Whatever a lift returns, on the grid that the next stages read; and the ball where nothing is lifted."""
 
 from __future__ import annotations
 
@@ -28,3 +28,14 @@ def as_grid(lifted: RadianceField | Mesh, resolution: int) -> FrozenGrid:
     cube = (resolution,) * 3
     # A frozen grid doubles the log-odds of what it holds.
     return FrozenGrid(torch.sigmoid(raw_from_density(density) / 2).view(cube), colours.view(*cube, 3))
+
+
+_BALL_RADIUS, _BALL_EDGE, _BALL_GREY = 0.5, 0.1, 0.5
+
+
+def ball(resolution: int) -> FrozenGrid:
+    """A soft grey ball in the middle, on ``resolution`` cells a side: what DreamFusion begins from, in our frame."""
+    away = cell_centres(resolution).norm(dim=1)
+    cube = (resolution,) * 3
+    occupancy = torch.sigmoid((_BALL_RADIUS - away) / _BALL_EDGE).view(cube)
+    return FrozenGrid(occupancy, torch.full((*cube, 3), _BALL_GREY))

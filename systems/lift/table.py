@@ -68,6 +68,7 @@ class Lift:
         several: whether it looks at more pictures than the first.
         alias: the model (``models.known.ALIASES``) that is meant where ``lift.source`` is empty.
         needs_source: whether there must be one; without it the function is given the current folder.
+        licence: of what it makes, where no model's card says it.
     """
 
     function: LiftFunction
@@ -76,6 +77,7 @@ class Lift:
     several: bool = False
     alias: str | None = None
     needs_source: bool = True
+    licence: str = "unknown"
 
 
 def _starter(task: LiftTask) -> RadianceField:
@@ -118,9 +120,16 @@ def _command_identity(source: Path) -> str:
     return source_identity(source)
 
 
+def _ball(task: LiftTask) -> RadianceField:
+    from .gridding import ball
+
+    return ball(task.settings.resolution)
+
+
 LIFTS: dict[str, Lift] = {
     "starter": Lift(_starter),
     "mesh": Lift(_mesh, _mesh_identity, "a mesh of yours: GLB, glTF, OBJ, PLY or STL"),
+    "ball": Lift(_ball, lambda source: "1", needs_source=False, licence="Apache-2.0"),
     "shap-e": Lift(_shap_e, source="a folder of ShapEImg2ImgPipeline", alias="shap-e"),
     "command": Lift(
         _command,

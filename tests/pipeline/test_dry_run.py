@@ -39,6 +39,9 @@ class Store(FakeModels):
     def named(self, role: str) -> str:
         return "it"
 
+    def networks(self, role: str) -> dict[str, str]:
+        return {}
+
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
@@ -117,12 +120,13 @@ def test_the_command_names_size_licence_and_the_fetch_of_what_is_missing(
     assert result.exit_code == 0, result.stderr
     plan = json.loads(result.stdout)
     models = {one["role"]: one for one in plan["models"]}
-    assert models["base"]["fetch"] == "slipcast fetch sd15" and models["base"]["size"] is None
+    assert models["base"]["fetch"] == "slipcast fetch sd15" and models["base"]["size"] == 2132 * 10**6
     assert models["base"]["licence"] == "creativeml-openrail-m" and "domain" not in models
     assert models["lift_model"]["problem"] is None and models["lift_model"]["size"] > 10**6
-    assert plan["seconds"] is None and list(tmp_path.iterdir()) == []
+    assert plan["seconds"] > 60 and list(tmp_path.iterdir()) == []
     shown = CliRunner().invoke(app, arguments).stdout
-    assert "not at hand; `slipcast fetch sd15`" in shown and "time unknown" in shown
+    assert "sd15, about 2,132.0 MB" in shown and "not at hand; `slipcast fetch sd15`" in shown
+    assert "a count of its networks' operations" in shown
 
 
 @pytest.mark.parametrize("option", ["--lora", "--embedding"])
@@ -160,7 +164,9 @@ def test_times_are_of_this_machines_runs_with_the_same_models_or_the_readmes(wor
     assert found.basis.startswith("median of 1 earlier run of this machine with other settings")
     other = estimate(stage, settled, threads + 1, runs)
     assert other.seconds == pytest.approx(2 * README["image"][0], abs=0.1) and "README" in other.basis
-    assert estimate(stage, replace(settled, base="sd15"), threads, runs).seconds is None
+    counted = estimate(stage, replace(settled, base="sd15"), threads, runs)
+    assert counted.basis.startswith("a count") and (counted.seconds or 0) > 10
+    assert estimate(stage, replace(settled, base="someone/else"), threads, runs).seconds is None
     assert earlier_runs(workshop.out, machine() | {"cores": 99}) == []
 
 

@@ -1,0 +1,86 @@
+"""How long a stage may take when nothing like it ever ran here: its networks' operations over this machine's speed.
+
+A rough number, an hour or a day: only the denoiser, the autoencoder and Shap-E's prior are counted, as
+``systems.models.costs`` knows them, and networks are taken to reach half the speed of a plain product of matrices.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+
+from ...configs.schema import MakeConfig, RecipeConfig
+
+_REACHED = 0.5  # of a matrix product's speed, by networks
+_SIDE, _SECONDS = 1024, 0.15
+_BACKWARD = 3  # a pass forward and back costs three forward
+
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+
+
+@cache
+def gigaflops(device: str, dtype: str) -> float:
+    """Billions of operations a second of this machine, by products of matrices of 1,024 x 1,024."""
+    import torch
+
+    matrix = torch.ones(_SIDE, _SIDE, device=device, dtype=getattr(torch, dtype))
+    began, rounds = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < _SECONDS or rounds < 2:
+        float((matrix @ matrix)[0, 0])  # read, so that an accelerator has to be done
+        rounds += 1
+    return rounds * 2 * _SIDE**3 / passed / 1e9
+
+
+def operations(stage: str, config: MakeConfig) -> float | None:
+    """Billions of operations of a stage's networks; None where a model is not known."""
+    from ...systems.models.costs import COSTS
+
+    base, lift = COSTS.get(config.base), COSTS.get(config.lift_model)
+    if stage == "lift":
+        if config.lift_model == "ball":
+            return 0.0
+        two = 2 if config.lift.guidance > 1 else 1
+        return None if lift is None else config.lift.keep * config.lift.steps * two * lift.call
+    if base is None:
+        return None
+    if stage == "image":
+        image = config.image
+        drawn = image.steps * _branches(config, image) * base.call + base.decode
+        return 0.0 if image.picture else image.candidates * drawn
+    if stage == "refine":
+        asked = _branches(config, config.refine) * base.call + _BACKWARD * base.encode
+        return config.refine.steps * config.refine.views * asked
+    if stage == "paint":
+        once = _branches(config, config.image) * base.call + base.encode + base.decode
+        return config.paint.steps * config.paint.views * once
+    return None
+
+
+def parameters_m(stage: str, config: MakeConfig) -> float | None:
+    """Millions of parameters that a stage holds, a domain beside the base counted as its network again."""
+    from ...systems.models.costs import COSTS
+
+    base, lift = COSTS.get(config.base), COSTS.get(config.lift_model)
+    if stage == "lift":
+        return 0.0 if config.lift_model == "ball" else None if lift is None else lift.parameters_m
+    if base is None or stage not in ("image", "refine", "paint"):
+        return None
+    return base.parameters_m * (1 + _has_domain(config))
+
+
+def seconds(stage: str, config: MakeConfig) -> float | None:
+    """Of a stage's networks on the config's device, which is to be made out, as is its dtype."""
+    wanted = operations(stage, config)
+    return None if wanted is None else wanted / (_REACHED * gigaflops(config.device, config.dtype))
+
+
+def _branches(config: MakeConfig, recipe: RecipeConfig) -> int:
+    """Answers that one step needs: nothing in particular, the prompt, the domain; and what the recipe adds."""
+    more = len(recipe.negative) + len(recipe.wanted) + len(recipe.unwanted) + len(recipe.conditions)
+    return 2 + _has_domain(config) + more
+
+
+def _has_domain(config: MakeConfig) -> bool:
+    from ...systems.models.known import domain_for
+
+    return domain_for(config.base, config.domain) is not None
