@@ -21,6 +21,9 @@ def runs(
     diff: Annotated[
         tuple[Path, Path] | None, _option("How two runs differ: settings, figures, pictures.", metavar="A B")
     ] = None,
+    page: Annotated[
+        Path | None, _option("With --diff: a page to write, pictures side by side.", metavar="FILE.html")
+    ] = None,
     state: Annotated[str | None, _option("Only those that are finished, unfinished or failed.")] = None,
     older: Annotated[
         str | None, _option("Only those unchanged for longer than, such as, 12h, 7d or 2w.")
@@ -41,8 +44,12 @@ def runs(
 
         if diff is not None:
             told = difference(*(given_path(path, "--diff") for path in diff))
+            if page is not None:
+                _write_page(given_path(page, "--page"), told)
             print(json.dumps(told) if as_json else _as_text(told))
             return
+        if page is not None:
+            raise BadInput("--page shows two runs side by side; say which with --diff A B")
         wanted = _wanted(state, older, larger)
         found = list_runs(given_path(folder, "FOLDER"), wanted)
         if prune:
@@ -58,6 +65,22 @@ def runs(
             return
         for run in found:
             print(_line(run.told()))
+
+
+def _write_page(path: Path, told: dict[str, Any]) -> None:
+    """BadInput for a file that is there and is no such page."""
+    from ...configs.atomic import explain_os_errors, write_text
+    from ...configs.errors import BadInput
+    from ..report.compare_page import compare_page
+
+    with explain_os_errors(path, "writing the page", then=""):
+        if path.is_dir() or (
+            path.is_file() and 'content="slipcast' not in path.read_text("utf-8", "replace")[:3000]
+        ):
+            raise BadInput(f"--page={path} is there already and no page of slipcast's; give another name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, compare_page(told))
+    print(f"page: {path}", file=sys.stderr)
 
 
 def _wanted(state: str | None, older: str | None, larger: str | None) -> Any:

@@ -108,7 +108,7 @@ class Ingredients:
             raise BadInput(
                 "this recipe needs words for a picture's flaws; give --negative 'blurry, low quality'"
             )
-        return self._of(self.base, "flawed", words, self.controls, seen=True)
+        return self._of(self.base, "flawed", words, self.controls, self.images, seen=True)
 
     def further(self, prompts: Mapping[str, float], sign: str) -> list[tuple[Branch, Weight]]:
         """The base with each of several prompts, and their weights; ``sign`` is ``and`` or ``not``."""

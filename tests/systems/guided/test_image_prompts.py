@@ -209,6 +209,16 @@ def test_only_branches_of_the_prompt_see_it_and_all_others_see_no_picture(shelf:
     }
 
 
+def test_the_prompt_with_its_flaws_sees_the_same_picture_so_that_their_difference_is_the_flaws(
+    shelf: Shelf,
+) -> None:
+    (one,) = load_image_prompts([shelf.written()], shelf.base)
+    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, images=(one,), negatives=["blurry"])
+    guidance = picture_guidance("bridge", made, {})
+    seen = {branch.name: as_conditioning(branch.condition).images for branch in guidance.branches}
+    assert seen["text"] == seen["flawed"] == (one.picture,)
+
+
 def test_a_picture_that_no_branch_would_see_is_refused(shelf: Shelf) -> None:
     images = load_image_prompts([shelf.written()], shelf.base)
     made = Ingredients(base=shelf.base, prompt="a teapot", size=16, images=images)
