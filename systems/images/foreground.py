@@ -7,9 +7,10 @@ blue-and-white porcelain separates best from orange, worst from grey.
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
-from ...configs.errors import SlipcastError
+from ...configs.errors import BadInput, SlipcastError
 from ..types import SubjectImage
 
 _BORDER = 0.05
@@ -152,3 +153,25 @@ def _bleed(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     )
     rows, columns = np.asarray(nearest)
     return picture[rows, columns]
+
+
+def on_ground(picture: SubjectImage, grey: float, side: int, share: float) -> Image.Image:
+    """The subject in the middle of a square of one grey, as image-to-3D networks were trained.
+
+    Args:
+        grey: of the ground, 0 to 1.
+        side: of the square, in pixels.
+        share: of the side that the subject takes.
+    Raises: BadInput where there is no subject.
+    """
+    rows, columns = np.nonzero(picture.alpha > 0.5)
+    if len(rows) == 0:
+        raise BadInput("the picture shows no subject: its cut-out is transparent everywhere")
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    whole = round(max(bottom - top, right - left) / share)
+    canvas = np.full((whole, whole, 3), grey, np.float32)
+    down, across = (whole - (bottom - top)) // 2, (whole - (right - left)) // 2
+    part = SubjectImage(picture.rgb[top:bottom, left:right], picture.alpha[top:bottom, left:right])
+    canvas[down : down + bottom - top, across : across + right - left] = part.over((grey, grey, grey))
+    shown = Image.fromarray((canvas * 255 + 0.5).clip(0, 255).astype(np.uint8))
+    return shown.resize((side, side), Image.Resampling.LANCZOS)

@@ -13,7 +13,6 @@ import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -22,6 +21,7 @@ from ...configs.errors import BadInput
 from ...configs.names import shown
 from ..field.shapes import PerPoint, Points
 from ..field.voxels import DENSITY_PEAK
+from ..images.foreground import on_ground
 from ..models.precision import quiet_libraries
 from ..models.reading import explained, read_network
 from ..models.weight_files import MODEL_INDEX
@@ -130,18 +130,8 @@ def load(folder: Path) -> Any:
 
 
 def on_white(picture: SubjectImage) -> Image.Image:
-    """The object in the middle of a white square, as Shap-E was trained: 256 pixels, 85 % of them the object's."""
-    rows, columns = np.nonzero(picture.alpha > 0.5)
-    if len(rows) == 0:
-        raise BadInput("the picture shows no subject: its cut-out is transparent everywhere")
-    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    side = round(max(bottom - top, right - left) / _FOREGROUND)
-    canvas = np.ones((side, side, 3), np.float32)
-    down, across = (side - (bottom - top)) // 2, (side - (right - left)) // 2
-    part = SubjectImage(picture.rgb[top:bottom, left:right], picture.alpha[top:bottom, left:right])
-    canvas[down : down + bottom - top, across : across + right - left] = part.over((1.0, 1.0, 1.0))
-    whole = Image.fromarray((canvas * 255 + 0.5).clip(0, 255).astype(np.uint8))
-    return whole.resize((_PICTURE, _PICTURE), Image.Resampling.LANCZOS)
+    """As Shap-E was trained: 256 pixels, 85 % of them the object's."""
+    return on_ground(picture, 1.0, _PICTURE, _FOREGROUND)
 
 
 def _is_fog(field: ShapEField) -> bool:

@@ -108,6 +108,18 @@ def _shap_e(task: LiftTask) -> RadianceField:
     return lift_picture(task)
 
 
+def _triposr(task: LiftTask) -> RadianceField:
+    from .triposr import lift_picture
+
+    return lift_picture(task)
+
+
+def _triposr_identity(source: Path) -> str:
+    from .triposr import source_identity
+
+    return source_identity(source)
+
+
 def _command(task: LiftTask) -> RadianceField:
     from .command import lift_picture
 
@@ -131,6 +143,9 @@ LIFTS: dict[str, Lift] = {
     "mesh": Lift(_mesh, _mesh_identity, "a mesh of yours: GLB, glTF, OBJ, PLY or STL"),
     "ball": Lift(_ball, lambda source: "1", needs_source=False, licence="Apache-2.0"),
     "shap-e": Lift(_shap_e, source="a folder of ShapEImg2ImgPipeline", alias="shap-e"),
+    "triposr": Lift(
+        _triposr, _triposr_identity, "a folder with TripoSR's config.yaml and model.ckpt", alias="triposr"
+    ),
     "command": Lift(
         _command,
         _command_identity,

@@ -35,6 +35,7 @@ COSTS: dict[str, Cost] = {
     "sd21-base": Cost(2580, 1290.0, 804.3, 1116.7, 2514.5),
     "sdxl": Cost(6938, 3468.8, 6761.2, 4879.0, 10470.4),
     "shap-e": Cost(1691, 845.4, 942.9),
+    "triposr": Cost(1677, 419.0),
     **dict.fromkeys(
         (
             "canny", "depth", "normal", "lineart", "softedge", "scribble", "openpose", "seg", "tile", "ip2p",

@@ -141,6 +141,12 @@ ALIASES = {
     "shap-e": Source(
         "openai/shap-e-img2img", "Shap-E for pictures: a first shape, coarse; pip alone, any device.", "mit"
     ),
+    "triposr": Source(
+        "stabilityai/TripoSR",
+        "TripoSR for pictures: a first shape in one pass of a network; pip alone, any device.",
+        "mit",
+        files=("config.yaml", "model.ckpt"),
+    ),
     "canny": Source("lllyasviel/control_v11p_sd15_canny", "ControlNet of sd15 for Canny edges.", "openrail"),
     "depth": Source("lllyasviel/control_v11f1p_sd15_depth", "ControlNet of sd15 for depth maps.", "openrail"),
     "normal": Source("lllyasviel/control_v11p_sd15_normalbae", "ControlNet of sd15 for normals.", "openrail"),

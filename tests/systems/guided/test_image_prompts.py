@@ -213,7 +213,7 @@ def test_the_prompt_with_its_flaws_sees_the_same_picture_so_that_their_differenc
     shelf: Shelf,
 ) -> None:
     (one,) = load_image_prompts([shelf.written()], shelf.base)
-    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, images=(one,), negatives=["blurry"])
+    made = Ingredients(base=shelf.base, prompt="a teapot", size=16, images=(one,), negatives=("blurry",))
     guidance = picture_guidance("bridge", made, {})
     seen = {branch.name: as_conditioning(branch.condition).images for branch in guidance.branches}
     assert seen["text"] == seen["flawed"] == (one.picture,)
