@@ -153,7 +153,7 @@ def changed_settings(settings: Settings, base: Base, method: str) -> Settings:
         "optimizer": settings.optimizer or found.optimizer,
         "schedule": settings.schedule or found.schedule,
         "noise_shift": settings.noise_shift or found.noise_shift,
-        "evaluate_every": settings.evaluate_every or max(1, steps // 8),
+        "evaluate_every": settings.evaluate_every or -(-steps // 8),  # so that no rest is left over
     }
     if own["size"] % base.cell:
         near = max(base.cell, round(own["size"] / base.cell) * base.cell)

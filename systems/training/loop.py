@@ -99,7 +99,7 @@ def train(
         )
     for module in modules.values():
         # Before sharing: a later change of layout would silently give every worker weights of its own.
-        with quiet_libraries() if "diffusers" in sys.modules else contextlib.nullcontext():
+        with _quiet():
             module.to(budget.device, compute_dtype(budget.device, budget.precision))
         module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - not in torch's stub
         if workers > 1:
@@ -118,7 +118,8 @@ def train(
     peers.wait()
     final = load_checkpoint(folder)
     for module in modules.values():
-        module.to("cpu", torch.float32)
+        with _quiet():
+            module.to("cpu", torch.float32)
     with torch.no_grad():
         for name, parameter in parameters_of(modules).items():
             kept = final.get(
@@ -126,6 +127,11 @@ def train(
             )  # without averages, the weights themselves
             parameter.copy_(from_matrix(kept, parameter.shape))
     return modules
+
+
+def _quiet() -> contextlib.AbstractContextManager[None]:
+    """Without diffusers' note on dtypes, where it is there to make one."""
+    return quiet_libraries() if "diffusers" in sys.modules else contextlib.nullcontext()
 
 
 def _work_together(arguments: Any, shared: Shared, workers: int, watch: Watch | None) -> None:
