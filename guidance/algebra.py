@@ -202,6 +202,22 @@ class Guidance:
             return total
         return torch.cat([total[:, : self.channels], eps[self.rest or self.base][:, self.channels :]], 1)
 
+    def pushes(self, eps: Mapping[Branch, Latents], times: Sequence[float]) -> dict[str, Latents]:
+        """w_i(t) T_i(eps_pos_i - eps_neg_i) of every term that is on at one of these t / T, for people and measures.
+
+        By the names of its branches, ``text - null``; a second term of the same ones is ``text - null (2)``. Terms of
+        branches that were not asked, such as the base under one weight of 1, are left out.
+        """
+        if self.adjustment is not None:
+            eps = self.adjustment(eps)
+        found: dict[str, Latents] = {}
+        for term in self.terms:
+            if any(scales := [term.weight_at(t) for t in times]) and all(one in eps for one in term.branches):
+                name = f"{term.positive.name} - {term.negative.name}"
+                again = sum(other.partition(" (")[0] == name for other in found)
+                found[f"{name} ({again + 1})" if again else name] = _push(term, eps, scales)
+        return found
+
     @staticmethod
     def _finished(
         final: Final, total: Tensor, eps: Mapping[Branch, Tensor], answers: Answers | None
@@ -220,15 +236,20 @@ class Guidance:
             if any(scales):
                 total = total + _per_sample(scales, total) * eps[branch]
         for term in self.terms:
-            scales = [term.weight_at(t) for t in times]
-            if not term.is_affine and any(scales):
-                delta, weight = eps[term.positive] - eps[term.negative], _per_sample(scales, total)
-                if term.adaptive is not None:
-                    weight = term.adaptive(weight, delta, eps)
-                if term.transform is not None:
-                    delta = term.transform(delta, eps)
-                total = total + weight * delta
+            if not term.is_affine and any(scales := [term.weight_at(t) for t in times]):
+                total = total + _push(term, eps, scales)
         return total
+
+
+def _push(term: Term, eps: Mapping[Branch, Tensor], scales: list[float]) -> Tensor:
+    """One term on tensors, with its weight for each sample."""
+    delta = eps[term.positive] - eps[term.negative]
+    weight = _per_sample(scales, delta)
+    if term.adaptive is not None:
+        weight = term.adaptive(weight, delta, eps)
+    if term.transform is not None:
+        delta = term.transform(delta, eps)
+    return weight * delta
 
 
 def _read_by(*parts: Transform | Adaptive | Adjustment | Final | None) -> tuple[Branch, ...]:

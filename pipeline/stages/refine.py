@@ -19,7 +19,10 @@ from .guided_views import guided_views
 
 
 def run(ctx: StageContext) -> RefineFacts:
-    """Write field.safetensors and, for people, curve.csv; checkpoints let a stopped run go on bit for bit."""
+    """Write field.safetensors and, for people, curve.csv, log.jsonl and progress.png.
+
+    Checkpoints let a stopped run go on bit for bit.
+    """
     config, base = ctx.config.refine, ctx.models.base
     advance = ctx.progress.task("refining", config.steps)
     seen, last = 0, dict[str, float]()

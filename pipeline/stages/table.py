@@ -87,7 +87,7 @@ STAGES: tuple[Stage, ...] = (
         _refine,
         needs=("image/image.png", "lift/field.safetensors"),
         gives=("field.safetensors",),
-        makes=("field.safetensors", "curve.csv", "refine-checkpoint.safetensors"),
+        makes=("field.safetensors", "curve.csv", "log.jsonl", "progress.png", "refine-checkpoint.safetensors"),
         roles=(*DRAWING_ROLES, "refine.conditions"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,

@@ -49,17 +49,19 @@ class Curve:
 
     def add(
         self, index: int, losses: Mapping[str, torch.Tensor], parameters: Sequence[torch.nn.Parameter]
-    ) -> None:
-        """Record a step before it is taken.
+    ) -> dict[str, float]:
+        """Record a step before it is taken; returns the norms of the losses' gradients, where they are wanted.
 
         Args:
             losses: weighted scalars, whose graphs are kept.
             parameters: all that is trained.
         """
         row = {_LOSS + name: f"{loss.item():.6g}" for name, loss in losses.items()}
+        gradients = dict[str, float]()
         if index % self._every_gradient == 0 or index == self._last:
-            row |= {_GRADIENT + name: f"{gradient_norm(one, parameters):.6g}" for name, one in losses.items()}
-        self._rows[index] = row
+            gradients = {name: gradient_norm(one, parameters) for name, one in losses.items()}
+        self._rows[index] = row | {_GRADIENT + name: f"{norm:.6g}" for name, norm in gradients.items()}
+        return gradients
 
     def save(self, folder: Path) -> None:
         """Write curve.csv, atomically.

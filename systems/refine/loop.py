@@ -13,8 +13,9 @@ depends on is in the checkpoint, so that a resumed run equals an uninterrupted o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,6 +28,7 @@ from ..field.voxels import VoxelField
 from ..types import RadianceField, SubjectImage
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curve import Curve
+from .log import Log
 from .noise import NOISES
 from .step import LOSSES, DenoiserFor, Encode, Step
 from .target import Target
@@ -64,7 +66,7 @@ def refine_field(
         seed: of every random draw.
         progress: called after each step with (steps done, steps in all, losses by name).
         checkpoint_folder: where to keep a checkpoint every ``config.checkpoint_every`` steps, and look for one first.
-            The course of the losses (``curve``) is left there, too.
+            The course of the losses (``curve``) is left there, too, and a ``log`` of every step.
         notice: told in a sentence if there is a checkpoint that is damaged or another refinement's. It is passed over,
             and the refinement starts anew; without ``notice`` it is an error.
     Raises:
@@ -92,13 +94,18 @@ def refine_field(
             if notice is None:
                 raise
             notice(f"the refinement starts anew, for its checkpoint is of no use: {error}")
+    log = None if checkpoint_folder is None else Log(checkpoint_folder, first, device)
     for index in range(first, config.steps):
         losses = refinement.step(index)
-        if checkpoint_folder is not None and (index + 1) % config.checkpoint_every == 0:
+        if log is not None:
+            log.add(index, losses, refinement.measured)
+        if checkpoint_folder is not None and log is not None and (index + 1) % config.checkpoint_every == 0:
+            log.save()  # first, so that it never ends before the checkpoint
             refinement.save(checkpoint_folder, index + 1)
         if progress is not None:
             progress(index + 1, config.steps, losses)
-    if checkpoint_folder is not None:
+    if checkpoint_folder is not None and log is not None:
+        log.save()
         refinement.curve.save(checkpoint_folder)
     return refinement.field.finish()
 
@@ -121,11 +128,14 @@ class Refinement:
         self._trained = dict(field.trained())
         self._losses = LOSSES | dict(field.shape_losses())
         self.curve = Curve(config, list(self._losses))
+        self.measured: Mapping[str, Any] = {}
         groups = [{"params": [one.parameter], "lr": one.rate} for one in self._trained.values()]
         self._optimiser = torch.optim.Adam(groups, betas=_ADAM_BETAS, eps=_ADAM_EPS, fused=True)
 
     def step(self, index: int) -> dict[str, float]:
         """Render, measure, move; returns the losses by name. ``index`` counts from 0.
+
+        What else was measured, for the log, is in ``measured`` afterwards.
 
         Raises:
             SlipcastError: a loss is not finite; the field is as before.
@@ -141,7 +151,9 @@ class Refinement:
                     "lower the learning rates or the weights"
                 )
         if self.curve.wants(index):
-            self.curve.add(index, losses, [one.parameter for one in self._trained.values()])
+            parameters = [one.parameter for one in self._trained.values()]
+            step.measured["gradients"] = self.curve.add(index, losses, parameters)
+        self.measured = {name: value for name, value in step.measured.items() if value != {}}
         self._set_learning_rates(index)
         self._optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()

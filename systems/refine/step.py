@@ -7,13 +7,16 @@ in the order of the table, and each draws its random numbers from the step's gen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 
 from ...configs.schema import RefineConfig
 from ...guidance.distillation import DistillableNoise, annealed_range, draw_timesteps, sds_loss
+from ...guidance.evaluation import GuidedNoise
+from ...guidance.measures import norms_and_cosines
 from ..field.volume_rendering import Rendered, render_rays
 from ..types import RadianceField
 from .noise import NoiseSource
@@ -35,6 +38,7 @@ class Step:
         shown: the field as this step renders it.
         views: the cameras of score distillation.
         generator: of every random draw of this step.
+        measured: what losses find out on their way, for the log: numbers, or numbers by name.
     """
 
     index: int
@@ -47,6 +51,7 @@ class Step:
     shown: RadianceField
     views: Views
     generator: torch.Generator
+    measured: dict[str, Any] = field(default_factory=dict)
 
     def render(self, views: Views) -> tuple[Rendered, torch.Tensor]:
         """All pixels of some views, and the background's colour behind each, [V * size * size, 3]."""
@@ -66,6 +71,7 @@ class Step:
         """The picture's own view, rendered, and what the picture shows there, both before one random background."""
         pick = int(torch.randint(len(BACKGROUNDS), (1,), generator=self.generator))
         rendered, background = self.render(Views([self.target.camera], [""], [BACKGROUNDS[pick]]))
+        self.measured.setdefault("opacity", rendered.opacity.detach().mean().item())
         return rendered, self.target.over(background)
 
 
@@ -78,9 +84,12 @@ def distillation(step: Step) -> torch.Tensor | None:
     if not config.distillation_weight:
         return None
     rendered, _ = step.render(step.views)
+    step.measured["opacity"] = rendered.opacity.detach().mean().item()
     pictures = rendered.rgb.view(len(step.views.words), config.size, config.size, 3).permute(0, 3, 1, 2)
     latents = step.encode(pictures)
-    denoiser = step.denoiser_for(step.views.words, step.views.backgrounds)
+    denoiser, pushes = step.denoiser_for(step.views.words, step.views.backgrounds), dict[str, torch.Tensor]()
+    if isinstance(denoiser, GuidedNoise):
+        denoiser = denoiser.watched_by(pushes.update)
     t_range = annealed_range(
         step.done, low=(config.t_min, config.t_min), high=(config.t_max, config.t_max_end)
     )
@@ -88,6 +97,8 @@ def distillation(step: Step) -> torch.Tensor | None:
     noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
     clamp = config.grad_clamp or None
     loss = sds_loss(denoiser, latents, t, noise, score=config.score, clamp=clamp)
+    step.measured["t"] = t.float().mean().item() / len(denoiser.schedule)
+    step.measured["terms"], step.measured["cosines"] = norms_and_cosines(pushes)
     return loss * (config.distillation_weight / latents.numel())
 
 
