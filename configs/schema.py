@@ -325,7 +325,7 @@ class RefineConfig(RecipeConfig):
     )
     checkpoint_every: int = setting(
         50,
-        "Steps between two checkpoints, from which a stopped run goes on.",
+        "Steps between two checkpoints, from which a stopped run goes on, and a collapsed one tries again.",
         at_least=1,
         affects_result=False,
     )

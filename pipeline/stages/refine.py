@@ -32,6 +32,11 @@ def run(ctx: StageContext) -> RefineFacts:
         advance(done - seen)  # a resumed run begins with one long stride
         seen, last = done, losses
 
+    def notice(sentence: str) -> None:
+        notes.append(sentence)
+        ctx.progress.notice(sentence)
+
+    notes = list[str]()
     note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
@@ -43,11 +48,14 @@ def run(ctx: StageContext) -> RefineFacts:
         seed=ctx.seed,
         progress=report,
         checkpoint_folder=ctx.folder,
-        notice=ctx.progress.notice,
+        notice=notice,
     )
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return {"losses": {name: round(value, 6) for name, value in last.items()}}
+    facts: RefineFacts = {"losses": {name: round(value, 6) for name, value in last.items()}}
+    if notes:
+        facts["notes"] = notes
+    return facts
 
 
 def _quiet(config: RefineConfig) -> tuple[float, float] | None:

@@ -63,6 +63,10 @@ class Curve:
         self._rows[index] = row | {_GRADIENT + name: f"{norm:.6g}" for name, norm in gradients.items()}
         return gradients
 
+    def cut(self, done: int) -> None:
+        """Forget the steps from ``done`` on."""
+        self._rows = {index: row for index, row in self._rows.items() if index < done}
+
     def save(self, folder: Path) -> None:
         """Write curve.csv, atomically.
 

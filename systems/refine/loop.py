@@ -28,6 +28,7 @@ from ..field.voxels import VoxelField
 from ..types import RadianceField, SubjectImage
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curve import Curve
+from .health import Collapsed, Health
 from .log import Log
 from .noise import NOISES
 from .step import LOSSES, DenoiserFor, Encode, Step
@@ -68,7 +69,9 @@ def refine_field(
         checkpoint_folder: where to keep a checkpoint every ``config.checkpoint_every`` steps, and look for one first.
             The course of the losses (``curve``) is left there, too, and a ``log`` of every step.
         notice: told in a sentence if there is a checkpoint that is damaged or another refinement's. It is passed over,
-            and the refinement starts anew; without ``notice`` it is an error.
+            and the refinement starts anew. Told as well if the refinement collapses (``health``): once it goes back to
+            its last checkpoint and on with smaller steps, then it ends with that checkpoint's field. Without
+            ``notice`` either is an error.
     Raises:
         BadInput: settings contradict each other, or name a field or a noise that there is not.
         SlipcastError: a loss is not finite (names the step), or a checkpoint cannot be written, or not read either.
@@ -95,16 +98,34 @@ def refine_field(
                 raise
             notice(f"the refinement starts anew, for its checkpoint is of no use: {error}")
     log = None if checkpoint_folder is None else Log(checkpoint_folder, first, device)
-    for index in range(first, config.steps):
-        losses = refinement.step(index)
-        if log is not None:
-            log.add(index, losses, refinement.measured)
-        if checkpoint_folder is not None and log is not None and (index + 1) % config.checkpoint_every == 0:
-            log.save()  # first, so that it never ends before the checkpoint
-            refinement.save(checkpoint_folder, index + 1)
+    for sentence in refinement.health.said:
+        if notice is not None:  # of what became of the run that this one goes on with
+            notice(sentence)
+    refinement.keep(first, {})
+    index, over = first, False
+    while index < config.steps and not over:
+        try:
+            losses = refinement.step(index)
+        except Collapsed as collapse:
+            if notice is None:
+                raise
+            over = refinement.health.said != []
+            index, losses = refinement.back()
+            notice(refinement.health.take_down(collapse, index))
+            if log is not None:
+                log.cut(index)
+        else:
+            index += 1
+            if log is not None:
+                log.add(index - 1, losses, refinement.measured)
+            if index % config.checkpoint_every == 0:
+                refinement.keep(index, losses)
+                if log is not None and checkpoint_folder is not None:
+                    log.save()  # first, so that it never ends before the checkpoint
+                    refinement.save(checkpoint_folder, index)
         if progress is not None:
-            progress(index + 1, config.steps, losses)
-    if checkpoint_folder is not None and log is not None:
+            progress(index, config.steps, losses)
+    if log is not None and checkpoint_folder is not None:
         log.save()
         refinement.curve.save(checkpoint_folder)
     return refinement.field.finish()
@@ -129,6 +150,7 @@ class Refinement:
         self._losses = LOSSES | dict(field.shape_losses())
         self.curve = Curve(config, list(self._losses))
         self.measured: Mapping[str, Any] = {}
+        self.health = Health(float(target.alpha.mean()))
         groups = [{"params": [one.parameter], "lr": one.rate} for one in self._trained.values()]
         self._optimiser = torch.optim.Adam(groups, betas=_ADAM_BETAS, eps=_ADAM_EPS, fused=True)
 
@@ -138,38 +160,69 @@ class Refinement:
         What else was measured, for the log, is in ``measured`` afterwards.
 
         Raises:
-            SlipcastError: a loss is not finite; the field is as before.
+            Collapsed: see ``health``; the field is as before.
         """
         step = self._look(index)
         measured = {name: loss(step) for name, loss in self._losses.items()}
         losses = {name: loss for name, loss in measured.items() if loss is not None}
         values = {name: loss.item() for name, loss in losses.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise SlipcastError(
-                    f"refinement step {index}: the loss '{name}' is not finite; "
-                    "lower the learning rates or the weights"
-                )
+        self.health.check_losses(index, values, step.measured)
         if self.curve.wants(index):
             parameters = [one.parameter for one in self._trained.values()]
             step.measured["gradients"] = self.curve.add(index, losses, parameters)
-        self.measured = {name: value for name, value in step.measured.items() if value != {}}
         self._set_learning_rates(index)
         self._optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
+        step.measured["gradient"] = self._gradient()
+        self.health.check_gradient(index, step.measured["gradient"])
         self._optimiser.step()
+        self.measured = {name: value for name, value in step.measured.items() if value != {}}
         return values
+
+    def keep(self, done: int, losses: Mapping[str, float]) -> None:
+        """Remember the state after ``done`` steps, and the losses of the last of them, to come ``back`` to."""
+        arrays = [array.detach().clone() for array in self._arrays()]
+        moments = [
+            (one, {name: value.clone() for name, value in told.items()})
+            for one, told in self._optimiser.state.items()
+        ]
+        self._kept = done, dict(losses), arrays, moments
+
+    def back(self) -> tuple[int, dict[str, float]]:
+        """Return to the state that was kept last; (steps done by then, losses)."""
+        done, losses, arrays, moments = self._kept
+        with torch.no_grad():
+            for array, kept in zip(self._arrays(), arrays, strict=True):
+                array.copy_(kept)
+        self._optimiser.state.clear()
+        self._optimiser.state.update(moments)
+        self.curve.cut(done)
+        self.keep(done, losses)
+        return done, losses
+
+    def _arrays(self) -> list[torch.Tensor]:
+        """All that steps change, but for the optimiser."""
+        return [*(one.parameter for one in self._trained.values()), *self.field.state().values()]
+
+    def _gradient(self) -> float:
+        """The norm of the derivative of all losses together."""
+        gradients = [one.parameter.grad for one in self._trained.values() if one.parameter.grad is not None]
+        return math.hypot(*(torch.stack([one.norm() for one in gradients]).tolist() if gradients else ()))
 
     def save(self, folder: Path, done: int) -> None:
         """Keep the state after ``done`` steps."""
         self.curve.save(folder)  # first, so that it never ends before the checkpoint
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        save_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed, done)
+        save_checkpoint(
+            folder, parameters, self.field.state(), self._optimiser, self._seed, done, self.health
+        )
 
     def load(self, folder: Path) -> int:
         """Go on from the folder's checkpoint; returns the steps done, 0 if there is none."""
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        done = load_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed)
+        done = load_checkpoint(
+            folder, parameters, self.field.state(), self._optimiser, self._seed, self.health
+        )
         self.curve.load(folder, done)
         return done
 
@@ -194,7 +247,7 @@ class Refinement:
     def _set_learning_rates(self, index: int) -> None:
         """Linear warm-up, then a half cosine down to a tenth."""
         fall = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * index / self._config.steps))
-        share = fall * min(1.0, (index + 1) / _WARM_UP_STEPS)
+        share = fall * min(1.0, (index + 1) / _WARM_UP_STEPS) * self.health.rate
         for group, one in zip(self._optimiser.param_groups, self._trained.values(), strict=True):
             group["lr"] = one.rate * share
 
