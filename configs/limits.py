@@ -11,20 +11,16 @@ from typing import Any
 
 from .errors import BadInput
 from .names import settings_of, shown, shown_key
+from .over_steps import Number, changes, check_schedule, exceeds, values_of
 from .plugins import entries
-from .schema import MakeConfig
+from .schema import MakeConfig, RefineConfig
 
 
 def check_limits(config: MakeConfig) -> None:
     """Raise ``BadInput`` for the first value that lies outside its limits."""
     check_fields(config)
     _check_threshold(config.mesh.threshold)
-    refine = config.refine
-    for low, high in (("t_min", "t_max"), ("t_min", "t_max_end"), ("elevation_min_deg", "elevation_max_deg")):
-        if getattr(refine, low) > getattr(refine, high):
-            raise BadInput(
-                f"refine.{low}={getattr(refine, low)} must not exceed refine.{high}={getattr(refine, high)}"
-            )
+    check_refine(config.refine)
     lods = config.export.lods
     if any(next_one >= one for one, next_one in pairwise(lods)):
         raise BadInput(
@@ -32,10 +28,26 @@ def check_limits(config: MakeConfig) -> None:
         )
 
 
+def check_refine(config: RefineConfig) -> None:
+    """Raise ``BadInput`` for settings of refinement that contradict each other."""
+    # A schedule says all that t_max does over the run.
+    highest = ("t_max",) if changes(config.t_max) else ("t_max", "t_max_end")
+    for low, high in (*(("t_min", name) for name in highest), ("elevation_min_deg", "elevation_max_deg")):
+        one, other = getattr(config, low), getattr(config, high)
+        step = exceeds(one, other)
+        if step is not None:
+            when = f" (at step {step})" if changes(one) or changes(other) else ""
+            raise BadInput(f"refine.{low}={one} must not exceed refine.{high}={other}{when}")
+
+
 def check_fields(config: Any) -> None:
     """Raise ``BadInput`` for the first value of any dataclass of settings outside its field's own limits."""
     for key, item in settings_of(type(config)).items():
-        _check_one(key, attrgetter(key)(config), {name: item.metadata.get(name) for name in _LIMITS})
+        value = attrgetter(key)(config)
+        if item.hint == Number:
+            check_schedule(key, value)
+            value = values_of(value)
+        _check_one(key, value, {name: item.metadata.get(name) for name in _LIMITS})
 
 
 def _check_threshold(text: str) -> None:

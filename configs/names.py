@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadInput
+from .over_steps import Number
 
 _WORDS = {
     int: "a whole number",
@@ -18,6 +19,7 @@ _WORDS = {
     bool: "true or false",
     list[str]: "a list such as [glb]",
     list[float]: "a list of numbers such as [0.5, 0.25]",
+    Number: "a number or a schedule such as [start, v0, v1, end]",
     dict[str, float]: "a number for each name, such as {domain: 3.5}",
 }
 _LONGEST_SHOWN = 80
@@ -46,7 +48,7 @@ def settings_of(schema: type, prefix: str = "") -> dict[str, Setting]:
 
 def expectation(hint: Any) -> str:
     """What a setting of this type takes, in words: ``a whole number``, ``a number or null`` ..."""
-    if get_origin(hint) in (Union, types.UnionType):
+    if hint not in _WORDS and get_origin(hint) in (Union, types.UnionType):
         return " or ".join("null" if one is type(None) else expectation(one) for one in get_args(hint))
     return _WORDS.get(hint, "settings of its own")
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .over_steps import Number
+
 
 def setting(
     default: Any,
@@ -246,7 +248,11 @@ class LiftConfig:
 
 @dataclass(frozen=True)
 class RefineConfig(RecipeConfig):
-    """Stage 30-refine: score distillation with the same guidance, anchored to the picture."""
+    """Stage 30-refine: score distillation with the same guidance, anchored to the picture.
+
+    A ``Number`` may be a schedule over the steps (``configs.over_steps``). It then says all that the number does over
+    the run: what fades, rises or anneals by itself does so no more.
+    """
 
     steps: int = setting(250, "Optimisation steps; 0 passes the lifted field on unchanged.", at_least=0)
     views: int = setting(2, "Cameras rendered at each step.", at_least=1, at_most=64)
@@ -255,7 +261,7 @@ class RefineConfig(RecipeConfig):
     samples: int = setting(
         32, "Samples along each ray, all of them close to matter.", at_least=4, at_most=1024
     )
-    distillation_weight: float = setting(
+    distillation_weight: Number = setting(
         1.0, "Weight of score distillation against the terms below; 0 asks no denoiser.", at_least=0
     )
     score: str = setting(
@@ -265,41 +271,41 @@ class RefineConfig(RecipeConfig):
         choices=("sds", "csd", "nfsd"),
         added_later=True,
     )
-    guidance_at_0: float = setting(
+    guidance_at_0: Number = setting(
         1.0,
         "Share of guidance's weights at noise fraction 0; they rise to all at t_max. Below 1, colours do not burn.",
         at_least=0,
         at_most=1,
         added_later=True,
     )
-    t_min: float = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
-    t_max: float = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
+    t_min: Number = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
+    t_max: Number = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
     t_max_end: float = setting(
         0.17,
-        "Largest noise fraction drawn at the last step; annealed linearly from t_max.",
+        "Largest noise fraction drawn at the last step; annealed linearly from t_max. Not read if t_max is a schedule.",
         at_least=0,
         at_most=1,
     )
-    lr_density: float = setting(0.05, "Adam's step size for the density grid.", at_least=0)
-    lr_color: float = setting(0.05, "Adam's step size for the colour grid.", at_least=0)
-    anchor_rgb_weight: float = setting(
+    lr_density: Number = setting(0.05, "Adam's step size for the density grid.", at_least=0)
+    lr_color: Number = setting(0.05, "Adam's step size for the colour grid.", at_least=0)
+    anchor_rgb_weight: Number = setting(
         30.0, "Weight of the front view's colour error against the picture.", at_least=0
     )
-    anchor_alpha_weight: float = setting(
+    anchor_alpha_weight: Number = setting(
         10.0, "Weight of the front view's coverage error against the picture.", at_least=0
     )
     anchor_every: int = setting(2, "Steps between two anchor losses.", at_least=1)
-    drift_weight: float = setting(
+    drift_weight: Number = setting(
         0.03,
         "Weight of keeping the lifted shape, at the first step; fades to a fifth at the last.",
         at_least=0,
     )
-    tv_weight: float = setting(0.05, "Weight of total variation of the shape, which smooths it.", at_least=0)
-    tv_color_weight: float = setting(0.1, "Weight of total variation of the albedo.", at_least=0)
-    indecision_weight: float = setting(
+    tv_weight: Number = setting(0.05, "Weight of total variation of the shape, which smooths it.", at_least=0)
+    tv_color_weight: Number = setting(0.1, "Weight of total variation of the albedo.", at_least=0)
+    indecision_weight: Number = setting(
         0.3, "Weight, at the last step, of cells being either solid or empty; rises from 0.", at_least=0
     )
-    grad_clamp: float = setting(
+    grad_clamp: Number = setting(
         2.0, "Largest size of one entry of the distilled latent gradient; 0 cuts nothing.", at_least=0
     )
     elevation_min_deg: float = setting(5.0, "Lowest camera elevation, in degrees.", at_least=-89, at_most=89)

@@ -51,7 +51,7 @@ def load_checkpoint(
     seed: int,
     health: Health | None = None,
 ) -> int:
-    """Put the folder's checkpoint into field, optimiser and health; returns the steps done, 0 if there is no checkpoint.
+    """Put the folder's checkpoint into field, optimiser and health; returns the steps done, 0 if there is none.
 
     Whoever chooses the folder sees to it that other settings use another one.
 

@@ -19,8 +19,10 @@ from typing import Any
 
 import torch
 
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import SlipcastError
+from ...configs.limits import check_refine
 from ...configs.names import unknown_name
+from ...configs.over_steps import changes, number_at
 from ...configs.schema import RefineConfig
 from ...guidance.noise import named_generator
 from ..field.cameras import Camera
@@ -151,7 +153,7 @@ class Refinement:
         self.curve = Curve(config, list(self._losses))
         self.measured: Mapping[str, Any] = {}
         self.health = Health(float(target.alpha.mean()))
-        groups = [{"params": [one.parameter], "lr": one.rate} for one in self._trained.values()]
+        groups = [{"params": [one.parameter], "lr": number_at(one.rate, 0)} for one in self._trained.values()]
         self._optimiser = torch.optim.Adam(groups, betas=_ADAM_BETAS, eps=_ADAM_EPS, fused=True)
 
     def step(self, index: int) -> dict[str, float]:
@@ -245,23 +247,15 @@ class Refinement:
         )
 
     def _set_learning_rates(self, index: int) -> None:
-        """Linear warm-up, then a half cosine down to a tenth."""
+        """Linear warm-up, then a half cosine down to a tenth, or else a schedule of the rate's own."""
         fall = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * index / self._config.steps))
-        share = fall * min(1.0, (index + 1) / _WARM_UP_STEPS) * self.health.rate
+        share = min(1.0, (index + 1) / _WARM_UP_STEPS) * self.health.rate
         for group, one in zip(self._optimiser.param_groups, self._trained.values(), strict=True):
-            group["lr"] = one.rate * share
+            own = 1.0 if changes(one.rate) else fall
+            group["lr"] = number_at(one.rate, index) * (own * share)
 
 
 def _check(config: RefineConfig) -> None:
     if config.noise not in NOISES:
         raise unknown_name("noise", config.noise, NOISES)
-    if config.t_min > min(config.t_max, config.t_max_end):
-        raise BadInput(
-            f"refine.t_min must not exceed refine.t_max and refine.t_max_end, but {config.t_min} exceeds "
-            f"{min(config.t_max, config.t_max_end)}; lower t_min"
-        )
-    if config.elevation_min_deg > config.elevation_max_deg:
-        raise BadInput(
-            f"refine.elevation_min_deg must not exceed refine.elevation_max_deg, but {config.elevation_min_deg} "
-            f"exceeds {config.elevation_max_deg}; swap them"
-        )
+    check_refine(config)

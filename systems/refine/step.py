@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ...configs.over_steps import Number, changes, number_at
 from ...configs.schema import RefineConfig
 from ...guidance.distillation import DistillableNoise, annealed_range, draw_timesteps, sds_loss
 from ...guidance.evaluation import GuidedNoise
@@ -53,6 +54,10 @@ class Step:
     generator: torch.Generator
     measured: dict[str, Any] = field(default_factory=dict)
 
+    def at(self, number: Number) -> float:
+        """What a setting is at this step."""
+        return number_at(number, self.index)
+
     def render(self, views: Views) -> tuple[Rendered, torch.Tensor]:
         """All pixels of some views, and the background's colour behind each, [V * size * size, 3]."""
         origins, directions, background = views.rays(self.config.size)
@@ -80,8 +85,8 @@ Loss = Callable[[Step], torch.Tensor | None]
 
 def distillation(step: Step) -> torch.Tensor | None:
     """Score distillation of all views, as a mean over latent entries so that its weight is 1 at any latent size."""
-    config = step.config
-    if not config.distillation_weight:
+    config, weight = step.config, step.at(step.config.distillation_weight)
+    if not weight:
         return None
     rendered, _ = step.render(step.views)
     step.measured["opacity"] = rendered.opacity.detach().mean().item()
@@ -90,16 +95,16 @@ def distillation(step: Step) -> torch.Tensor | None:
     denoiser, pushes = step.denoiser_for(step.views.words, step.views.backgrounds), dict[str, torch.Tensor]()
     if isinstance(denoiser, GuidedNoise):
         denoiser = denoiser.watched_by(pushes.update)
-    t_range = annealed_range(
-        step.done, low=(config.t_min, config.t_min), high=(config.t_max, config.t_max_end)
-    )
+    lowest, highest = step.at(config.t_min), step.at(config.t_max)
+    last = highest if changes(config.t_max) else config.t_max_end
+    t_range = annealed_range(step.done, low=(lowest, lowest), high=(highest, last))
     t = draw_timesteps(len(latents), t_range, denoiser.schedule, step.generator)
     noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
-    clamp = config.grad_clamp or None
+    clamp = step.at(config.grad_clamp) or None
     loss = sds_loss(denoiser, latents, t, noise, score=config.score, clamp=clamp)
     step.measured["t"] = t.float().mean().item() / len(denoiser.schedule)
     step.measured["terms"], step.measured["cosines"] = norms_and_cosines(pushes)
-    return loss * (config.distillation_weight / latents.numel())
+    return loss * (weight / latents.numel())
 
 
 def picture_colour(step: Step) -> torch.Tensor | None:
@@ -107,7 +112,7 @@ def picture_colour(step: Step) -> torch.Tensor | None:
     if step.index % step.config.anchor_every:
         return None
     rendered, wanted = step.front
-    return step.config.anchor_rgb_weight * (rendered.rgb - wanted).square().mean()
+    return step.at(step.config.anchor_rgb_weight) * (rendered.rgb - wanted).square().mean()
 
 
 def picture_coverage(step: Step) -> torch.Tensor | None:
@@ -115,7 +120,7 @@ def picture_coverage(step: Step) -> torch.Tensor | None:
     if step.index % step.config.anchor_every:
         return None
     rendered, _ = step.front
-    return step.config.anchor_alpha_weight * (rendered.opacity - step.target.alpha).square().mean()
+    return step.at(step.config.anchor_alpha_weight) * (rendered.opacity - step.target.alpha).square().mean()
 
 
 LOSSES: dict[str, Loss] = {

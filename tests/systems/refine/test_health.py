@@ -12,10 +12,8 @@ from fakes.refinements import (
     QUIET,
     PaintedOneColour,
     grey_ball,
-    picture_of,
     refine,
     same,
-    to_latents,
 )
 
 from slipcast.configs.errors import SlipcastError
