@@ -30,8 +30,10 @@ def check_limits(config: MakeConfig) -> None:
 
 def check_refine(config: RefineConfig) -> None:
     """Raise ``BadInput`` for settings of refinement that contradict each other."""
-    # A schedule says all that t_max does over the run.
-    highest = ("t_max",) if changes(config.t_max) else ("t_max", "t_max_end")
+    for name, schedule in config.weights_over_steps.items():
+        check_schedule(f"refine.weights_over_steps.{shown_key(name)}", schedule)
+    # A schedule says all that t_max does over the run, and so does the square root.
+    highest = ("t_max",) if changes(config.t_max) or config.timesteps == "sqrt" else ("t_max", "t_max_end")
     for low, high in (*(("t_min", name) for name in highest), ("elevation_min_deg", "elevation_max_deg")):
         one, other = getattr(config, low), getattr(config, high)
         step = exceeds(one, other)

@@ -21,6 +21,8 @@ _WORDS = {
     list[float]: "a list of numbers such as [0.5, 0.25]",
     Number: "a number or a schedule such as [start, v0, v1, end]",
     dict[str, float]: "a number for each name, such as {domain: 3.5}",
+    dict[str, list[float]]: "a schedule for each name, such as {text: [0, 1, 7.5, 100]}",
+    dict[str, list[str]]: "a list for each name, such as {text: [front, side]}",
 }
 _LONGEST_SHOWN = 80
 

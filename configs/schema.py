@@ -278,6 +278,31 @@ class RefineConfig(RecipeConfig):
         at_most=1,
         added_later=True,
     )
+    weights_over_steps: dict[str, list[float]] = setting(
+        {},
+        "Schedules of the weights of terms and conditions over the steps, by name, in place of their weight.",
+        added_later=True,
+    )
+    heard_from: dict[str, list[str]] = setting(
+        {},
+        "From which views a term or condition is heard, by name; one that is not named is heard from all.",
+        choices=("front", "three-quarter", "side", "back", "above"),
+        added_later=True,
+    )
+    combine: str = setting(
+        "sum",
+        "How terms are put together: sum, alternate (one a step in turn), balance (all differences equally long), "
+        "project (each without what opposes another).",
+        choices=("sum", "alternate", "balance", "project"),
+        added_later=True,
+    )
+    timesteps: str = setting(
+        "random",
+        "Which noise fractions are asked: random between t_min and t_max, or sqrt, from t_max down to t_min by the "
+        "square root of the share of steps, t_max_end not read.",
+        choices=("random", "sqrt"),
+        added_later=True,
+    )
     t_min: Number = setting(0.02, "Smallest noise fraction drawn.", at_least=0, at_most=1)
     t_max: Number = setting(0.35, "Largest noise fraction drawn at the first step.", at_least=0, at_most=1)
     t_max_end: float = setting(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ...configs.schema import RefineConfig
 from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
@@ -40,7 +39,7 @@ def run(ctx: StageContext) -> RefineFacts:
     note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
-        denoiser_for=guided_views(ctx, config, quiet=_quiet(config), score=config.score),
+        denoiser_for=guided_views(ctx, config),
         encode=base.encode,
         reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
@@ -56,11 +55,6 @@ def run(ctx: StageContext) -> RefineFacts:
     if notes:
         facts["notes"] = notes
     return facts
-
-
-def _quiet(config: RefineConfig) -> tuple[float, float] | None:
-    """Nothing where the weights are whole at all noise, or no noise is drawn at all."""
-    return (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None
 
 
 def note_what_is_not_read(ctx: StageContext) -> None:

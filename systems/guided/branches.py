@@ -21,7 +21,7 @@ class Extra:
     """A further condition: which model says it to which prompt, how strongly, and its own controls and pictures."""
 
     prompt: str
-    weight: float
+    weight: Weight
     model: ConditionalDenoiser | None = None
     controls: tuple[Control, ...] = ()
     images: tuple[Shown, ...] = ()

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from ...configs.errors import BadInput
-from ...configs.schema import MakeConfig, RecipeConfig
+from ...configs.names import unknown_name
+from ...configs.schema import MakeConfig, RecipeConfig, RefineConfig
 from ..models.known import NO_DOMAIN, PICTURE, REFINE, Uses, domain_for
 from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
 
@@ -115,6 +116,12 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
             )
     given = {**asked, **group.weights}
     full = term_weights(group.recipe, given, own)
+    if isinstance(group, RefineConfig):
+        terms = [*full, *group.conditions]
+        for setting in ("weights_over_steps", "heard_from"):
+            for term in getattr(group, setting):
+                if term not in terms:
+                    raise unknown_name(f"term or condition (refine.{setting})", term, terms)
     for which, ends, of_domain, always in (
         ("until", until(group), group.domain_until, 1),
         ("since", since(group), group.domain_since, 0),

@@ -33,7 +33,7 @@ from .curve import Curve
 from .health import Collapsed, Health
 from .log import Log
 from .noise import NOISES
-from .step import LOSSES, DenoiserFor, Encode, Step
+from .step import LOSSES, ChangesOverSteps, DenoiserFor, Encode, Step
 from .target import Target
 from .trainable import TrainableField, trainable_field
 from .views import draw_views
@@ -62,7 +62,8 @@ def refine_field(
 
     Args:
         init: what the lift stage made; any field. It is not changed, and refined on its device.
-        denoiser_for: the guided denoiser for view words and background colours.
+        denoiser_for: the guided denoiser for view words and background colours; it may change over the steps
+            (``ChangesOverSteps``).
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
         reference: square picture of the subject, and reference_camera: where it was taken from.
         config: ``configs.schema.RefineConfig``; with steps = 0 a copy of ``init`` is returned.
@@ -233,12 +234,13 @@ class Refinement:
         lowest, highest = math.radians(config.elevation_min_deg), math.radians(config.elevation_max_deg)
         views, done = draw_views(config.views, lowest, highest, generator), index / config.steps
         self.field.anneal(done)
+        asks = self._denoiser_for
         return Step(
             index=index,
             done=done,
             config=config,
             target=self._target,
-            denoiser_for=self._denoiser_for,
+            denoiser_for=asks.at(index) if isinstance(asks, ChangesOverSteps) else asks,
             encode=self._encode,
             noise=self._noise,
             shown=self.field.shown(),

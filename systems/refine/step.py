@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from ...configs.over_steps import Number, changes, number_at
 from ...configs.schema import RefineConfig
-from ...guidance.distillation import DistillableNoise, annealed_range, draw_timesteps, sds_loss
+from ...guidance.distillation import TIMES, DistillableNoise, draw_timesteps, sds_loss
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.measures import norms_and_cosines
 from ..field.volume_rendering import Rendered, render_rays
@@ -26,6 +26,17 @@ from .views import BACKGROUNDS, Colour, Views
 
 DenoiserFor = Callable[[Sequence[str], Sequence[Colour]], DistillableNoise]
 """(view words, background colours sRGB), one of each per view -> the guided denoiser for that batch."""
+
+
+@runtime_checkable
+class ChangesOverSteps(Protocol):
+    """A ``DenoiserFor`` whose guidance changes over the steps."""
+
+    def at(self, step: int) -> DenoiserFor:
+        """As it is at a step, counted from 0."""
+        ...
+
+
 Encode = Callable[[torch.Tensor], torch.Tensor]
 """Pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable."""
 
@@ -97,7 +108,7 @@ def distillation(step: Step) -> torch.Tensor | None:
         denoiser = denoiser.watched_by(pushes.update)
     lowest, highest = step.at(config.t_min), step.at(config.t_max)
     last = highest if changes(config.t_max) else config.t_max_end
-    t_range = annealed_range(step.done, low=(lowest, lowest), high=(highest, last))
+    t_range = TIMES[config.timesteps](step.done, (lowest, lowest), (highest, last))
     t = draw_timesteps(len(latents), t_range, denoiser.schedule, step.generator)
     noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
     clamp = step.at(config.grad_clamp) or None

@@ -69,6 +69,36 @@ def test_the_range_of_noise_follows_its_schedules():
     assert [one for one, _ in seen] == [90, 74, 58, 42, 26, 10], "t / T in a hundred steps"
 
 
+def test_the_square_root_asks_one_noise_fraction_of_all_views():
+    seen = []
+
+    class Noted(PaintedOneColour):
+        def __call__(self, x_t, t):
+            seen.append(t.tolist())
+            return super().__call__(x_t, t)
+
+    config = dataclasses.replace(
+        QUIET, steps=4, distillation_weight=1.0, t_min=0.1, t_max=0.9, timesteps="sqrt"
+    )
+    refine(config, denoiser_for=Noted)
+    assert seen == [[round(90 - 80 * (step / 4) ** 0.5)] * 2 for step in range(4)]
+
+
+def test_a_denoiser_that_changes_over_the_steps_is_asked_as_it_is_at_each():
+    told = []
+
+    class Changes:
+        def __call__(self, words, grounds):
+            return PaintedOneColour(words, grounds)
+
+        def at(self, step):
+            told.append(step)
+            return self
+
+    refine(dataclasses.replace(QUIET, steps=3, distillation_weight=1.0), denoiser_for=Changes())
+    assert told == [0, 1, 2]
+
+
 def test_gradients_are_cut_and_distillation_is_left_out_by_schedule():
     config = dataclasses.replace(
         QUIET, steps=4, distillation_weight=[1, 0.0, 1.0, 2], grad_clamp=[2, 1e-3, 1e-2, 3]
