@@ -289,6 +289,13 @@ class RefineConfig(RecipeConfig):
         choices=("front", "three-quarter", "side", "back", "above"),
         added_later=True,
     )
+    view_negatives: float = setting(
+        0.0,
+        "With the recipe perp_neg: factor on the weights of the prompt's other views as negatives, against faces on "
+        "every side; 0 leaves them out, 1 is the paper's.",
+        at_least=0,
+        added_later=True,
+    )
     combine: str = setting(
         "sum",
         "How terms are put together: sum, alternate (one a step in turn), balance (all differences equally long), "

@@ -19,7 +19,7 @@ from ...systems.guided.remembered import RemembersTexts
 from ...systems.guided.settled import since, until
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
-from .refine_guidance import at_step, put_together
+from .refine_guidance import at_step, other_views, put_together
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,22 @@ class GuidedViews:
     domain_strength: float
     ugly: tuple[str, ...] = ()
     step: int = 0
+    azimuths_rad: Sequence[float] = ()
 
-    def at(self, step: int) -> GuidedViews:
-        """As it is at a step of refinement."""
-        return replace(self, step=step)
+    def at(self, step: int, azimuths_rad: Sequence[float] = ()) -> GuidedViews:
+        """As it is at a step of refinement, for views from these azimuths."""
+        return replace(self, step=step, azimuths_rad=azimuths_rad)
 
     def __call__(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         """The guided denoiser of a batch, one view and background each."""
         group = self.group
-        seen = zip(views, map(background_word, backgrounds), strict=True)
-        framings = tuple(framed("", view, f"{background} background") for view, background in seen)
+        grounds = [f"{background_word(one)} background" for one in backgrounds]
+        framings = tuple(framed("", *pair) for pair in zip(views, grounds, strict=True))
         made, weights, heard = replace(self.made, framings=framings), self.weights, {}
         if isinstance(group, RefineConfig):
             made, weights, heard = at_step(made, weights, group, self.step, views)
+            others = other_views(group.view_negatives, views, self.azimuths_rad, grounds)
+            made = replace(made, other_views=others)
         guidance = picture_guidance(
             group.recipe,
             made,

@@ -10,8 +10,9 @@ from ...configs.schema import RefineConfig
 from ...guidance.algebra import Guidance, PerSample
 from ...guidance.combining import COMBINATIONS, alternated
 from ...guidance.recipes import quieter
+from ...guidance.view_negatives import view_negatives
 from ...systems.field.cameras import VIEW_WORDS
-from ...systems.guided.branches import Extra, Ingredients
+from ...systems.guided.branches import Extra, Ingredients, OtherView, framed
 
 
 def at_step(
@@ -40,6 +41,29 @@ def at_step(
         {**weights, **mine},
         {name: factors for name, factors in heard.items() if name not in extras},
     )
+
+
+def other_views(
+    factor: float, views: Sequence[str], azimuths_rad: Sequence[float], grounds: Sequence[str]
+) -> dict[str, OtherView]:
+    """The views that each view is to stay away from (Perp-Neg); none where the factor is 0, and none from above.
+
+    Args:
+        grounds: what is said of each view's background.
+    """
+    if not factor:
+        return {}
+    laws = [view_negatives(azimuth) for azimuth in azimuths_rad]
+    return {
+        VIEW_WORDS[other]: OtherView(
+            tuple(framed("", VIEW_WORDS[other], ground) for ground in grounds),
+            tuple(
+                factor * law[other] * (view != VIEW_WORDS["above"])
+                for law, view in zip(laws, views, strict=True)
+            ),
+        )
+        for other in ("front", "side")
+    }
 
 
 def put_together(guidance: Guidance, config: RefineConfig, step: int) -> Guidance:

@@ -38,6 +38,12 @@ class Camera:
         """[3], in the world."""
         return self.cam_to_world[:3, 3]
 
+    @property
+    def azimuth_rad(self) -> float:
+        """Of where it stands, as in ``orbit_camera``, in [-pi, pi]."""
+        x, y, _ = self.position.tolist()
+        return math.atan2(x, -y)
+
 
 def orbit_camera(
     azimuth_rad: float,

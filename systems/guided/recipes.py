@@ -14,7 +14,7 @@ from typing import Any
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...configs.plugins import look_up
-from ...guidance.algebra import Guidance, OverTime, PerSample, Weight
+from ...guidance.algebra import Branch, Guidance, OverTime, PerSample, Weight
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.recipes import RECIPES, interval
 from ...guidance.transforms import Rescaled
@@ -49,7 +49,9 @@ def _autoguidance(made: Ingredients, w: Weights) -> Guidance:
 
 
 def _perp_neg(made: Ingredients, w: Weights) -> Guidance:
-    negatives = [(branch, w["negative"]) for branch in made.negative()]
+    plain = made.negative() if made.negatives or not made.other_views else []
+    negatives: list[tuple[Branch, Weight]] = [(branch, w["negative"]) for branch in plain]
+    negatives += [(branch, PerSample(w["negative"], factors)) for branch, factors in made.unlike()]
     return RECIPES["perp_neg"](made.null, made.text, negatives, w["text"])
 
 
@@ -78,6 +80,7 @@ WISHES = {
     "unwanted": "--not",
     "extras": "conditions",
     "model": "--model",
+    "other_views": "refine.view_negatives",
 }
 """Fields of ``Ingredients`` that not every recipe reads, as the user calls them."""
 
@@ -137,7 +140,7 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         "null + w_text [(text - null) - sum_i w_negative perp(negative_i - null)]",
         {"text": 7.5, "negative": 1.0},
         _perp_neg,
-        frozenset({"negatives"}),
+        frozenset({"negatives", "other_views"}),
     ),
     "apg": PictureRecipe(
         "null + w_text [text - null, without its part along text]; null is the negative prompt if there is one",

@@ -12,7 +12,13 @@ from ...configs.schema import MakeConfig, RecipeConfig, RefineConfig
 from ..models.known import NO_DOMAIN, PICTURE, REFINE, Uses, domain_for
 from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
 
-_WISHES = {"negative": "negatives", "wanted": "wanted", "unwanted": "unwanted", "conditions": "extras"}
+_WISHES = {
+    "negative": "negatives",
+    "wanted": "wanted",
+    "unwanted": "unwanted",
+    "conditions": "extras",
+    "view_negatives": "other_views",
+}
 _DRAWING = ("control", "edit", "mask", "size", "conditions", "balance")
 
 
@@ -104,7 +110,7 @@ def since(group: RecipeConfig) -> dict[str, float]:
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:
     """The settings of a group's weights: {"weights", "domain_weight", "text_weight"}, one number each term."""
     refuse_unread(
-        group.recipe, {f"{name}.{one}": wish for one, wish in _WISHES.items() if getattr(group, one)}
+        group.recipe, {f"{name}.{one}": wish for one, wish in _WISHES.items() if getattr(group, one, None)}
     )
     short = {"domain": group.domain_weight, "text": group.text_weight}
     asked = {term: weight for term, weight in short.items() if weight is not None}

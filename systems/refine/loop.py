@@ -235,12 +235,14 @@ class Refinement:
         views, done = draw_views(config.views, lowest, highest, generator), index / config.steps
         self.field.anneal(done)
         asks = self._denoiser_for
+        if isinstance(asks, ChangesOverSteps):
+            asks = asks.at(index, [camera.azimuth_rad for camera in views.cameras])
         return Step(
             index=index,
             done=done,
             config=config,
             target=self._target,
-            denoiser_for=asks.at(index) if isinstance(asks, ChangesOverSteps) else asks,
+            denoiser_for=asks,
             encode=self._encode,
             noise=self._noise,
             shown=self.field.shown(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from slipcast.configs.schema import MakeConfig, RefineConfig
 from slipcast.guidance.combining import COMBINATIONS
 from slipcast.guidance.conditioning import Conditioning
 from slipcast.guidance.predictors import GaussianPredictor
+from slipcast.guidance.view_negatives import view_negatives
 from slipcast.pipeline.stages.guided_views import GuidedViews
 from slipcast.pipeline.stages.table import STAGES
 from slipcast.systems.field.cameras import VIEW_WORDS, view_word
@@ -137,3 +139,47 @@ def test_keys_of_runs_without_any_of_this_are_as_before() -> None:
     (stage,) = (stage for stage in STAGES if stage.name == "refine")
     names = {"weights_over_steps", "heard_from", "combine", "timesteps"}
     assert not names & set(stage.settings(MakeConfig()))
+
+
+def perp_neg(*overrides: str) -> RefineConfig:
+    return load_config("starter", ["refine.recipe=perp_neg", *overrides]).refine
+
+
+def test_other_views_are_negatives_by_the_law_of_the_view(views) -> None:
+    """Front, side and back: what each is to stay away from, and in whose words."""
+    turns = (0.0, math.pi / 2, math.pi)
+    guided = views(perp_neg("refine.view_negatives=0.5"), text=4.0, negative=1.0)
+    guidance = guided.at(0, turns)(VIEWS, GROUNDS).guidance
+    found = {term.positive.name: term.weights_at([0.5] * 3) for term in guidance.terms}
+    assert found["text"] == [4.0] * 3
+    for name in ("front", "side"):
+        expected = [-4.0 * 0.5 * view_negatives(turn)[name] for turn in turns]
+        assert found[f"not {name} view"] == pytest.approx(expected)
+    assert all(term.transform is not None for term in guidance.terms[1:]), (
+        "across the prompt's own difference"
+    )
+    asked = set(guided.made.base.told)
+    ground = "grey background"
+    assert tuple(f"a vase, {view}, {ground}" for view in VIEWS) in asked
+    assert (f"a vase, front view, {ground}",) * 3 in asked
+
+
+def test_from_above_no_view_is_a_negative(views) -> None:
+    guided = views(perp_neg("refine.view_negatives=1"), text=4.0, negative=1.0)
+    guidance = guided.at(0, (1.0,))([VIEW_WORDS["above"]], GROUNDS[:1]).guidance
+    assert [term.weights_at([0.5]) for term in guidance.terms[1:]] == [[0.0], [0.0]]
+    assert {branch.name for branch in guidance.needed([0.5])} == {"null", "text"}
+
+
+def test_negatives_of_views_stand_beside_those_of_words(views) -> None:
+    asked = perp_neg("refine.view_negatives=1", "refine.negative=[red]")
+    guidance = views(asked, text=4.0, negative=1.0).at(0, (0.0, 1.0, 2.0))(VIEWS, GROUNDS).guidance
+    names = [term.positive.name for term in guidance.terms]
+    assert names == ["text", "negative 1", "not front view", "not side view"]
+
+
+def test_another_recipe_has_no_use_for_views_as_negatives() -> None:
+    with pytest.raises(BadInput, match=r"recipe cfg does not use refine\.view_negatives; choose perp_neg"):
+        settled(
+            load_config("starter", ["domain=none", "refine.recipe=cfg", "refine.view_negatives=1"]), Uses()
+        )

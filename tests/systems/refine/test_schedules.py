@@ -1,6 +1,7 @@
 """Settings that change over the steps of a refinement, seen in what its steps do."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -91,12 +92,14 @@ def test_a_denoiser_that_changes_over_the_steps_is_asked_as_it_is_at_each():
         def __call__(self, words, grounds):
             return PaintedOneColour(words, grounds)
 
-        def at(self, step):
-            told.append(step)
+        def at(self, step, azimuths_rad):
+            told.append((step, azimuths_rad))
             return self
 
     refine(dataclasses.replace(QUIET, steps=3, distillation_weight=1.0), denoiser_for=Changes())
-    assert told == [0, 1, 2]
+    assert [step for step, _ in told] == [0, 1, 2]
+    for _, (one, other) in told:
+        assert abs(math.remainder(one - other - math.pi, 2 * math.pi)) < 1e-5, "opposite views"
 
 
 def test_gradients_are_cut_and_distillation_is_left_out_by_schedule():
