@@ -28,18 +28,27 @@ def check_limits(config: MakeConfig) -> None:
         )
 
 
+_CAMERAS = {"elevation": "_deg", "azimuth": "_deg", "fov": "_deg", "distance": ""}
+
+
 def check_refine(config: RefineConfig) -> None:
     """Raise ``BadInput`` for settings of refinement that contradict each other."""
     for name, schedule in config.weights_over_steps.items():
         check_schedule(f"refine.weights_over_steps.{shown_key(name)}", schedule)
     # A schedule says all that t_max does over the run, and so does the square root.
     highest = ("t_max",) if changes(config.t_max) or config.timesteps == "sqrt" else ("t_max", "t_max_end")
-    for low, high in (*(("t_min", name) for name in highest), ("elevation_min_deg", "elevation_max_deg")):
+    ranges = [(f"{one}_min{unit}", f"{one}_max{unit}") for one, unit in _CAMERAS.items()]
+    for low, high in (*(("t_min", name) for name in highest), *ranges):
         one, other = getattr(config, low), getattr(config, high)
         step = exceeds(one, other)
         if step is not None:
             when = f" (at step {step})" if changes(one) or changes(other) else ""
-            raise BadInput(f"refine.{low}={one} must not exceed refine.{high}={other}{when}")
+            raise BadInput(f"refine.{low}={shown(one)} must not exceed refine.{high}={shown(other)}{when}")
+    if config.azimuth_max_deg - config.azimuth_min_deg > 360:
+        raise BadInput(
+            f"refine.azimuth_min_deg={config.azimuth_min_deg} and refine.azimuth_max_deg={config.azimuth_max_deg} are "
+            "more than a turn apart; 360 degrees are all sides"
+        )
 
 
 def check_fields(config: Any) -> None:

@@ -54,10 +54,14 @@ def check_schedule(key: str, number: Number) -> None:
     if len(number) != 3 and (len(number) < 4 or len(number) % 2):
         raise BadInput(f"setting {key} expects a number or a schedule {_FORMS}, not {len(number)} numbers")
     steps = [step for step, _ in _knots(number)]
-    if not all(step >= 0 and float(step).is_integer() for step in steps):
-        raise BadInput(f"the steps of the schedule {key}={number} must be whole numbers from 0 up ({_FORMS})")
-    if not all(one < next_one for one, next_one in pairwise(steps)):
-        raise BadInput(f"the steps of the schedule {key}={number} must rise, not {steps} ({_FORMS})")
+    for step in steps:
+        if not (step >= 0 and float(step).is_integer()):
+            raise BadInput(
+                f"the steps of the schedule {key} must be whole numbers from 0 up, not {step} ({_FORMS})"
+            )
+    for one, after in pairwise(steps):
+        if not one < after:
+            raise BadInput(f"the steps of the schedule {key} must rise, but {after} follows {one} ({_FORMS})")
 
 
 def _knots(schedule: list[float]) -> list[tuple[float, float]]:

@@ -344,6 +344,81 @@ class RefineConfig(RecipeConfig):
     elevation_max_deg: float = setting(
         50.0, "Highest camera elevation, in degrees.", at_least=-89, at_most=89
     )
+    azimuth_min_deg: float = setting(
+        -180.0,
+        "First azimuth that cameras stand at, in degrees: 0 is the front, 90 the object's left, 180 behind.",
+        at_least=-360,
+        at_most=360,
+        added_later=True,
+    )
+    azimuth_max_deg: float = setting(
+        180.0,
+        "Last azimuth that cameras stand at, in degrees; a turn after the first is all round.",
+        at_least=-360,
+        at_most=360,
+        added_later=True,
+    )
+    fov_min_deg: float = setting(
+        30.0,
+        "Least vertical field of view, in degrees; the picture's is 30.",
+        at_least=1,
+        at_most=120,
+        added_later=True,
+    )
+    fov_max_deg: float = setting(
+        30.0,
+        "Largest vertical field of view, in degrees; each view draws its own.",
+        at_least=1,
+        at_most=120,
+        added_later=True,
+    )
+    distance_min: float = setting(
+        4.5,
+        "Least distance of cameras from the middle of the object, which lies within 1; the picture's is 4.5.",
+        at_least=1.8,
+        at_most=100,
+        added_later=True,
+    )
+    distance_max: float = setting(
+        4.5,
+        "Largest distance of cameras from the middle of the object; each view draws its own.",
+        at_least=1.8,
+        at_most=100,
+        added_later=True,
+    )
+    first_until: float = setting(
+        0.0,
+        "Share of the steps at whose beginning views are of first_size, and first_views of them; 0 for none.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
+    first_size: int | None = setting(
+        None,
+        "Side of a rendered view at first, in pixels; null is size.",
+        at_least=16,
+        at_most=1024,
+        added_later=True,
+    )
+    first_views: int | None = setting(
+        None,
+        "Cameras rendered at each step at first; null is views.",
+        at_least=1,
+        at_most=64,
+        added_later=True,
+    )
+    sparsity_weight: Number = setting(
+        0.0, "Weight of views being empty where they can, against haze.", at_least=0, added_later=True
+    )
+    opaqueness_weight: Number = setting(
+        0.0, "Weight of every pixel being either covered or not.", at_least=0, added_later=True
+    )
+    orientation_weight: Number = setting(
+        0.0, "Weight of no surface looking away from who sees it.", at_least=0, added_later=True
+    )
+    normal_smoothness_weight: Number = setting(
+        0.0, "Weight of neighbouring pixels having like normals.", at_least=0, added_later=True
+    )
     sharpness: float = setting(
         32.0,
         "How many times harder the field's surface is at the last step than at the first; 1 leaves it soft.",

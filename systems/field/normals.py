@@ -1,4 +1,4 @@
-"""Which way the surface of any field looks, and fields with other colours than their own: for measures and for light."""
+"""Which way the surface of any field looks, and fields in colours other than their own."""
 
 from __future__ import annotations
 

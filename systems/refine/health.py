@@ -36,12 +36,14 @@ class Health:
 
     Attributes:
         coverage: the subject's share of the picture.
+        zoom: how many times larger the object looks in views than in the picture, at least and at most.
         loss, gradient: the largest sum of losses and the largest gradient of the first steps.
         rate: factor on the learning rates, below 1 after a collapse.
         said: a sentence for each collapse.
     """
 
     coverage: float
+    zoom: tuple[float, float] = (1.0, 1.0)
     loss: float = 0.0
     gradient: float = 0.0
     rate: float = 1.0
@@ -61,12 +63,13 @@ class Health:
         opacity = measured.get("opacity")
         if opacity is None or self.coverage < _ANYTHING:
             return
-        if opacity < _LEFT * self.coverage:
+        least, most = (self.coverage * zoom**2 for zoom in self.zoom)
+        if opacity < _LEFT * least:
             raise Collapsed(
                 f"refinement step {index}: next to nothing of the object is left (it covers {opacity:.2%} of the "
                 f"views, and {self.coverage:.0%} of the picture); raise refine.drift_weight or lower refine.lr_density"
             )
-        if opacity > _ALL > self.coverage:
+        if opacity > _ALL > most:
             raise Collapsed(
                 f"refinement step {index}: the field fills every view; raise refine.drift_weight or lower "
                 "refine.lr_density"

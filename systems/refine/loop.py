@@ -36,7 +36,8 @@ from .noise import NOISES
 from .step import LOSSES, ChangesOverSteps, DenoiserFor, Encode, Step
 from .target import Target
 from .trainable import TrainableField, trainable_field
-from .views import draw_views
+from .view_terms import view_terms
+from .views import Ranges, draw_views
 
 _ADAM_BETAS = (0.9, 0.99)
 # Gradients are means over pixels, 1e-6 to 1e-4 on the surface; hidden cells should feel none.
@@ -150,10 +151,11 @@ class Refinement:
         self._denoiser_for, self._encode = denoiser_for, encode
         self._noise = NOISES[config.noise](seed)
         self._trained = dict(field.trained())
-        self._losses = LOSSES | dict(field.shape_losses())
+        self._losses = LOSSES | view_terms(config) | dict(field.shape_losses())
         self.curve = Curve(config, list(self._losses))
         self.measured: Mapping[str, Any] = {}
-        self.health = Health(float(target.alpha.mean()))
+        self._ranges = Ranges.of(config)
+        self.health = Health(float(target.alpha.mean()), self._ranges.zoom)
         groups = [{"params": [one.parameter], "lr": number_at(one.rate, 0)} for one in self._trained.values()]
         self._optimiser = torch.optim.Adam(groups, betas=_ADAM_BETAS, eps=_ADAM_EPS, fused=True)
 
@@ -231,8 +233,11 @@ class Refinement:
 
     def _look(self, index: int) -> Step:
         config, generator = self._config, named_generator(self._seed, "refine", index)
-        lowest, highest = math.radians(config.elevation_min_deg), math.radians(config.elevation_max_deg)
-        views, done = draw_views(config.views, lowest, highest, generator), index / config.steps
+        done = index / config.steps
+        first = done < config.first_until
+        size = config.first_size if first and config.first_size else config.size
+        count = config.first_views if first and config.first_views else config.views
+        views = draw_views(count, self._ranges, generator)
         self.field.anneal(done)
         asks = self._denoiser_for
         if isinstance(asks, ChangesOverSteps):
@@ -241,7 +246,7 @@ class Refinement:
             index=index,
             done=done,
             config=config,
-            target=self._target,
+            target=self._target.resized(size),
             denoiser_for=asks,
             encode=self._encode,
             noise=self._noise,

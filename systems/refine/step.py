@@ -69,17 +69,33 @@ class Step:
         """What a setting is at this step."""
         return number_at(number, self.index)
 
-    def render(self, views: Views) -> tuple[Rendered, torch.Tensor]:
-        """All pixels of some views, and the background's colour behind each, [V * size * size, 3]."""
-        origins, directions, background = views.rays(self.config.size)
+    @property
+    def size(self) -> int:
+        """Side of this step's views, in pixels."""
+        return self.target.size
+
+    def render(self, views: Views, field: RadianceField | None = None) -> tuple[Rendered, torch.Tensor]:
+        """All pixels of some views, and the background's colour behind each, [V * size * size, 3].
+
+        Args:
+            field: what to look at, the field as this step shows it if None.
+        """
+        origins, directions, background = views.rays(self.size)
         rendered = render_rays(
-            self.shown,
+            self.shown if field is None else field,
             origins,
             directions,
             samples=self.config.samples,
             background=background,
             generator=self.generator,
         )
+        return rendered, background
+
+    @cached_property
+    def seen(self) -> tuple[Rendered, torch.Tensor]:
+        """The views of score distillation, rendered, and the background behind each pixel."""
+        rendered, background = self.render(self.views)
+        self.measured["opacity"] = rendered.opacity.detach().mean().item()
         return rendered, background
 
     @cached_property
@@ -99,9 +115,8 @@ def distillation(step: Step) -> torch.Tensor | None:
     config, weight = step.config, step.at(step.config.distillation_weight)
     if not weight:
         return None
-    rendered, _ = step.render(step.views)
-    step.measured["opacity"] = rendered.opacity.detach().mean().item()
-    pictures = rendered.rgb.view(len(step.views.words), config.size, config.size, 3).permute(0, 3, 1, 2)
+    rendered, _ = step.seen
+    pictures = rendered.rgb.view(len(step.views.words), step.size, step.size, 3).permute(0, 3, 1, 2)
     latents = step.encode(pictures)
     denoiser, pushes = step.denoiser_for(step.views.words, step.views.backgrounds), dict[str, torch.Tensor]()
     if isinstance(denoiser, GuidedNoise):

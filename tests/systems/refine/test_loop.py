@@ -29,7 +29,7 @@ from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
 from slipcast.systems.refine.curve import CURVE_FILE, Curve, gradient_norm
 from slipcast.systems.refine.loop import refine_field
 from slipcast.systems.refine.surface_colour import SurfaceColoured
-from slipcast.systems.refine.views import BACKGROUNDS, draw_views
+from slipcast.systems.refine.views import BACKGROUNDS, Ranges, draw_views
 from slipcast.systems.refine.warm_start import warm_start
 from slipcast.systems.types import SubjectImage
 
@@ -147,7 +147,7 @@ def test_a_step_asks_for_opposite_views_with_their_words_and_grounds():
         assert len(words) == len(grounds) == 2
         assert all(ground in BACKGROUNDS for ground in grounds)
     assert len({ground for _, grounds in asked for ground in grounds}) > 2
-    views = draw_views(2, 0.1, 0.9, named_generator(0, "refine", 0))
+    views = draw_views(2, Ranges((0.1, 0.9)), named_generator(0, "refine", 0))
     one, two = (camera.position[:2] / camera.position[:2].norm() for camera in views.cameras)
     assert torch.allclose(one, -two, atol=1e-5)
     heights = [math.asin(camera.position[2] / camera.position.norm()) for camera in views.cameras]
