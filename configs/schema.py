@@ -407,6 +407,23 @@ class RefineConfig(RecipeConfig):
         at_most=64,
         added_later=True,
     )
+    light: str = setting(
+        "none",
+        "How views are lit: none shows the base colour, point now and then a lamp before each, so that light is not "
+        "painted in.",
+        choices=("none", "point"),
+        added_later=True,
+    )
+    light_share: Number = setting(
+        0.75, "With light=point: share of the steps that are lit.", at_least=0, at_most=1, added_later=True
+    )
+    textureless_share: Number = setting(
+        0.5,
+        "With light=point: share of the lit steps that show white matter, nothing but shape.",
+        at_least=0,
+        at_most=1,
+        added_later=True,
+    )
     sparsity_weight: Number = setting(
         0.0, "Weight of views being empty where they can, against haze.", at_least=0, added_later=True
     )

@@ -28,8 +28,9 @@ def run(ctx: StageContext) -> RefineFacts:
 
     def report(done: int, total: int, losses: dict[str, float]) -> None:
         nonlocal seen, last
-        advance(done - seen)  # a resumed run begins with one long stride
-        seen, last = done, losses
+        # A resumed run begins with one long stride, and one that goes back after a collapse stands still for a while.
+        advance(max(0, done - seen))
+        seen, last = max(seen, done), losses
 
     def notice(sentence: str) -> None:
         notes.append(sentence)

@@ -31,6 +31,7 @@ from ..types import RadianceField, SubjectImage
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curve import Curve
 from .health import Collapsed, Health
+from .light import draw_light
 from .log import Log
 from .noise import NOISES
 from .step import LOSSES, ChangesOverSteps, DenoiserFor, Encode, Step
@@ -238,6 +239,7 @@ class Refinement:
         size = config.first_size if first and config.first_size else config.size
         count = config.first_views if first and config.first_views else config.views
         views = draw_views(count, self._ranges, generator)
+        light = draw_light(config, views, index, generator)
         self.field.anneal(done)
         asks = self._denoiser_for
         if isinstance(asks, ChangesOverSteps):
@@ -253,6 +255,7 @@ class Refinement:
             shown=self.field.shown(),
             views=views,
             generator=generator,
+            light=light,
         )
 
     def _set_learning_rates(self, index: int) -> None:

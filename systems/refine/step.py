@@ -20,6 +20,7 @@ from ...guidance.evaluation import GuidedNoise
 from ...guidance.measures import norms_and_cosines
 from ..field.volume_rendering import Rendered, render_rays
 from ..types import RadianceField
+from .light import Light
 from .noise import NoiseSource
 from .target import Target
 from .views import BACKGROUNDS, Colour, Views
@@ -50,6 +51,7 @@ class Step:
         shown: the field as this step renders it.
         views: the cameras of score distillation.
         generator: of every random draw of this step.
+        light: of the views of score distillation; None shows the base colour.
         measured: what losses find out on their way, for the log: numbers, or numbers by name.
     """
 
@@ -63,6 +65,7 @@ class Step:
     shown: RadianceField
     views: Views
     generator: torch.Generator
+    light: Light | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def at(self, number: Number) -> float:
@@ -73,6 +76,11 @@ class Step:
     def size(self) -> int:
         """Side of this step's views, in pixels."""
         return self.target.size
+
+    @property
+    def spacing(self) -> float:
+        """A cell of the field's grid, over which normals are measured."""
+        return 2 / self.config.resolution
 
     def render(self, views: Views, field: RadianceField | None = None) -> tuple[Rendered, torch.Tensor]:
         """All pixels of some views, and the background's colour behind each, [V * size * size, 3].
@@ -94,9 +102,24 @@ class Step:
     @cached_property
     def seen(self) -> tuple[Rendered, torch.Tensor]:
         """The views of score distillation, rendered, and the background behind each pixel."""
-        rendered, background = self.render(self.views)
+        if self.light is None:
+            rendered, background = self.render(self.views)
+        else:
+            rendered, background = self._lit(self.light)
         self.measured["opacity"] = rendered.opacity.detach().mean().item()
         return rendered, background
+
+    def _lit(self, light: Light) -> tuple[Rendered, torch.Tensor]:
+        """Each view in the light of its own lamp."""
+        parts = [
+            self.render(view, light.on(self.shown, index, self.spacing))
+            for index, view in enumerate(self.views.single())
+        ]
+        pictures = [
+            torch.cat([getattr(rendered, name) for rendered, _ in parts])
+            for name in ("rgb", "opacity", "depth")
+        ]
+        return Rendered(*pictures), torch.cat([background for _, background in parts])
 
     @cached_property
     def front(self) -> tuple[Rendered, torch.Tensor]:

@@ -54,7 +54,7 @@ def orientation(step: Step) -> torch.Tensor:
             points: torch.Tensor, density: torch.Tensor, rgb: torch.Tensor
         ) -> tuple[torch.Tensor, torch.Tensor]:
             d = torch.nn.functional.normalize(points - eye.to(points), dim=-1)
-            facing = (normals(field, points, _spacing(step)) * d).sum(-1, keepdim=True)
+            facing = (normals(field, points, step.spacing) * d).sum(-1, keepdim=True)
             return density.detach(), facing.clamp_min(0).square().expand(-1, 3)
 
         return paint
@@ -66,7 +66,7 @@ def normal_smoothness(step: Step) -> torch.Tensor:
     """Mean squared difference between the normals of neighbouring pixels."""
 
     def shown(field: RadianceField, eye: torch.Tensor) -> Paint:
-        return lambda points, density, rgb: (density, normals(field, points, _spacing(step)))
+        return lambda points, density, rgb: (density, normals(field, points, step.spacing))
 
     maps = _pictures(step, shown)
     steps = [one.diff(dim=axis).square().mean() for one in maps for axis in (0, 1)]
@@ -81,11 +81,6 @@ def _pictures(step: Step, paint: Callable[[RadianceField, torch.Tensor], Paint])
         rendered, _ = step.render(view, Repainted(step.shown, paint(step.shown, camera.position)))
         found.append(rendered.rgb.view(step.size, step.size, 3))
     return found
-
-
-def _spacing(step: Step) -> float:
-    """A cell of the field's grid."""
-    return 2 / step.config.resolution
 
 
 def _weighted(weight: str, measure: Callable[[Step], torch.Tensor]) -> Loss:

@@ -46,6 +46,11 @@ class Views:
     words: list[str]
     backgrounds: list[Colour]
 
+    def single(self) -> list[Views]:
+        """Each view by itself."""
+        parts = zip(self.cameras, self.words, self.backgrounds, strict=True)
+        return [Views([camera], [word], [background]) for camera, word, background in parts]
+
     def rays(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Origins, directions and background colours of all pixels of all views, each [V * size * size, 3]."""
         pairs = [camera_rays(camera, size) for camera in self.cameras]
