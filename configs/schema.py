@@ -407,6 +407,12 @@ class RefineConfig(RecipeConfig):
         at_most=64,
         added_later=True,
     )
+    encoder: str = setting(
+        "full",
+        "What brings views into latents: full is the base's own; taesd, or a folder of a diffusers AutoencoderTiny for "
+        "the same latents, is quicker and less exact.",
+        added_later=True,
+    )
     light: str = setting(
         "none",
         "How views are lit: none shows the base colour, point now and then a lamp before each, so that light is not "

@@ -22,7 +22,7 @@ def run(ctx: StageContext) -> RefineFacts:
 
     Checkpoints let a stopped run go on bit for bit.
     """
-    config, base = ctx.config.refine, ctx.models.base
+    config, base, tiny = ctx.config.refine, ctx.models.base, ctx.models.tiny_encoder
     advance = ctx.progress.task("refining", config.steps)
     seen, last = 0, dict[str, float]()
 
@@ -41,7 +41,8 @@ def run(ctx: StageContext) -> RefineFacts:
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
         denoiser_for=guided_views(ctx, config),
-        encode=base.encode,
+        encode=base.encode if tiny is None else tiny.encode,
+        full_encode=None if tiny is None else base.encode,
         reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
         config=config,

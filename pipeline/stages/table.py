@@ -94,7 +94,7 @@ STAGES: tuple[Stage, ...] = (
             "progress.png",
             "refine-checkpoint.safetensors",
         ),
-        roles=(*DRAWING_ROLES, "refine.conditions"),
+        roles=(*DRAWING_ROLES, "refine.conditions", "refine.encoder"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
         work=("refine.steps", "refine.views"),

@@ -47,6 +47,10 @@ class Curve:
         """Whether this step, counted from 0, is recorded."""
         return index % self.every == 0 or index == self._last
 
+    def wants_gradients(self, index: int) -> bool:
+        """Whether this step is recorded with what costs about as much as the step itself."""
+        return index % self._every_gradient == 0 or index == self._last
+
     def add(
         self, index: int, losses: Mapping[str, torch.Tensor], parameters: Sequence[torch.nn.Parameter]
     ) -> dict[str, float]:
@@ -58,7 +62,7 @@ class Curve:
         """
         row = {_LOSS + name: f"{loss.item():.6g}" for name, loss in losses.items()}
         gradients = dict[str, float]()
-        if index % self._every_gradient == 0 or index == self._last:
+        if self.wants_gradients(index):
             gradients = {name: gradient_norm(one, parameters) for name, one in losses.items()}
         self._rows[index] = row | {_GRADIENT + name: f"{norm:.6g}" for name, norm in gradients.items()}
         return gradients

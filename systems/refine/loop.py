@@ -52,6 +52,7 @@ def refine_field(
     *,
     denoiser_for: DenoiserFor,
     encode: Encode,
+    full_encode: Encode | None = None,
     reference: SubjectImage,
     reference_camera: Camera,
     config: RefineConfig,
@@ -67,6 +68,7 @@ def refine_field(
         denoiser_for: the guided denoiser for view words and background colours; it may change over the steps
             (``ChangesOverSteps``).
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
+        full_encode: what ``encode`` stands in for; the log says how alike their gradients are.
         reference: square picture of the subject, and reference_camera: where it was taken from.
         config: ``configs.schema.RefineConfig``; with steps = 0 a copy of ``init`` is returned.
         seed: of every random draw.
@@ -93,6 +95,7 @@ def refine_field(
         encode,
         config,
         seed,
+        full_encode,
     )
     first = 0
     if checkpoint_folder is not None:
@@ -147,9 +150,10 @@ class Refinement:
         encode: Encode,
         config: RefineConfig,
         seed: int,
+        full_encode: Encode | None = None,
     ) -> None:
         self.field, self._target, self._config, self._seed = field, target, config, seed
-        self._denoiser_for, self._encode = denoiser_for, encode
+        self._denoiser_for, self._encode, self._full_encode = denoiser_for, encode, full_encode
         self._noise = NOISES[config.noise](seed)
         self._trained = dict(field.trained())
         self._losses = LOSSES | view_terms(config) | dict(field.shape_losses())
@@ -251,6 +255,7 @@ class Refinement:
             target=self._target.resized(size),
             denoiser_for=asks,
             encode=self._encode,
+            full_encode=self._full_encode if self.curve.wants_gradients(index) else None,
             noise=self._noise,
             shown=self.field.shown(),
             views=views,

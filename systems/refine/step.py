@@ -52,6 +52,7 @@ class Step:
         views: the cameras of score distillation.
         generator: of every random draw of this step.
         light: of the views of score distillation; None shows the base colour.
+        full_encode: what ``encode`` stands in for, where this step compares the two.
         measured: what losses find out on their way, for the log: numbers, or numbers by name.
     """
 
@@ -66,6 +67,7 @@ class Step:
     views: Views
     generator: torch.Generator
     light: Light | None = None
+    full_encode: Encode | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def at(self, number: Number) -> float:
@@ -141,9 +143,8 @@ def distillation(step: Step) -> torch.Tensor | None:
     rendered, _ = step.seen
     pictures = rendered.rgb.view(len(step.views.words), step.size, step.size, 3).permute(0, 3, 1, 2)
     latents = step.encode(pictures)
-    denoiser, pushes = step.denoiser_for(step.views.words, step.views.backgrounds), dict[str, torch.Tensor]()
-    if isinstance(denoiser, GuidedNoise):
-        denoiser = denoiser.watched_by(pushes.update)
+    plain, pushes = step.denoiser_for(step.views.words, step.views.backgrounds), dict[str, torch.Tensor]()
+    denoiser = plain.watched_by(pushes.update) if isinstance(plain, GuidedNoise) else plain
     lowest, highest = step.at(config.t_min), step.at(config.t_max)
     last = highest if changes(config.t_max) else config.t_max_end
     t_range = TIMES[config.timesteps](step.done, (lowest, lowest), (highest, last))
@@ -151,6 +152,14 @@ def distillation(step: Step) -> torch.Tensor | None:
     noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
     clamp = step.at(config.grad_clamp) or None
     loss = sds_loss(denoiser, latents, t, noise, score=config.score, clamp=clamp)
+    if step.full_encode is not None:
+        seen = pictures.detach().requires_grad_()
+        full = sds_loss(plain, step.full_encode(seen), t, noise, score=config.score, clamp=clamp)
+        (wanted,) = torch.autograd.grad(full, seen)
+        (found,) = torch.autograd.grad(loss, pictures, retain_graph=True)
+        step.measured["encoder_cosine"] = (
+            torch.nn.functional.cosine_similarity(found.flatten(1), wanted.flatten(1)).mean().item()
+        )
     step.measured["t"] = t.float().mean().item() / len(denoiser.schedule)
     step.measured["terms"], step.measured["cosines"] = norms_and_cosines(pushes)
     return loss * (weight / latents.numel())

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.normals import Repainted, normals
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import DENSITY_PEAK
+from slipcast.systems.refine import view_terms as terms
 from slipcast.systems.refine.view_terms import view_terms
 
 POINTS = torch.rand(200, 3, generator=named_generator(0, "points")) * 1.6 - 0.8
@@ -75,12 +78,8 @@ def test_each_term_is_there_if_it_has_a_weight():
 
 def test_law_of_what_is_solid_or_empty_only_the_share_counts():
     """Hard views: sparsity is 0.1 where nothing is and sqrt(1.01) where something is, and there is no doubt."""
-    from types import SimpleNamespace
-
-    from slipcast.systems.refine import view_terms as terms
-
     opacity = torch.tensor([0.0, 1.0, 1.0, 0.0])
-    step = SimpleNamespace(seen=(SimpleNamespace(opacity=opacity), None))
+    step: Any = SimpleNamespace(seen=(SimpleNamespace(opacity=opacity), None))
     assert terms.sparsity(step).item() == pytest.approx((0.1 + math.sqrt(1.01)) / 2)
     least = -(0.999 * math.log(0.999) + 0.001 * math.log(0.001))
     assert terms.opaqueness(step).item() == pytest.approx(least, rel=1e-3)
