@@ -11,20 +11,16 @@ from typing import Any
 
 from .errors import BadInput
 from .names import settings_of, shown, shown_key
+from .over_steps import Number, changes, check_schedule, exceeds, values_of
 from .plugins import entries
-from .schema import MakeConfig
+from .schema import MakeConfig, RefineConfig
 
 
 def check_limits(config: MakeConfig) -> None:
     """Raise ``BadInput`` for the first value that lies outside its limits."""
     check_fields(config)
     _check_threshold(config.mesh.threshold)
-    refine = config.refine
-    for low, high in (("t_min", "t_max"), ("t_min", "t_max_end"), ("elevation_min_deg", "elevation_max_deg")):
-        if getattr(refine, low) > getattr(refine, high):
-            raise BadInput(
-                f"refine.{low}={getattr(refine, low)} must not exceed refine.{high}={getattr(refine, high)}"
-            )
+    check_refine(config.refine)
     lods = config.export.lods
     if any(next_one >= one for one, next_one in pairwise(lods)):
         raise BadInput(
@@ -32,10 +28,37 @@ def check_limits(config: MakeConfig) -> None:
         )
 
 
+_CAMERAS = {"elevation": "_deg", "azimuth": "_deg", "fov": "_deg", "distance": ""}
+
+
+def check_refine(config: RefineConfig) -> None:
+    """Raise ``BadInput`` for settings of refinement that contradict each other."""
+    for name, schedule in config.weights_over_steps.items():
+        check_schedule(f"refine.weights_over_steps.{shown_key(name)}", schedule)
+    # A schedule says all that t_max does over the run, and so does the square root.
+    highest = ("t_max",) if changes(config.t_max) or config.timesteps == "sqrt" else ("t_max", "t_max_end")
+    ranges = [(f"{one}_min{unit}", f"{one}_max{unit}") for one, unit in _CAMERAS.items()]
+    for low, high in (*(("t_min", name) for name in highest), *ranges):
+        one, other = getattr(config, low), getattr(config, high)
+        step = exceeds(one, other)
+        if step is not None:
+            when = f" (at step {step})" if changes(one) or changes(other) else ""
+            raise BadInput(f"refine.{low}={shown(one)} must not exceed refine.{high}={shown(other)}{when}")
+    if config.azimuth_max_deg - config.azimuth_min_deg > 360:
+        raise BadInput(
+            f"refine.azimuth_min_deg={config.azimuth_min_deg} and refine.azimuth_max_deg={config.azimuth_max_deg} are "
+            "more than a turn apart; 360 degrees are all sides"
+        )
+
+
 def check_fields(config: Any) -> None:
     """Raise ``BadInput`` for the first value of any dataclass of settings outside its field's own limits."""
     for key, item in settings_of(type(config)).items():
-        _check_one(key, attrgetter(key)(config), {name: item.metadata.get(name) for name in _LIMITS})
+        value = attrgetter(key)(config)
+        if item.hint == Number:
+            check_schedule(key, value)
+            value = values_of(value)
+        _check_one(key, value, {name: item.metadata.get(name) for name in _LIMITS})
 
 
 def _check_threshold(text: str) -> None:

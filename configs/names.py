@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from .errors import BadInput
+from .over_steps import Number
 
 _WORDS = {
     int: "a whole number",
@@ -18,7 +19,10 @@ _WORDS = {
     bool: "true or false",
     list[str]: "a list such as [glb]",
     list[float]: "a list of numbers such as [0.5, 0.25]",
+    Number: "a number or a schedule such as [start, v0, v1, end]",
     dict[str, float]: "a number for each name, such as {domain: 3.5}",
+    dict[str, list[float]]: "a schedule for each name, such as {text: [0, 1, 7.5, 100]}",
+    dict[str, list[str]]: "a list for each name, such as {text: [front, side]}",
 }
 _LONGEST_SHOWN = 80
 
@@ -46,7 +50,7 @@ def settings_of(schema: type, prefix: str = "") -> dict[str, Setting]:
 
 def expectation(hint: Any) -> str:
     """What a setting of this type takes, in words: ``a whole number``, ``a number or null`` ..."""
-    if get_origin(hint) in (Union, types.UnionType):
+    if hint not in _WORDS and get_origin(hint) in (Union, types.UnionType):
         return " or ".join("null" if one is type(None) else expectation(one) for one in get_args(hint))
     return _WORDS.get(hint, "settings of its own")
 

@@ -109,9 +109,12 @@ def _converted(value: Any, hint: Any, key: str, source: str, wanted: str = "") -
     """The value as the type hint wants it; ``wanted`` is what the whole setting takes, in words."""
     wanted = wanted or expectation(hint)
     if get_origin(hint) in (Union, types.UnionType):
-        if value is None:
+        if value is None and type(None) in get_args(hint):
             return None
-        (hint,) = (one for one in get_args(hint) if one is not type(None))
+        choices = [one for one in get_args(hint) if one is not type(None)]
+        hint = next(
+            (one for one in choices if get_origin(one) is list and isinstance(value, list)), choices[0]
+        )
     if get_origin(hint) is list:
         if isinstance(value, list):
             return [_converted(entry, get_args(hint)[0], key, source, wanted) for entry in value]

@@ -11,7 +11,7 @@ w = 0 returns the base, so w is diffusers' ``guidance_scale``. Papers that start
 s = w - 1 (Ho & Salimans; threestudio's 100 is 101 here).
 
 Time in weights: a weight may be a function of ``t / T`` in [0, 1), the training timestep over the number of
-training timesteps; 0 is the clean end, 1 is noise.
+training timesteps; 0 is the clean end, 1 is noise. Where a batch holds views, it may differ from one to the other.
 
 With identity transforms the formula is an affine sum over UNIQUE branches: its coefficients sum to 1, so it
 holds for eps, v, x0 and score alike as long as all branches share x_t, t, noise schedule and latent space.
@@ -30,12 +30,24 @@ from torch import Tensor
 from .shapes import Latents
 
 if TYPE_CHECKING:
+    from .combining import Combination
     from .conditioning import Condition
     from .predictors import NoisePredictor
     from .transforms import Adaptive, Adjustment, Final, Transform
 
-Weight = float | Callable[[float], float]
+
+@dataclass(frozen=True)
+class PerSample:
+    """A weight that differs from sample to sample of one batch, such as views: weight(t) times a factor for each."""
+
+    weight: Weight
+    factors: tuple[float, ...]
+
+
+OverTime = float | Callable[[float], float]
 """A constant, or a function of t / T."""
+Weight = OverTime | PerSample
+"""Either, alike for all samples or with a factor for each."""
 
 Answers = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 """eps -> what a network answers, and back."""
@@ -84,18 +96,22 @@ class Term:
         """Whether the term is a plain weighted difference."""
         return self.transform is None and self.adaptive is None
 
-    def weight_at(self, t: float) -> float:
-        """The weight at t / T = ``t``.
+    def weight_at(self, t: float, sample: int = 0) -> float:
+        """The weight at t / T = ``t``, of one sample of the batch.
 
         Raises:
-            ValueError: the weight is not a finite number there.
+            ValueError: the weight is not a finite number there, or has no factor for that sample.
         """
-        w = float(self.weight(t)) if callable(self.weight) else float(self.weight)
+        w = _weight_at(self.weight, t, sample)
         if not math.isfinite(w):
             raise ValueError(
                 f"The weight of ({self.positive.name} - {self.negative.name}) is {w} at t/T = {t:.3f}."
             )
         return w
+
+    def weights_at(self, times: Sequence[float]) -> list[float]:
+        """The weight of each sample, by its t / T."""
+        return [self.weight_at(t, sample) for sample, t in enumerate(times)]
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,7 @@ class Guidance:
         rest: the branch that gives the other channels (a learned variance among them); the base if None.
         adjustment: changes what single branches say before anything is added up.
         final: changes the finished prediction.
+        combination: puts the terms together in another way than by their sum (``guidance.combining``).
     """
 
     base: Branch
@@ -115,6 +132,7 @@ class Guidance:
     rest: Branch | None = None
     adjustment: Adjustment | None = None
     final: Final | None = None
+    combination: Combination | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", tuple(self.terms))
@@ -139,8 +157,8 @@ class Guidance:
         """Branches that are read whatever the weights are."""
         return _read_by(self.adjustment, self.final)
 
-    def coefficients(self, t: float, *, drop_base: bool = False) -> dict[Branch, float]:
-        """The number in front of each unique branch at t / T = ``t``; they sum to 1.
+    def coefficients(self, t: float, sample: int = 0, *, drop_base: bool = False) -> dict[Branch, float]:
+        """The number in front of each unique branch at t / T = ``t``, for one sample of the batch; they sum to 1.
 
         Terms that are not affine have no such numbers; they are left out here and added by ``combine``.
 
@@ -151,22 +169,26 @@ class Guidance:
         parts: dict[Branch, list[float]] = {self.base: [] if drop_base else [1.0]}
         for term in self.terms:
             if term.is_affine:
-                w = term.weight_at(t)
+                w = term.weight_at(t, sample)
                 parts.setdefault(term.positive, []).append(w)
                 parts.setdefault(term.negative, []).append(-w)
         sums = {branch: math.fsum(values) for branch, values in parts.items()}
         return {branch: 0.0 if abs(value) < _ROUNDING else value for branch, value in sums.items()}
 
     def needed(self, times: Iterable[float], *, drop_base: bool = False) -> tuple[Branch, ...]:
-        """The branches that take part at one of these t / T: the others need not be evaluated."""
+        """The branches that take part at one of these t / T, one of each sample: the others need not be evaluated."""
         found = set(self._always) | ({self.rest or self.base} if self.channels is not None else set())
         if drop_base and self.final is not None:  # what changes the whole needs the whole
             found.add(self.base)
             drop_base = False
-        for t in set(times):
-            found.update(branch for branch, c in self.coefficients(t, drop_base=drop_base).items() if c != 0)
-            others = [term for term in self.terms if not term.is_affine and term.weight_at(t) != 0]
-            found.update(branch for term in others for branch in term.branches)
+        for sample, t in enumerate(times):
+            numbers = {} if self.combination else self.coefficients(t, sample, drop_base=drop_base)
+            found |= {branch for branch, c in numbers.items() if c != 0}
+            for term in self.terms:
+                if (self.combination or not term.is_affine) and term.weight_at(t, sample) != 0:
+                    found |= set(term.branches)
+            if self.combination and not drop_base:
+                found.add(self.base)
         return tuple(branch for branch in self.branches if branch in found)
 
     def combine(
@@ -202,6 +224,38 @@ class Guidance:
             return total
         return torch.cat([total[:, : self.channels], eps[self.rest or self.base][:, self.channels :]], 1)
 
+    def pushes(self, eps: Mapping[Branch, Latents], times: Sequence[float]) -> dict[str, Latents]:
+        """w_i(t) T_i(eps_pos_i - eps_neg_i) of every term that is on at one of these t / T, for people and measures.
+
+        By the names of its branches, ``text - null``; a second term of the same ones is ``text - null (2)``. Terms of
+        branches that were not asked, such as the base under one weight of 1, are left out.
+        """
+        if self.adjustment is not None:
+            eps = self.adjustment(eps)
+        told = [term for term in self._on(times) if all(branch in eps for branch in term.branches)]
+        if self.combination is None:
+            parts = [_delta(term, eps, term.weights_at(times)) for term in told]
+            pushes = [weight * delta for weight, delta in parts]
+        else:
+            pushes = self._combined(self.combination, eps, times)
+        found: dict[str, Latents] = {}
+        for term, push in zip(told, pushes, strict=True):
+            name = f"{term.positive.name} - {term.negative.name}"
+            again = sum(other.partition(" (")[0] == name for other in found)
+            found[f"{name} ({again + 1})" if again else name] = push
+        return found
+
+    def _on(self, times: Sequence[float]) -> list[Term]:
+        """The terms that are on at one of these t / T."""
+        return [term for term in self.terms if any(term.weights_at(times))]
+
+    def _combined(
+        self, combination: Combination, eps: Mapping[Branch, Tensor], times: Sequence[float]
+    ) -> list[Tensor]:
+        """What each term that is on pushes beside the others."""
+        parts = [_delta(term, eps, term.weights_at(times)) for term in self._on(times)]
+        return combination([delta for _, delta in parts], [weight for weight, _ in parts]) if parts else []
+
     @staticmethod
     def _finished(
         final: Final, total: Tensor, eps: Mapping[Branch, Tensor], answers: Answers | None
@@ -213,22 +267,39 @@ class Guidance:
 
     def _sum(self, eps: Mapping[Branch, Tensor], times: Sequence[float], *, drop_base: bool) -> Tensor:
         """Base and terms added up."""
-        rows = {t: self.coefficients(t, drop_base=drop_base) for t in set(times)}
+        if self.combination is not None:
+            start = torch.zeros_like(next(iter(eps.values()))) if drop_base else eps[self.base]
+            return sum(self._combined(self.combination, eps, times), start=start)
+        rows = [self.coefficients(t, sample, drop_base=drop_base) for sample, t in enumerate(times)]
         total = torch.zeros_like(next(iter(eps.values())))
-        for branch in rows[times[0]]:
-            scales = [rows[t][branch] for t in times]
+        for branch in rows[0]:
+            scales = [row[branch] for row in rows]
             if any(scales):
                 total = total + _per_sample(scales, total) * eps[branch]
         for term in self.terms:
-            scales = [term.weight_at(t) for t in times]
-            if not term.is_affine and any(scales):
-                delta, weight = eps[term.positive] - eps[term.negative], _per_sample(scales, total)
-                if term.adaptive is not None:
-                    weight = term.adaptive(weight, delta, eps)
-                if term.transform is not None:
-                    delta = term.transform(delta, eps)
+            if not term.is_affine and any(scales := term.weights_at(times)):
+                weight, delta = _delta(term, eps, scales)
                 total = total + weight * delta
         return total
+
+
+def _weight_at(weight: Weight, t: float, sample: int) -> float:
+    if not isinstance(weight, PerSample):
+        return float(weight(t)) if callable(weight) else float(weight)
+    if sample >= len(weight.factors):
+        raise ValueError(
+            f"A weight has factors for {len(weight.factors)} samples, but there is a sample {sample}."
+        )
+    return weight.factors[sample] * _weight_at(weight.weight, t, sample)
+
+
+def _delta(term: Term, eps: Mapping[Branch, Tensor], scales: list[float]) -> tuple[Tensor, Tensor]:
+    """A term's weights [B, 1, 1, 1], and its difference after its transform."""
+    delta = eps[term.positive] - eps[term.negative]
+    weight = _per_sample(scales, delta)
+    if term.adaptive is not None:
+        weight = term.adaptive(weight, delta, eps)
+    return weight, delta if term.transform is None else term.transform(delta, eps)
 
 
 def _read_by(*parts: Transform | Adaptive | Adjustment | Final | None) -> tuple[Branch, ...]:

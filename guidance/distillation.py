@@ -16,6 +16,7 @@ through the denoiser.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -141,6 +142,24 @@ def annealed_range(
             )
     t_low, t_high = _between(*low, progress), _between(*high, progress)
     return t_low, max(t_low, t_high)  # where both ends meet, rounding may part them the wrong way
+
+
+def _sqrt_annealed(
+    progress: float, low: tuple[float, float], high: tuple[float, float]
+) -> tuple[float, float]:
+    first, last = high[0], low[0]
+    t = _between(first, last, math.sqrt(progress))
+    return t, t
+
+
+TIMES: dict[str, Callable[[float, tuple[float, float], tuple[float, float]], tuple[float, float]]] = {
+    "random": lambda progress, low, high: annealed_range(progress, low=low, high=high),
+    "sqrt": _sqrt_annealed,
+}
+"""(progress, low, high) -> the range of t / T to draw from; low and high as in ``annealed_range``.
+
+``sqrt`` is HiFA's (arxiv.org/abs/2305.18766): one t for all, high - (high - low) sqrt(progress), first ends of both.
+"""
 
 
 def _between(first: float, last: float, share: float) -> float:

@@ -5,7 +5,7 @@ It plans which branches take part at t, asks each predictor once for all of them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from .predictors import NoisePredictor
 from .schedules import parameterisation_named
 from .shapes import Answered, Latents, Timesteps
 
+Watch = Callable[[Mapping[str, Latents]], None]
+"""Told what every term pushed (``Guidance.pushes``)."""
+
 
 class GuidedNoise:
     """Evaluates a ``Guidance``: ``guided(x_t, t)`` is eps_hat, never differentiable.
@@ -26,16 +29,19 @@ class GuidedNoise:
     Args:
         guidance: what to combine.
         max_batch: most rows (samples times conditions) per forward; None sets no limit.
+        watch: told of every evaluation what each term pushed; no branch is asked for its sake.
     Raises:
         BadInput: two branches do not share the latent space or the noise schedule.
     """
 
-    def __init__(self, guidance: Guidance, *, max_batch: int | None = None) -> None:
+    def __init__(
+        self, guidance: Guidance, *, max_batch: int | None = None, watch: Watch | None = None
+    ) -> None:
         if max_batch is not None and max_batch < 1:
             raise ValueError(f"max_batch is the number of rows per forward, at least 1, not {max_batch}.")
         for branch in guidance.branches[1:]:
             _refuse_strangers(guidance.base, branch)
-        self.guidance, self.max_batch = guidance, max_batch
+        self.guidance, self.max_batch, self._watch = guidance, max_batch, watch
         self.schedule = guidance.base.predictor.schedule
         self.latent_space = guidance.base.predictor.latent_space
         # What the base's network answers: the others' are converted to eps at the same level.
@@ -54,6 +60,10 @@ class GuidedNoise:
         """eps_hat - eps_base, the weighted differences alone [B, C, h, w]."""
         return self._combine(x_t, t, drop_base=True)
 
+    def watched_by(self, watch: Watch) -> GuidedNoise:
+        """The same, which tells what its terms push."""
+        return GuidedNoise(self.guidance, max_batch=self.max_batch, watch=watch)
+
     def branches(self, x_t: Latents, t: Timesteps) -> dict[str, Answered]:
         """What every branch says by itself, for plots and norms, whether or not it takes part at t."""
         eps = self._evaluate(self.guidance.branches, x_t, t)
@@ -65,6 +75,8 @@ class GuidedNoise:
         if not needed:
             return torch.zeros_like(x_t)
         eps = self._evaluate(needed, x_t, t)
+        if self._watch is not None:
+            self._watch(self.guidance.pushes(eps, times))
         return self.guidance.combine(eps, times, drop_base=drop_base, answers=self._answers(x_t, t))
 
     def _answers(self, x_t: Tensor, t: Tensor) -> Answers | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from .algebra import Branch, Guidance, Term, Weight
+from .algebra import Branch, Guidance, OverTime, PerSample, Term, Weight
 from .distillation import LITTLE_NOISE
 from .transforms import Band, MagnitudeAware, NormCapped, PerpendicularTo, Projected, Rescaled, ZeroStar
 
@@ -185,7 +185,7 @@ RECIPES: dict[str, Callable[..., Guidance]] = {
 }
 
 
-def interval(weight: Weight, t_min: float = 0.0, t_max: float = 1.0) -> Callable[[float], float]:
+def interval(weight: OverTime, t_min: float = 0.0, t_max: float = 1.0) -> Callable[[float], float]:
     """A weight that is 0 outside t_min <= t / T <= t_max (guidance interval, arxiv.org/abs/2404.07724).
 
     Outside it the branch is not even evaluated. Domain guidance switched off near pure noise (t_max 0.5)
@@ -219,12 +219,16 @@ def noise_free(guidance: Guidance, ugly: Branch) -> Guidance:
     return replace(guidance, terms=[*guidance.terms, Term(guidance.base, ugly, interval(1.0, LITTLE_NOISE))])
 
 
-def _at(weight: Weight, t: float) -> float:
+def _at(weight: OverTime, t: float) -> float:
     return float(weight(t)) if callable(weight) else float(weight)
 
 
 def _scaled(weight: Weight, sign: float, factor: Weight = 1.0) -> Weight:
     """sign * factor * weight; a constant stays a constant."""
+    if isinstance(weight, PerSample):
+        return PerSample(_scaled(weight.weight, sign, factor), weight.factors)
+    if isinstance(factor, PerSample):
+        return PerSample(_scaled(weight, sign, factor.weight), factor.factors)
     if callable(weight) or callable(factor):
         return lambda t: sign * _at(factor, t) * _at(weight, t)
     return sign * factor * weight

@@ -166,7 +166,7 @@ class Additions:
         group, _, setting = role.partition(".")
         value, base = getattr(getattr(self.config, group), setting), self.config.base
         named: dict[str, str] = {}
-        if setting == "matting" and value:
+        if (setting == "matting" and value) or (setting == "encoder" and value != "full"):
             named[role] = value
         if role == "paint.control" and value and self.config.paint.steps:
             named[role] = usual_network(value, base)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...guidance.predictors import ConditionalDenoiser
     from ...systems.domain.model import Domain
     from ...systems.models.base import Base
+    from ...systems.models.codec import Codec
     from ...systems.models.known import Uses
 
 _MARKERS = {"base": "model_index.json", "domain": "domain.json", "lift_model": "config.json"}
@@ -241,6 +242,19 @@ class ModelStore:
     @cached_property
     def _shown(self) -> dict[tuple[str, ...], tuple[Shown, ...]]:
         return {}
+
+    @cached_property
+    def tiny_encoder(self) -> Codec | None:
+        """The small encoder that refinement's views go through; None for the base's own."""
+        from ...systems.models.aliases import resolve
+        from ...systems.models.tiny_codec import load_tiny
+
+        wanted = self.config.refine.encoder
+        if wanted == "full":
+            return None
+        found = resolve(wanted, allow_pickle=self.allow_pickle)
+        folder = found if found.is_dir() else found.parent
+        return load_tiny(folder, self.base.codec, self.device, allow_pickle=self.allow_pickle)
 
     @cached_property
     def domain(self) -> Domain:

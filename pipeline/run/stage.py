@@ -33,6 +33,7 @@ ROLES = (
     "image.conditions",
     "image.matting",
     "refine.conditions",
+    "refine.encoder",
     "paint.control",
 )
 """The settings that name a run's models."""

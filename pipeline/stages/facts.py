@@ -38,9 +38,10 @@ class LiftFacts(TypedDict):
 
 
 class RefineFacts(TypedDict):
-    """Of stage 30-refine: every loss at the last step, by name."""
+    """Of stage 30-refine: every loss at the last step, by name, and what people should know of how it went."""
 
     losses: dict[str, float]
+    notes: NotRequired[list[str]]
 
 
 class MeshFacts(TypedDict):

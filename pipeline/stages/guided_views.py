@@ -2,38 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ...configs.errors import BadInput
-from ...configs.schema import RecipeConfig
+from ...configs.schema import RecipeConfig, RefineConfig
 from ...guidance.conditioning import Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.recipes import noise_free, quieter
+from ...guidance.recipes import noise_free
 from ...guidance.sampling import scheduler_named
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
-from ...systems.guided.recipes import guided_noise_for, needs_domain, recipe_named
+from ...systems.guided.recipes import needs_domain, picture_guidance, recipe_named
 from ...systems.guided.remembered import RemembersTexts
 from ...systems.guided.settled import since, until
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
+from .refine_guidance import at_step, other_views, put_together
+
+
+@dataclass(frozen=True)
+class GuidedViews:
+    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
+
+    Attributes:
+        made: models and prompts; ``ugly`` are words that noise-free distillation stays away from.
+        group: of refinement, it changes over the steps.
+    """
+
+    made: Ingredients
+    weights: Mapping[str, float]
+    group: RecipeConfig
+    domain_strength: float
+    ugly: tuple[str, ...] = ()
+    step: int = 0
+    azimuths_rad: Sequence[float] = ()
+
+    def at(self, step: int, azimuths_rad: Sequence[float] = ()) -> GuidedViews:
+        """As it is at a step of refinement, for views from these azimuths."""
+        return replace(self, step=step, azimuths_rad=azimuths_rad)
+
+    def __call__(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
+        """The guided denoiser of a batch, one view and background each."""
+        group = self.group
+        grounds = [f"{background_word(one)} background" for one in backgrounds]
+        framings = tuple(framed("", *pair) for pair in zip(views, grounds, strict=True))
+        made, weights, heard = replace(self.made, framings=framings), self.weights, {}
+        if isinstance(group, RefineConfig):
+            made, weights, heard = at_step(made, weights, group, self.step, views)
+            others = other_views(group.view_negatives, views, self.azimuths_rad, grounds)
+            made = replace(made, other_views=others)
+        guidance = picture_guidance(
+            group.recipe,
+            made,
+            weights,
+            until(group),
+            since=since(group),
+            guidance_rescale=group.guidance_rescale,
+            domain_strength=self.domain_strength,
+            heard=heard,
+        )
+        if isinstance(group, RefineConfig):
+            guidance = put_together(guidance, group, self.step)
+        for branch in replace(made, negatives=self.ugly).negative() if self.ugly else ():
+            guidance = noise_free(guidance, branch)
+        return GuidedNoise(guidance)
 
 
 def guided_views(
-    ctx: StageContext,
-    group: RecipeConfig,
-    *,
-    quiet: tuple[float, float] | None = None,
-    score: str = "sds",
-    controls: tuple[Control, ...] = (),
-) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
-    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
+    ctx: StageContext, group: RecipeConfig, *, controls: tuple[Control, ...] = ()
+) -> GuidedViews:
+    """The guided views of a stage.
 
-    controls: what the text's branches follow, a picture for each view.
-    quiet: the share of the weights at t = 0 and the fraction t from which they are whole: ``guidance.recipes.quieter``.
-    score: what distillation will follow (``guidance.distillation.SCORES``); nfsd keeps the negative prompt for itself.
+    Args:
+        group: whose recipe is asked; that of refinement brings its score along, of which nfsd keeps the negative prompt
+            for itself.
+        controls: what the text's branches follow, a picture for each view.
     """
     wanted = ctx.config.model
 
@@ -63,34 +108,20 @@ def guided_views(
         images=ctx.models.image_prompts(ctx.config.image_prompt),
     )
     weights = _balanced(ctx, made, group.balance) | group.weights
-    ugly = (", ".join(made.negatives),) if score == "nfsd" and made.negatives else ()
-    if score == "nfsd":
-        if not ugly:
+    ugly: tuple[str, ...] = ()
+    if isinstance(group, RefineConfig) and group.score == "nfsd":
+        if not made.negatives:
             raise BadInput(
                 "refine.score=nfsd needs refine.negative, words for what pictures should not be, such as "
                 "refine.negative=['blurry, low quality']"
             )
-        made = replace(made, negatives=())
-
-    def denoiser_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
-        seen = zip(views, map(background_word, backgrounds), strict=True)
-        framings = tuple(framed("", view, f"{background} background") for view, background in seen)
-        here = replace(made, framings=framings)
-        guided = guided_noise_for(
-            group.recipe,
-            here,
-            weights,
-            until(group),
-            since=since(group),
-            guidance_rescale=group.guidance_rescale,
-            domain_strength=ctx.config.domain_strength,
-        )
-        guidance = guided.guidance if quiet is None else quieter(guided.guidance, *quiet)
-        for branch in replace(here, negatives=ugly).negative() if ugly else ():
-            guidance = noise_free(guidance, branch)
-        return GuidedNoise(guidance)
-
-    return denoiser_for
+        if group.combine == "balance":
+            raise BadInput(
+                "refine.combine=balance would change the length of what refine.score=nfsd puts in the base's place; "
+                "choose another of the two"
+            )
+        made, ugly = replace(made, negatives=()), (", ".join(made.negatives),)
+    return GuidedViews(made, weights, group, ctx.config.domain_strength, ugly)
 
 
 def _balanced(ctx: StageContext, made: Ingredients, total: float | None) -> dict[str, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ...configs.schema import RefineConfig
 from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
@@ -20,37 +19,45 @@ from .lift import chosen_picture
 
 
 def run(ctx: StageContext) -> RefineFacts:
-    """Write field.safetensors and, for people, curve.csv; checkpoints let a stopped run go on bit for bit."""
-    config, base = ctx.config.refine, ctx.models.base
+    """Write field.safetensors and, for people, curve.csv, log.jsonl and progress.png.
+
+    Checkpoints let a stopped run go on bit for bit.
+    """
+    config, base, tiny = ctx.config.refine, ctx.models.base, ctx.models.tiny_encoder
     advance = ctx.progress.task("refining", config.steps)
     seen, last = 0, dict[str, float]()
 
     def report(done: int, total: int, losses: dict[str, float]) -> None:
         nonlocal seen, last
-        advance(done - seen)  # a resumed run begins with one long stride
-        seen, last = done, losses
+        # A resumed run begins with one long stride, and one that goes back after a collapse stands still for a while.
+        advance(max(0, done - seen))
+        seen, last = max(seen, done), losses
 
+    def notice(sentence: str) -> None:
+        notes.append(sentence)
+        ctx.progress.notice(sentence)
+
+    notes = list[str]()
     note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
-        denoiser_for=guided_views(ctx, config, quiet=_quiet(config), score=config.score),
-        encode=base.encode,
+        denoiser_for=guided_views(ctx, config),
+        encode=base.encode if tiny is None else tiny.encode,
+        full_encode=None if tiny is None else base.encode,
         reference=read_subject(chosen_picture(ctx)),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
         config=config,
         seed=ctx.seed,
         progress=report,
         checkpoint_folder=ctx.folder,
-        notice=ctx.progress.notice,
+        notice=notice,
     )
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return {"losses": {name: round(value, 6) for name, value in last.items()}}
-
-
-def _quiet(config: RefineConfig) -> tuple[float, float] | None:
-    """Nothing where the weights are whole at all noise, or no noise is drawn at all."""
-    return (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None
+    facts: RefineFacts = {"losses": {name: round(value, 6) for name, value in last.items()}}
+    if notes:
+        facts["notes"] = notes
+    return facts
 
 
 def note_what_is_not_read(ctx: StageContext) -> None:

@@ -38,6 +38,12 @@ class Camera:
         """[3], in the world."""
         return self.cam_to_world[:3, 3]
 
+    @property
+    def azimuth_rad(self) -> float:
+        """Of where it stands, as in ``orbit_camera``, in [-pi, pi]."""
+        x, y, _ = self.position.tolist()
+        return math.atan2(x, -y)
+
 
 def orbit_camera(
     azimuth_rad: float,
@@ -83,12 +89,22 @@ def project(camera: Camera, points: Points, size: int) -> tuple[Float[torch.Tens
     return pixels, depth
 
 
+VIEW_WORDS = {
+    "front": "front view",
+    "three-quarter": "three-quarter view",
+    "side": "side view",
+    "back": "back view",
+    "above": "view from above",
+}
+"""What settings call a view, and what captions call it."""
+
+
 def view_word(azimuth_rad: float, elevation_rad: float) -> str:
     """The words that captions use for a view; any number of turns may be added to the azimuth."""
     if elevation_rad > math.radians(40.0) + _ROUNDING_RAD:
-        return "view from above"
+        return VIEW_WORDS["above"]
     turned = abs(math.remainder(azimuth_rad, 2 * math.pi)) - _ROUNDING_RAD
-    for limit_deg, word in ((22.5, "front view"), (67.5, "three-quarter view"), (112.5, "side view")):
+    for limit_deg, view in ((22.5, "front"), (67.5, "three-quarter"), (112.5, "side")):
         if turned <= math.radians(limit_deg):
-            return word
-    return "back view"
+            return VIEW_WORDS[view]
+    return VIEW_WORDS["back"]

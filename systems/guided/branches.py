@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,18 @@ class Extra:
     """A further condition: which model says it to which prompt, how strongly, and its own controls and pictures."""
 
     prompt: str
-    weight: float
+    weight: Weight
     model: ConditionalDenoiser | None = None
     controls: tuple[Control, ...] = ()
     images: tuple[Shown, ...] = ()
+
+
+@dataclass(frozen=True)
+class OtherView:
+    """The prompt of another view than each sample's own: its framings, and how much each sample stays away from it."""
+
+    framings: tuple[str, ...]
+    factors: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Ingredients:
     images: tuple[Shown, ...] = ()
     size: int | tuple[int, int] | None = None
     framings: tuple[str, ...] = ("",)
+    other_views: Mapping[str, OtherView] = field(default_factory=dict)
 
     @cached_property
     def null(self) -> Branch:
@@ -99,6 +108,16 @@ class Ingredients:
         if not self.negatives:
             raise BadInput("this recipe needs a prompt to stay away from; give --negative 'something'")
         return [self._of(self.base, f"negative {i + 1}", text) for i, text in enumerate(self.negatives)]
+
+    def unlike(self) -> list[tuple[Branch, tuple[float, ...]]]:
+        """The base with the prompt of each other view, and a factor for each sample."""
+        return [
+            (
+                replace(self, framings=one.framings)._of(self.base, f"not {view}", self.prompt, seen=True),
+                one.factors,
+            )
+            for view, one in self.other_views.items()
+        ]
 
     @cached_property
     def flawed(self) -> Branch:

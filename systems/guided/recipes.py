@@ -14,7 +14,7 @@ from typing import Any
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...configs.plugins import look_up
-from ...guidance.algebra import Guidance, Weight
+from ...guidance.algebra import Branch, Guidance, OverTime, PerSample, Weight
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.recipes import RECIPES, interval
 from ...guidance.transforms import Rescaled
@@ -49,7 +49,9 @@ def _autoguidance(made: Ingredients, w: Weights) -> Guidance:
 
 
 def _perp_neg(made: Ingredients, w: Weights) -> Guidance:
-    negatives = [(branch, w["negative"]) for branch in made.negative()]
+    plain = made.negative() if made.negatives or not made.other_views else []
+    negatives: list[tuple[Branch, Weight]] = [(branch, w["negative"]) for branch in plain]
+    negatives += [(branch, PerSample(w["negative"], factors)) for branch, factors in made.unlike()]
     return RECIPES["perp_neg"](made.null, made.text, negatives, w["text"])
 
 
@@ -78,6 +80,7 @@ WISHES = {
     "unwanted": "--not",
     "extras": "conditions",
     "model": "--model",
+    "other_views": "refine.view_negatives",
 }
 """Fields of ``Ingredients`` that not every recipe reads, as the user calls them."""
 
@@ -137,7 +140,7 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         "null + w_text [(text - null) - sum_i w_negative perp(negative_i - null)]",
         {"text": 7.5, "negative": 1.0},
         _perp_neg,
-        frozenset({"negatives"}),
+        frozenset({"negatives", "other_views"}),
     ),
     "apg": PictureRecipe(
         "null + w_text [text - null, without its part along text]; null is the negative prompt if there is one",
@@ -231,6 +234,7 @@ def picture_guidance(
     since: Mapping[str, float] | None = None,
     domain_strength: float = 1.0,
     guidance_rescale: float = 0.0,
+    heard: Mapping[str, tuple[float, ...]] | None = None,
 ) -> Guidance:
     """The guidance of a recipe, for one picture or for a batch of views.
 
@@ -241,13 +245,14 @@ def picture_guidance(
         domain_strength: factor on the weight of the term ``domain``, where there is one; 0 is the base alone.
         guidance_rescale: how much of the contrast of the branch of the prompt the sum is given, 0 to 1
             (``guidance.transforms.Rescaled``).
+        heard: a factor for each view of a batch on the weight of a term, by name.
     Raises: BadInput for an unknown recipe or name of a weight, a weight that is not a finite number, or a recipe that
         lacks a model or a prompt.
     """
     chosen = recipe_named(recipe)
     refuse_unread(recipe, {WISHES[wish]: wish for wish in WISHES if getattr(made, wish)})
     numbers = term_weights(recipe, weights)
-    full: dict[str, Weight] = {
+    full: dict[str, OverTime] = {
         name: weight * domain_strength if name == "domain" else weight for name, weight in numbers.items()
     }
     first, last = since or {}, until or {}
@@ -261,8 +266,9 @@ def picture_guidance(
         if low > high:
             raise BadInput(f"the term {name} is never on: since {low} lies above until {high}")
         full[name] = interval(full[name], low, high)
+    by_view = {name: PerSample(full[name], factors) for name, factors in (heard or {}).items()}
     try:
-        return _rescaled(recipe, chosen.build(made, full), made, guidance_rescale)
+        return _rescaled(recipe, chosen.build(made, full | by_view), made, guidance_rescale)
     except ValueError as error:  # two branches of one name, and the like: the user's names meet the recipe's
         raise BadInput(str(error)) from error
 

@@ -7,11 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from ...configs.errors import BadInput
-from ...configs.schema import MakeConfig, RecipeConfig
+from ...configs.names import unknown_name
+from ...configs.schema import MakeConfig, RecipeConfig, RefineConfig
 from ..models.known import NO_DOMAIN, PICTURE, REFINE, Uses, domain_for
 from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
 
-_WISHES = {"negative": "negatives", "wanted": "wanted", "unwanted": "unwanted", "conditions": "extras"}
+_WISHES = {
+    "negative": "negatives",
+    "wanted": "wanted",
+    "unwanted": "unwanted",
+    "conditions": "extras",
+    "view_negatives": "other_views",
+}
 _DRAWING = ("control", "edit", "mask", "size", "conditions", "balance")
 
 
@@ -103,7 +110,7 @@ def since(group: RecipeConfig) -> dict[str, float]:
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:
     """The settings of a group's weights: {"weights", "domain_weight", "text_weight"}, one number each term."""
     refuse_unread(
-        group.recipe, {f"{name}.{one}": wish for one, wish in _WISHES.items() if getattr(group, one)}
+        group.recipe, {f"{name}.{one}": wish for one, wish in _WISHES.items() if getattr(group, one, None)}
     )
     short = {"domain": group.domain_weight, "text": group.text_weight}
     asked = {term: weight for term, weight in short.items() if weight is not None}
@@ -115,6 +122,12 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
             )
     given = {**asked, **group.weights}
     full = term_weights(group.recipe, given, own)
+    if isinstance(group, RefineConfig):
+        terms = [*full, *group.conditions]
+        for setting in ("weights_over_steps", "heard_from"):
+            for term in getattr(group, setting):
+                if term not in terms:
+                    raise unknown_name(f"term or condition (refine.{setting})", term, terms)
     for which, ends, of_domain, always in (
         ("until", until(group), group.domain_until, 1),
         ("since", since(group), group.domain_since, 0),

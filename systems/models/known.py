@@ -191,6 +191,12 @@ ALIASES = {
         "apache-2.0",
         files=("onnx/model.onnx",),
     ),
+    "taesd": Source(
+        "madebyollin/taesd",
+        "TAESD: a small encoder into the latents of sd15 and sd21 (refine.encoder).",
+        "mit",
+        files=("diffusion_pytorch_model.safetensors", "config.json"),
+    ),
     # Both as rembg distributes them, whose mirror on the hub this is; both networks are Apache-2.0.
     "u2net": Source(
         "tomjackson2023/rembg",

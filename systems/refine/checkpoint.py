@@ -10,6 +10,7 @@ import torch
 
 from ...configs.errors import SlipcastError
 from ..field.files import read_arrays, write_arrays
+from .health import Health
 
 CHECKPOINT_FILE = "refine-checkpoint.safetensors"
 _KIND = "refinement checkpoint"
@@ -23,19 +24,21 @@ def save_checkpoint(
     optimiser: torch.optim.Adam,
     seed: int,
     step: int,
+    health: Health | None = None,
 ) -> None:
     """Write the state after ``step`` steps, replacing the last one atomically.
 
     Args:
         parameters: what the optimiser trains, by name.
         state: other arrays of the field that steps change, by name.
+        health: what became of the refinement so far.
     """
     arrays: dict[str, torch.Tensor] = {f"{name}{_STATE}": array for name, array in state.items()}
     for name, parameter in parameters.items():
         moments = optimiser.state[parameter]
         arrays[name] = parameter
         arrays[name + _MEAN], arrays[name + _SQUARE] = moments["exp_avg"], moments["exp_avg_sq"]
-    notes = {"seed": str(seed), "step": str(step)}
+    notes = {"seed": str(seed), "step": str(step)} | ({"health": health.note()} if health else {})
     notes["checksum"] = _checksum(arrays, notes)
     write_arrays(Path(folder) / CHECKPOINT_FILE, _KIND, arrays, notes)
 
@@ -46,8 +49,9 @@ def load_checkpoint(
     state: Mapping[str, torch.Tensor],
     optimiser: torch.optim.Adam,
     seed: int,
+    health: Health | None = None,
 ) -> int:
-    """Put the folder's checkpoint into field and optimiser; returns the steps done, 0 if there is no checkpoint.
+    """Put the folder's checkpoint into field, optimiser and health; returns the steps done, 0 if there is none.
 
     Whoever chooses the folder sees to it that other settings use another one.
 
@@ -70,6 +74,8 @@ def load_checkpoint(
     if notes.get("checksum") != _checksum(arrays, notes):
         raise SlipcastError(f"{path} is damaged: its checksum does not fit; remove it to start again")
     step = int(notes["step"])
+    if health is not None and "health" in notes:  # versions up to 0.1 wrote none
+        health.read(notes["health"])
     with torch.no_grad():
         for name, array in state.items():
             array.copy_(arrays[f"{name}{_STATE}"].to(array))
@@ -85,7 +91,8 @@ def load_checkpoint(
 
 def _checksum(arrays: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> str:
     """SHA-256 of the arrays' bytes and of the notes that place them: safetensors would read flipped bits as numbers."""
-    checksum = hashlib.sha256(f"{notes['seed']} {notes.get('step')}".encode())
+    placed = [notes[name] for name in ("seed", "step", "health") if name in notes]
+    checksum = hashlib.sha256(" ".join(placed).encode())
     for name in sorted(arrays):
         checksum.update(arrays[name].detach().cpu().contiguous().numpy().data)
     return checksum.hexdigest()

@@ -47,19 +47,29 @@ class Curve:
         """Whether this step, counted from 0, is recorded."""
         return index % self.every == 0 or index == self._last
 
+    def wants_gradients(self, index: int) -> bool:
+        """Whether this step is recorded with what costs about as much as the step itself."""
+        return index % self._every_gradient == 0 or index == self._last
+
     def add(
         self, index: int, losses: Mapping[str, torch.Tensor], parameters: Sequence[torch.nn.Parameter]
-    ) -> None:
-        """Record a step before it is taken.
+    ) -> dict[str, float]:
+        """Record a step before it is taken; returns the norms of the losses' gradients, where they are wanted.
 
         Args:
             losses: weighted scalars, whose graphs are kept.
             parameters: all that is trained.
         """
         row = {_LOSS + name: f"{loss.item():.6g}" for name, loss in losses.items()}
-        if index % self._every_gradient == 0 or index == self._last:
-            row |= {_GRADIENT + name: f"{gradient_norm(one, parameters):.6g}" for name, one in losses.items()}
-        self._rows[index] = row
+        gradients = dict[str, float]()
+        if self.wants_gradients(index):
+            gradients = {name: gradient_norm(one, parameters) for name, one in losses.items()}
+        self._rows[index] = row | {_GRADIENT + name: f"{norm:.6g}" for name, norm in gradients.items()}
+        return gradients
+
+    def cut(self, done: int) -> None:
+        """Forget the steps from ``done`` on."""
+        self._rows = {index: row for index, row in self._rows.items() if index < done}
 
     def save(self, folder: Path) -> None:
         """Write curve.csv, atomically.

@@ -13,13 +13,16 @@ depends on is in the checkpoint, so that a resumed run equals an uninterrupted o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import SlipcastError
+from ...configs.limits import check_refine
 from ...configs.names import unknown_name
+from ...configs.over_steps import changes, number_at
 from ...configs.schema import RefineConfig
 from ...guidance.noise import named_generator
 from ..field.cameras import Camera
@@ -27,11 +30,15 @@ from ..field.voxels import VoxelField
 from ..types import RadianceField, SubjectImage
 from .checkpoint import load_checkpoint, save_checkpoint
 from .curve import Curve
+from .health import Collapsed, Health
+from .light import draw_light
+from .log import Log
 from .noise import NOISES
-from .step import LOSSES, DenoiserFor, Encode, Step
+from .step import LOSSES, ChangesOverSteps, DenoiserFor, Encode, Step
 from .target import Target
 from .trainable import TrainableField, trainable_field
-from .views import draw_views
+from .view_terms import view_terms
+from .views import Ranges, draw_views
 
 _ADAM_BETAS = (0.9, 0.99)
 # Gradients are means over pixels, 1e-6 to 1e-4 on the surface; hidden cells should feel none.
@@ -45,6 +52,7 @@ def refine_field(
     *,
     denoiser_for: DenoiserFor,
     encode: Encode,
+    full_encode: Encode | None = None,
     reference: SubjectImage,
     reference_camera: Camera,
     config: RefineConfig,
@@ -57,16 +65,20 @@ def refine_field(
 
     Args:
         init: what the lift stage made; any field. It is not changed, and refined on its device.
-        denoiser_for: the guided denoiser for view words and background colours.
+        denoiser_for: the guided denoiser for view words and background colours; it may change over the steps
+            (``ChangesOverSteps``).
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
+        full_encode: what ``encode`` stands in for; the log says how alike their gradients are.
         reference: square picture of the subject, and reference_camera: where it was taken from.
         config: ``configs.schema.RefineConfig``; with steps = 0 a copy of ``init`` is returned.
         seed: of every random draw.
         progress: called after each step with (steps done, steps in all, losses by name).
         checkpoint_folder: where to keep a checkpoint every ``config.checkpoint_every`` steps, and look for one first.
-            The course of the losses (``curve``) is left there, too.
+            The course of the losses (``curve``) is left there, too, and a ``log`` of every step.
         notice: told in a sentence if there is a checkpoint that is damaged or another refinement's. It is passed over,
-            and the refinement starts anew; without ``notice`` it is an error.
+            and the refinement starts anew. Told as well if the refinement collapses (``health``): once it goes back to
+            its last checkpoint and on with smaller steps, then it ends with that checkpoint's field. Without
+            ``notice`` either is an error.
     Raises:
         BadInput: settings contradict each other, or name a field or a noise that there is not.
         SlipcastError: a loss is not finite (names the step), or a checkpoint cannot be written, or not read either.
@@ -83,6 +95,7 @@ def refine_field(
         encode,
         config,
         seed,
+        full_encode,
     )
     first = 0
     if checkpoint_folder is not None:
@@ -92,13 +105,36 @@ def refine_field(
             if notice is None:
                 raise
             notice(f"the refinement starts anew, for its checkpoint is of no use: {error}")
-    for index in range(first, config.steps):
-        losses = refinement.step(index)
-        if checkpoint_folder is not None and (index + 1) % config.checkpoint_every == 0:
-            refinement.save(checkpoint_folder, index + 1)
+    log = None if checkpoint_folder is None else Log(checkpoint_folder, first, device)
+    for sentence in refinement.health.said:
+        if notice is not None:  # of what became of the run that this one goes on with
+            notice(sentence)
+    refinement.keep(first, {})
+    index, over = first, False
+    while index < config.steps and not over:
+        try:
+            losses = refinement.step(index)
+        except Collapsed as collapse:
+            if notice is None:
+                raise
+            over = refinement.health.said != []
+            index, losses = refinement.back()
+            notice(refinement.health.take_down(collapse, index))
+            if log is not None:
+                log.cut(index)
+        else:
+            index += 1
+            if log is not None:
+                log.add(index - 1, losses, refinement.measured)
+            if index % config.checkpoint_every == 0:
+                refinement.keep(index, losses)
+                if log is not None and checkpoint_folder is not None:
+                    log.save()  # first, so that it never ends before the checkpoint
+                    refinement.save(checkpoint_folder, index)
         if progress is not None:
-            progress(index + 1, config.steps, losses)
-    if checkpoint_folder is not None:
+            progress(index, config.steps, losses)
+    if log is not None and checkpoint_folder is not None:
+        log.save()
         refinement.curve.save(checkpoint_folder)
     return refinement.field.finish()
 
@@ -114,89 +150,129 @@ class Refinement:
         encode: Encode,
         config: RefineConfig,
         seed: int,
+        full_encode: Encode | None = None,
     ) -> None:
         self.field, self._target, self._config, self._seed = field, target, config, seed
-        self._denoiser_for, self._encode = denoiser_for, encode
+        self._denoiser_for, self._encode, self._full_encode = denoiser_for, encode, full_encode
         self._noise = NOISES[config.noise](seed)
         self._trained = dict(field.trained())
-        self._losses = LOSSES | dict(field.shape_losses())
+        self._losses = LOSSES | view_terms(config) | dict(field.shape_losses())
         self.curve = Curve(config, list(self._losses))
-        groups = [{"params": [one.parameter], "lr": one.rate} for one in self._trained.values()]
+        self.measured: Mapping[str, Any] = {}
+        self._ranges = Ranges.of(config)
+        self.health = Health(float(target.alpha.mean()), self._ranges.zoom)
+        groups = [{"params": [one.parameter], "lr": number_at(one.rate, 0)} for one in self._trained.values()]
         self._optimiser = torch.optim.Adam(groups, betas=_ADAM_BETAS, eps=_ADAM_EPS, fused=True)
 
     def step(self, index: int) -> dict[str, float]:
         """Render, measure, move; returns the losses by name. ``index`` counts from 0.
 
+        What else was measured, for the log, is in ``measured`` afterwards.
+
         Raises:
-            SlipcastError: a loss is not finite; the field is as before.
+            Collapsed: see ``health``; the field is as before.
         """
         step = self._look(index)
         measured = {name: loss(step) for name, loss in self._losses.items()}
         losses = {name: loss for name, loss in measured.items() if loss is not None}
         values = {name: loss.item() for name, loss in losses.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise SlipcastError(
-                    f"refinement step {index}: the loss '{name}' is not finite; "
-                    "lower the learning rates or the weights"
-                )
+        self.health.check_losses(index, values, step.measured)
         if self.curve.wants(index):
-            self.curve.add(index, losses, [one.parameter for one in self._trained.values()])
+            parameters = [one.parameter for one in self._trained.values()]
+            step.measured["gradients"] = self.curve.add(index, losses, parameters)
         self._set_learning_rates(index)
         self._optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
+        step.measured["gradient"] = self._gradient()
+        self.health.check_gradient(index, step.measured["gradient"])
         self._optimiser.step()
+        self.measured = {name: value for name, value in step.measured.items() if value != {}}
         return values
+
+    def keep(self, done: int, losses: Mapping[str, float]) -> None:
+        """Remember the state after ``done`` steps, and the losses of the last of them, to come ``back`` to."""
+        arrays = [array.detach().clone() for array in self._arrays()]
+        moments = [
+            (one, {name: value.clone() for name, value in told.items()})
+            for one, told in self._optimiser.state.items()
+        ]
+        self._kept = done, dict(losses), arrays, moments
+
+    def back(self) -> tuple[int, dict[str, float]]:
+        """Return to the state that was kept last; (steps done by then, losses)."""
+        done, losses, arrays, moments = self._kept
+        with torch.no_grad():
+            for array, kept in zip(self._arrays(), arrays, strict=True):
+                array.copy_(kept)
+        self._optimiser.state.clear()
+        self._optimiser.state.update(moments)
+        self.curve.cut(done)
+        self.keep(done, losses)
+        return done, losses
+
+    def _arrays(self) -> list[torch.Tensor]:
+        """All that steps change, but for the optimiser."""
+        return [*(one.parameter for one in self._trained.values()), *self.field.state().values()]
+
+    def _gradient(self) -> float:
+        """The norm of the derivative of all losses together."""
+        gradients = [one.parameter.grad for one in self._trained.values() if one.parameter.grad is not None]
+        return math.hypot(*(torch.stack([one.norm() for one in gradients]).tolist() if gradients else ()))
 
     def save(self, folder: Path, done: int) -> None:
         """Keep the state after ``done`` steps."""
         self.curve.save(folder)  # first, so that it never ends before the checkpoint
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        save_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed, done)
+        save_checkpoint(
+            folder, parameters, self.field.state(), self._optimiser, self._seed, done, self.health
+        )
 
     def load(self, folder: Path) -> int:
         """Go on from the folder's checkpoint; returns the steps done, 0 if there is none."""
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        done = load_checkpoint(folder, parameters, self.field.state(), self._optimiser, self._seed)
+        done = load_checkpoint(
+            folder, parameters, self.field.state(), self._optimiser, self._seed, self.health
+        )
         self.curve.load(folder, done)
         return done
 
     def _look(self, index: int) -> Step:
         config, generator = self._config, named_generator(self._seed, "refine", index)
-        lowest, highest = math.radians(config.elevation_min_deg), math.radians(config.elevation_max_deg)
-        views, done = draw_views(config.views, lowest, highest, generator), index / config.steps
+        done = index / config.steps
+        first = done < config.first_until
+        size = config.first_size if first and config.first_size else config.size
+        count = config.first_views if first and config.first_views else config.views
+        views = draw_views(count, self._ranges, generator)
+        light = draw_light(config, views, index, generator)
         self.field.anneal(done)
+        asks = self._denoiser_for
+        if isinstance(asks, ChangesOverSteps):
+            asks = asks.at(index, [camera.azimuth_rad for camera in views.cameras])
         return Step(
             index=index,
             done=done,
             config=config,
-            target=self._target,
-            denoiser_for=self._denoiser_for,
+            target=self._target.resized(size),
+            denoiser_for=asks,
             encode=self._encode,
+            full_encode=self._full_encode if self.curve.wants_gradients(index) else None,
             noise=self._noise,
             shown=self.field.shown(),
             views=views,
             generator=generator,
+            light=light,
         )
 
     def _set_learning_rates(self, index: int) -> None:
-        """Linear warm-up, then a half cosine down to a tenth."""
+        """Linear warm-up, then a half cosine down to a tenth, or else a schedule of the rate's own."""
         fall = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * index / self._config.steps))
-        share = fall * min(1.0, (index + 1) / _WARM_UP_STEPS)
+        share = min(1.0, (index + 1) / _WARM_UP_STEPS) * self.health.rate
         for group, one in zip(self._optimiser.param_groups, self._trained.values(), strict=True):
-            group["lr"] = one.rate * share
+            own = 1.0 if changes(one.rate) else fall
+            group["lr"] = number_at(one.rate, index) * (own * share)
 
 
 def _check(config: RefineConfig) -> None:
     if config.noise not in NOISES:
         raise unknown_name("noise", config.noise, NOISES)
-    if config.t_min > min(config.t_max, config.t_max_end):
-        raise BadInput(
-            f"refine.t_min must not exceed refine.t_max and refine.t_max_end, but {config.t_min} exceeds "
-            f"{min(config.t_max, config.t_max_end)}; lower t_min"
-        )
-    if config.elevation_min_deg > config.elevation_max_deg:
-        raise BadInput(
-            f"refine.elevation_min_deg must not exceed refine.elevation_max_deg, but {config.elevation_min_deg} "
-            f"exceeds {config.elevation_max_deg}; swap them"
-        )
+    check_refine(config)

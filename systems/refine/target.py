@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from ..field.cameras import Camera
@@ -22,7 +24,12 @@ class Target:
         scaled = torch.from_numpy(reference.premultiplied(size)).view(-1, 4)
         self.premultiplied = scaled[:, :3].contiguous().to(device)
         self.alpha = scaled[:, 3].contiguous().to(device)
-        self.camera = camera
+        self.camera, self.size = camera, size
+        self._of_size = lru_cache(lambda other: Target(reference, camera, other, device))
+
+    def resized(self, size: int) -> Target:
+        """The same picture for views of another size."""
+        return self if size == self.size else self._of_size(size)
 
     def over(self, background: torch.Tensor) -> torch.Tensor:
         """The picture before a background [size * size, 3]."""

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from ...configs.over_steps import Number
 from ...configs.plugins import look_up
 from ...configs.schema import RefineConfig
 from ..field.voxels import VoxelField
@@ -19,10 +20,10 @@ from .step import Loss
 
 
 class Trained(NamedTuple):
-    """One parameter and Adam's learning rate for it, before warm-up and fall."""
+    """One parameter and Adam's learning rate for it, before warm-up and fall; a schedule is not made to fall."""
 
     parameter: torch.nn.Parameter
-    rate: float
+    rate: Number
 
 
 class TrainableField(Protocol):

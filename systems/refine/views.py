@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import torch
 
-from ..field.cameras import Camera, camera_rays, orbit_camera, view_word
+from ...configs.schema import RefineConfig
+from ..field.cameras import (
+    FRAMING_FOV_Y_RAD,
+    FRAMING_RADIUS,
+    Camera,
+    camera_rays,
+    orbit_camera,
+    view_word,
+)
 
 Colour = tuple[float, float, float]
 
@@ -38,6 +46,11 @@ class Views:
     words: list[str]
     backgrounds: list[Colour]
 
+    def single(self) -> list[Views]:
+        """Each view by itself."""
+        parts = zip(self.cameras, self.words, self.backgrounds, strict=True)
+        return [Views([camera], [word], [background]) for camera, word, background in parts]
+
     def rays(self, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Origins, directions and background colours of all pixels of all views, each [V * size * size, 3]."""
         pairs = [camera_rays(camera, size) for camera in self.cameras]
@@ -45,16 +58,69 @@ class Views:
         return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs]), background
 
 
-def draw_views(
-    count: int, elevation_min_rad: float, elevation_max_rad: float, generator: torch.Generator
-) -> Views:
-    """``count`` cameras evenly around the object from a random azimuth, each with its own elevation and background."""
+@dataclass(frozen=True)
+class Ranges:
+    """Where cameras may stand and how they may look: (least, most) of each, in radians and in units of the frame."""
+
+    elevation_rad: tuple[float, float]
+    azimuth_rad: tuple[float, float] = (-math.pi, math.pi)
+    fov_y_rad: tuple[float, float] = (FRAMING_FOV_Y_RAD, FRAMING_FOV_Y_RAD)
+    distance: tuple[float, float] = (FRAMING_RADIUS, FRAMING_RADIUS)
+
+    @classmethod
+    def of(cls, config: RefineConfig) -> Ranges:
+        """Those of the settings, which are in degrees."""
+
+        def both(name: str) -> tuple[float, float]:
+            one, other = (getattr(config, f"{name}_{end}_deg") for end in ("min", "max"))
+            return math.radians(one), math.radians(other)
+
+        distance = config.distance_min, config.distance_max
+        return cls(both("elevation"), both("azimuth"), both("fov"), distance)
+
+    @property
+    def zoom(self) -> tuple[float, float]:
+        """How many times larger the object looks than in the lifted picture: (least, most)."""
+        usual = FRAMING_RADIUS * math.tan(FRAMING_FOV_Y_RAD / 2)
+        far, near = (
+            distance * math.tan(fov / 2)
+            for distance, fov in zip(self.distance[::-1], self.fov_y_rad[::-1], strict=True)
+        )
+        return usual / far, usual / near
+
+    @property
+    def all_round(self) -> bool:
+        """Whether cameras stand on all sides."""
+        return self.azimuth_rad[1] - self.azimuth_rad[0] >= 2 * math.pi
+
+
+def draw_views(count: int, ranges: Ranges, generator: torch.Generator) -> Views:
+    """``count`` cameras evenly around the object from a random azimuth, each with its own elevation and background.
+
+    Where they may not stand on all sides they are even over the arc: one at random in each of its ``count`` parts.
+    """
     turn, *heights = torch.rand(1 + count, generator=generator, dtype=torch.float64).tolist()
     picks = torch.randint(len(BACKGROUNDS), (count,), generator=generator).tolist()
-    azimuths = [2 * math.pi * (turn + index / count) for index in range(count)]
-    elevations = [elevation_min_rad + height * (elevation_max_rad - elevation_min_rad) for height in heights]
+    if ranges.all_round:
+        azimuths = [2 * math.pi * (turn + index / count) for index in range(count)]
+    else:
+        azimuths = [_within(ranges.azimuth_rad, (turn + index) / count) for index in range(count)]
+    elevations = [_within(ranges.elevation_rad, height) for height in heights]
+    # Drawn only where there is a choice, and last: what was drawn before stays what it was.
+    fovs, distances = ([one[0]] * count for one in (ranges.fov_y_rad, ranges.distance))
+    if ranges.fov_y_rad[0] < ranges.fov_y_rad[1]:
+        fovs = [_within(ranges.fov_y_rad, share) for share in torch.rand(count, generator=generator).tolist()]
+    if ranges.distance[0] < ranges.distance[1]:
+        distances = [
+            _within(ranges.distance, share) for share in torch.rand(count, generator=generator).tolist()
+        ]
+    places = list(zip(azimuths, elevations, distances, fovs, strict=True))
     return Views(
-        cameras=[orbit_camera(a, e) for a, e in zip(azimuths, elevations, strict=True)],
-        words=[view_word(a, e) for a, e in zip(azimuths, elevations, strict=True)],
+        cameras=[orbit_camera(a, e, radius=radius, fov_y_rad=fov) for a, e, radius, fov in places],
+        words=[view_word(a, e) for a, e, _, _ in places],
         backgrounds=[BACKGROUNDS[pick] for pick in picks],
     )
+
+
+def _within(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
+from ...configs.over_steps import changes
 from ...configs.schema import RefineConfig
 from ..field.voxels import VoxelField
 from ..types import RadianceField
@@ -58,20 +59,24 @@ class VoxelTraining:
         }
 
     def _drift(self, step: Step) -> torch.Tensor:
-        weight = self._config.drift_weight * max(1 - step.done, _LAST_DRIFT)
+        fades = 1.0 if changes(self._config.drift_weight) else max(1 - step.done, _LAST_DRIFT)
+        weight = step.at(self._config.drift_weight) * fades
         return weight * drift(self.field.raw_density, self._initial, self._matter)
 
     def _shape_variation(self, step: Step) -> torch.Tensor:
-        return self._config.tv_weight * total_variation(self._shown.occupancy[..., None]) / self._matter
+        return (
+            step.at(self._config.tv_weight) * total_variation(self._shown.occupancy[..., None]) / self._matter
+        )
 
     def _colour_variation(self, step: Step) -> torch.Tensor:
         # Colour matters only where there is matter; elsewhere nothing shows it.
         colour = torch.sigmoid(self._shown.raw_colour)
         variation = total_variation(colour, self._shown.occupancy.detach())
-        return self._config.tv_color_weight * variation / self._matter
+        return step.at(self._config.tv_color_weight) * variation / self._matter
 
     def _indecision(self, step: Step) -> torch.Tensor:
-        weight = self._config.indecision_weight * step.done
+        rises = 1.0 if changes(self._config.indecision_weight) else step.done
+        weight = step.at(self._config.indecision_weight) * rises
         return weight * indecision(self._shown.occupancy, self._matter)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from slipcast.guidance import (
     sds_gradient,
     sds_loss,
 )
-from slipcast.guidance.distillation import SCORES
+from slipcast.guidance.distillation import SCORES, TIMES
 from slipcast.guidance.recipes import bridge, noise_free
 
 T = torch.tensor([20, 500, 980])
@@ -222,6 +222,18 @@ def test_a_range_may_close_at_its_end() -> None:
         low, high = annealed_range(progress, low=(0.2, 0.3), high=(0.9, 0.3))
         assert low <= high
     assert annealed_range(0.7, low=(0.02, 0.02), high=(0.98, 0.98)) == (0.02, 0.98)
+
+
+@given(progress=st.floats(0, 1), ends=st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted))
+def test_law_timesteps_by_the_square_root_fall_from_the_highest_to_the_lowest(progress, ends) -> None:
+    low, high = ends
+    now, same = TIMES["sqrt"](progress, (low, low), (high, 0.0))
+    assert now == same == pytest.approx(high - (high - low) * progress**0.5, abs=1e-9)
+    assert TIMES["sqrt"](0.0, (low, low), (high, high)) == (high, high)
+    assert TIMES["sqrt"](1.0, (low, low), (high, high)) == (low, low)
+    assert TIMES["random"](progress, (low, low), (high, high)) == annealed_range(
+        progress, low=(low, low), high=(high, high)
+    )
 
 
 def test_annealed_range_and_drawn_timesteps(schedule) -> None:

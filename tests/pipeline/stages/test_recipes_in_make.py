@@ -184,7 +184,7 @@ def test_refinement_hears_conditions_and_balances(store) -> None:
 
 def test_noise_free_distillation_keeps_the_negative_prompt_for_itself(store) -> None:
     ctx = context(store, "refine", "in_domain", "refine.score=nfsd", "refine.negative=[red, blue]")
-    noise_for = guided_views(ctx, ctx.config.refine, score=ctx.config.refine.score)
+    noise_for = guided_views(ctx, ctx.config.refine)
     guidance = noise_for(["front view"], [BACKGROUNDS[0]]).guidance
     assert guidance.base.name == "null" and guidance.terms[-1].positive is guidance.base
     ugly: Any = guidance.terms[-1].negative
@@ -192,7 +192,7 @@ def test_noise_free_distillation_keeps_the_negative_prompt_for_itself(store) -> 
     assert [guidance.terms[-1].weight_at(t) for t in (0.1, 0.2, 0.9)] == [0.0, 1.0, 1.0]
     bare = context(store, "refine", "in_domain", "refine.score=nfsd")
     with pytest.raises(BadInput, match=r"refine.score=nfsd needs refine.negative, words"):
-        guided_views(bare, bare.config.refine, score="nfsd")
+        guided_views(bare, bare.config.refine)
 
 
 def test_without_a_prompt_the_text_is_the_empty_one_whatever_the_view(store) -> None:

@@ -9,6 +9,7 @@ import torch
 from scipy.ndimage import label
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from slipcast.configs.over_steps import number_at
 from slipcast.configs.schema import RefineConfig
 from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, orbit_camera
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
@@ -106,7 +107,7 @@ def test_drift_is_held_fully_at_first_and_by_a_fifth_at_last(run):
     matter = torch.sigmoid(initial).sum().item()
     for step, (field, losses) in enumerate(steps):
         moved = (field.raw_density - initial).square().sum().item()
-        weight = CONFIG.drift_weight * max(1 - step / CONFIG.steps, 0.2)
+        weight = number_at(CONFIG.drift_weight, step) * max(1 - step / CONFIG.steps, 0.2)
         assert losses["drift"] == pytest.approx(weight * moved / matter, rel=1e-4, abs=1e-9)
     assert steps[-1][1]["drift"] > 1e-4, "the shape has moved, so that the weight was seen"
 
@@ -119,10 +120,14 @@ def test_variation_and_indecision_are_measured_per_solid_cell(run):
         field.sharpness = CONFIG.sharpness ** (step / CONFIG.steps)
         paint = torch.sigmoid(SurfaceColoured(field).raw_colour.detach())
         found = {
-            "shape variation": CONFIG.tv_weight * soft_steps(solid[..., None], torch.ones(CUBE)),
+            "shape variation": number_at(CONFIG.tv_weight, step)
+            * soft_steps(solid[..., None], torch.ones(CUBE)),
             # Paint in the air is nobody's concern.
-            "colour variation": CONFIG.tv_color_weight * soft_steps(paint, solid),
-            "indecision": CONFIG.indecision_weight * step / CONFIG.steps * (solid * (1 - solid)).sum().item(),
+            "colour variation": number_at(CONFIG.tv_color_weight, step) * soft_steps(paint, solid),
+            "indecision": number_at(CONFIG.indecision_weight, step)
+            * step
+            / CONFIG.steps
+            * (solid * (1 - solid)).sum().item(),
         }
         for name, value in found.items():
             assert losses[name] == pytest.approx(value / matter, rel=1e-3), (step, name)
@@ -141,8 +146,10 @@ def test_steps_grow_over_the_first_ten_and_then_fall_to_a_tenth_by_a_half_cosine
     assert len(seen) == CONFIG.steps
     for step, (density, colour) in enumerate(seen):
         fall = 0.1 + 0.9 * math.cos(math.pi * step / CONFIG.steps / 2) ** 2
-        assert density == pytest.approx(CONFIG.lr_density * fall * min(1, (step + 1) / 10))
-        assert colour == pytest.approx(CONFIG.lr_color * density / CONFIG.lr_density)
+        assert density == pytest.approx(number_at(CONFIG.lr_density, 0) * fall * min(1, (step + 1) / 10))
+        assert colour == pytest.approx(
+            number_at(CONFIG.lr_color, 0) * density / number_at(CONFIG.lr_density, 0)
+        )
 
 
 def test_a_step_of_rest_moves_nothing():
