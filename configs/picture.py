@@ -37,7 +37,7 @@ class PictureConfig:
     )
     domain: str | None = setting(
         None,
-        "The domain: starter or a folder with domain.json; none for none, null for the base's own if it has one.",
+        "The domain: starter, or a folder that was learned; none for none, null for the base's own if it has one.",
     )
     model: str | None = setting(None, "A custom model of the base: LoRA, checkpoint or domain.")
     negative: list[str] = setting([], "Prompts to stay away from.")

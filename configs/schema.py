@@ -472,7 +472,7 @@ class MakeConfig:
     )
     domain: str | None = setting(
         None,
-        "Domain model: starter or a folder with domain.json; none for none, null for the base's own if it has one.",
+        "Domain model: starter, or a folder that was learned; none for none, null for the base's own if it has one.",
     )
     lift_model: str = setting(
         "starter",

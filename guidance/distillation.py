@@ -33,8 +33,8 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """w(t) as a function of alpha_bar_t; threestudio and DreamFusion use ``one_minus_alpha_bar``.
 
-``rectified_flow`` is (a + s) / a, on a straight path 1 / (1 - s): with it sds is v_hat - (eps - x0), the score of
-rectified flow distillation (RFDS, arxiv.org/abs/2406.03293), because eps_hat - eps = (1 - s) (v_hat - (eps - x0)).
+``rectified_flow`` is (a + s) / a, on a straight path 1 / (1 - s). With it sds is v_hat - (eps - x0), the score of
+rectified flow distillation sampling (RFDS, arxiv.org/abs/2406.03293): eps_hat - eps = (1 - s) (v_hat - (eps - x0)).
 """
 
 

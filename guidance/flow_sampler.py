@@ -12,7 +12,6 @@ import copy
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .schedules import from_diffusers, parameterisation_named
@@ -65,7 +64,9 @@ class FlowSampler:
     def _log_shift(self, side: tuple[int, int]) -> float:
         """mu, linear in the number of tokens: ``base_shift`` at ``base_image_seq_len``, ``max_shift`` at the most."""
         config, tokens = self.config, side[0] // _PATCH * (side[1] // _PATCH)
-        slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
+        slope = (config.max_shift - config.base_shift) / (
+            config.max_image_seq_len - config.base_image_seq_len
+        )
         return config.base_shift + slope * (tokens - config.base_image_seq_len)
 
     def set_begin_index(self, index: int) -> None:

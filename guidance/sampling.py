@@ -163,7 +163,9 @@ def sample(
         x = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
 
     options = _accepted(scheduler.step, generator=generator, **({} if eta is None else {"eta": eta}))
-    spaced = not isinstance(scheduler, FlowSampler) and any(scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential"))
+    spaced = not isinstance(scheduler, FlowSampler) and any(
+        scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential")
+    )
     for i, t in enumerate(timesteps):
         x_t = scheduler.scale_model_input(x, t)
         eps = noise_fn(x_t, t.expand(len(x_t)))

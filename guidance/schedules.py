@@ -174,7 +174,7 @@ class StraightPath(Schedule):
 
     ``t`` is what diffusers' flow schedulers call 1000 s, less one, so that it lies in [0, T) as everywhere; the network
     is told 1000 s. Nothing of a sampler's shift of the noise levels is in it: that says which levels are visited. At
-    t = T - 1 there is nothing but noise, where eps says nothing of x0; as in ``NoiseSchedule`` a millionth of x0 is left.
+    t = T - 1 there is nothing but noise, where eps says nothing of x0; so a millionth of x0 is left (``_PURE_NOISE``).
 
     Args:
         steps: T.

@@ -88,9 +88,13 @@ def load_custom(
 
 
 def load_any_domain(
-    folder: Path, base: Base, *, allow_pickle: bool = False, notice: Callable[[str], None] = lambda sentence: None
+    folder: Path,
+    base: Base,
+    *,
+    allow_pickle: bool = False,
+    notice: Callable[[str], None] = lambda sentence: None,
 ) -> Domain:
-    """A domain that was learned by any method: a null-text one, or a whole model or LoRA that hears its own words alone.
+    """A domain that was learned by any method: a null-text one, or a model or LoRA that hears its own words alone.
 
     Bases without cross-attention over text have only the second kind.
 

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from slipcast.configs.errors import BadInput
-from slipcast.guidance import FluxPredictor, GaussianPredictor, GuidedNoise, NoiseSchedule, SD3Predictor, StraightPath
+from slipcast.guidance import (
+    FluxPredictor,
+    GaussianPredictor,
+    GuidedNoise,
+    NoiseSchedule,
+    SD3Predictor,
+    StraightPath,
+)
 from slipcast.guidance.algebra import Branch, Guidance
 from slipcast.guidance.conditioning import Conditioning
 from slipcast.guidance.distillation import sds_gradient
@@ -18,7 +25,6 @@ from slipcast.guidance.networks import UNetPredictor
 from slipcast.guidance.sampling import flow_scheduler_named, sample, scheduler_named
 from slipcast.guidance.schedules import PARAMETERISATIONS, from_diffusers
 from slipcast.guidance.training import distilled, draw_example, example_of
-
 
 PATH = StraightPath()
 T = torch.tensor([0, 4, 300, 700, 999])

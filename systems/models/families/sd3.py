@@ -25,7 +25,7 @@ def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
 
 
 def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditioning:
-    """Both CLIPs' features side by side, filled up with zeros to T5's width, and T5's behind them; without T5, zeros."""
+    """Both CLIPs' features side by side, filled up to T5's width with zeros, and T5's behind them; zeros without T5."""
     read = [
         read_by_clip(tokenizer, encoder, prompts)
         for tokenizer, encoder in (

@@ -50,7 +50,8 @@ def kohya() -> dict[str, Tensor]:
     shapes = {
         "double_blocks_0_img_attn_qkv": (32, 96), "double_blocks_0_txt_attn_qkv": (32, 96),
         "double_blocks_0_img_attn_proj": (32, 32), "double_blocks_0_txt_mlp_0": (32, 128),
-        "double_blocks_0_img_mod_lin": (32, 192), "single_blocks_1_linear2": (32 + 128, 32), "single_blocks_0_modulation_lin": (32, 96),
+        "double_blocks_0_img_mod_lin": (32, 192), "single_blocks_1_linear2": (32 + 128, 32),
+        "single_blocks_0_modulation_lin": (32, 96),
     }  # fmt: skip
     for name, (width, out) in shapes.items():
         made[f"lora_unet_{name}.lora_down.weight"] = random(4, width, seed=len(made))
@@ -104,7 +105,11 @@ def test_a_lora_says_what_it_says_in_diffusers(folders, layout: str, tmp_path: P
 def test_query_key_value_and_mlp_in_one_matrix_are_one_adapter_each(folders, tmp_path: Path) -> None:
     """diffusers' converter knows this one at the published width alone."""
     base = load_base(folders["flux"], dtype="float32")
-    down, up, stem = random(4, 32, seed=1), random(96 + 128, 4, seed=2) * 0.2, "lora_unet_single_blocks_1_linear1"
+    down, up, stem = (
+        random(4, 32, seed=1),
+        random(96 + 128, 4, seed=2) * 0.2,
+        "lora_unet_single_blocks_1_linear1",
+    )
     one = {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.alpha": torch.tensor(4.0)}
     found = answers(with_loras(base, [(written(tmp_path, one), 1.0)]))
     several, first = {}, 0
@@ -122,6 +127,8 @@ def test_a_lora_of_the_other_family_is_refused_by_both_names(folders, tmp_path: 
     sd3, flux = (load_base(folders[kind], dtype="float32") for kind in ("sd3", "flux"))
     with pytest.raises(BadInput, match=r"a LoRA for Flux, and the base .* is Stable Diffusion 3"):
         with_loras(sd3, [(written(tmp_path, kohya()), 1.0)])
-    unet = {"unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": torch.zeros(2, 768)}
+    unet = {
+        "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight": torch.zeros(2, 768)
+    }
     with pytest.raises(BadInput, match=r"a LoRA for Stable Diffusion 1, and the base .* is Flux"):
         with_loras(flux, [(written(tmp_path, unet), 1.0)])

@@ -60,7 +60,9 @@ def noise(height: int = 8, width: int = 8) -> Tensor:
     return torch.randn(2, 4, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def ours(base: Base, weight: float, *, negative: str | None = None, like: Tensor | None = None, **more: Any) -> Tensor:
+def ours(
+    base: Base, weight: float, *, negative: str | None = None, like: Tensor | None = None, **more: Any
+) -> Tensor:
     like = noise() if like is None else like
     made = Ingredients(base, PROMPT, negatives=() if negative is None else (negative,))
     guided = GuidedNoise(picture_guidance("cfg", made, {"text": weight}))
@@ -84,9 +86,13 @@ def theirs(pipe: Any, like: Tensor | None = None, **told: Any) -> Tensor:
 @pytest.mark.parametrize("negative", [None, NEGATIVE])
 @pytest.mark.parametrize("weight", [1.0, 4.0])
 @pytest.mark.parametrize("kind", ["sd3", "sd3-no-t5", "sd3-dynamic"])
-def test_stable_diffusion_3_draws_what_diffusers_draws(shelf, kind: str, weight: float, negative: str | None) -> None:
+def test_stable_diffusion_3_draws_what_diffusers_draws(
+    shelf, kind: str, weight: float, negative: str | None
+) -> None:
     pipe, base = shelf(kind)
-    expected = theirs(pipe, guidance_scale=weight, negative_prompt=None if negative is None else [negative] * 2)
+    expected = theirs(
+        pipe, guidance_scale=weight, negative_prompt=None if negative is None else [negative] * 2
+    )
     assert expected.std() > 0.3
     torch.testing.assert_close(ours(base, weight, negative=negative), expected, atol=1e-5, rtol=1e-5)
 
@@ -152,11 +158,20 @@ def test_pictures_there_and_back_as_diffusers_has_them(shelf, kind: str) -> None
 def test_what_these_families_do_not_take_is_one_sentence(shelf, kind: str, tmp_path: Path) -> None:
     _, base = shelf(kind)
     for refused, sentence in (
-        (lambda: base.sampler("dpm++"), "dpm\\+\\+ is not for flow models, as this base is one; choose euler"),
+        (
+            lambda: base.sampler("dpm++"),
+            "dpm\\+\\+ is not for flow models, as this base is one; choose euler",
+        ),
         (lambda: base.sampler("eulr"), "did you mean euler"),
-        (lambda: load_controls(["canny:a.png"], base, size=16, heard=lambda one: (0.0, 1.0)), "no ControlNets for"),
+        (
+            lambda: load_controls(["canny:a.png"], base, size=16, heard=lambda one: (0.0, 1.0)),
+            "no ControlNets for",
+        ),
         (lambda: load_image_prompts(["a.png"], base), "no IP-Adapters for models of the kind of"),
-        (lambda: add_embedding(base, embedding(tmp_path)), "reads prompts in words alone, so it cannot learn"),
+        (
+            lambda: add_embedding(base, embedding(tmp_path)),
+            "reads prompts in words alone, so it cannot learn",
+        ),
         (lambda: method_for("null-text", base), "no null-text domains; choose --method lora or full"),
     ):
         with pytest.raises(BadInput, match=sentence):
@@ -172,7 +187,7 @@ def embedding(folder: Path) -> Path:
 def test_sizes_that_do_not_fit_come_with_one_that_does(shelf) -> None:
     _, base = shelf("sd3")
     assert size_of(PictureConfig(PROMPT, size="20x12"), base) == (12, 20)
-    with pytest.raises(BadInput, match="multiple of 4 .* try 24x16"):
+    with pytest.raises(BadInput, match=r"multiple of 4 .* try 24x16"):
         size_of(PictureConfig(PROMPT, size="22x16"), base)
     with pytest.raises(BadInput, match="at most 48 pixels along a side, as far as its network knows places"):
         size_of(PictureConfig(PROMPT, size="52x16"), base)
