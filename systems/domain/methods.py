@@ -39,7 +39,7 @@ _OF_TEXT = ["add_k_proj", "add_q_proj", "add_v_proj", "to_add_out"]
 
 def lora_settings(network: Any) -> dict[str, Any]:
     """``LORA`` for a network; where text and picture attend to each other in one, the text's side of it as well."""
-    if network.config.get("joint_attention_dim") is None:
+    if getattr(network.config, "joint_attention_dim", None) is None:
         return LORA
     targets = [one for one in LORA["target_modules"] if not one.startswith("conv")]
     return LORA | {"target_modules": targets + _OF_TEXT}

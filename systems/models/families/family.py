@@ -60,7 +60,7 @@ def first_reader(pipeline: Any) -> Reader | None:
 
 def told_guidance(network: Any) -> float | None:
     """What a latent consistency model is told of guidance where nobody says it; None for all that are told none."""
-    return None if network.config.get("time_cond_proj_dim") is None else 8.5
+    return None if getattr(network.config, "time_cond_proj_dim", None) is None else 8.5
 
 
 def vae_codec(pipeline: Any, name: str, offload: CPUOffload | None) -> Codec:
