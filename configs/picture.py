@@ -37,7 +37,7 @@ class PictureConfig:
     )
     domain: str | None = setting(
         None,
-        "The domain: starter or a folder with domain.json; none for none, null for the base's own if it has one.",
+        "The domain: starter, or a folder that was learned; none for none, null for the base's own if it has one.",
     )
     model: str | None = setting(None, "A custom model of the base: LoRA, checkpoint or domain.")
     negative: list[str] = setting([], "Prompts to stay away from.")
@@ -59,8 +59,9 @@ class PictureConfig:
         at_least=0,
         at_most=1,
     )
-    embedded_guidance: float = setting(
-        8.5, "Guidance weight that a network with guidance inside (LCM) is told; others are told none."
+    embedded_guidance: float | None = setting(
+        None,
+        "Guidance weight that a network with guidance inside is told; null is 8.5 for LCM and 3.5 for Flux.",
     )
     domain_strength: float = setting(1.0, "Factor on the domain's weight; 0 is the base alone.", at_least=0)
     balance: float | None = setting(

@@ -615,7 +615,7 @@ class MakeConfig:
     )
     domain: str | None = setting(
         None,
-        "Domain model: starter or a folder with domain.json; none for none, null for the base's own if it has one.",
+        "Domain model: starter, or a folder that was learned; none for none, null for the base's own if it has one.",
     )
     lift_model: str = setting(
         "starter",
@@ -645,9 +645,9 @@ class MakeConfig:
         "Folder of the image encoder of image_prompt; null is the one beside the adapter.",
         added_later=True,
     )
-    embedded_guidance: float = setting(
-        8.5,
-        "Guidance weight that a network with guidance inside (LCM) is told; others are told none.",
+    embedded_guidance: float | None = setting(
+        None,
+        "Guidance weight that a network with guidance inside is told; null is 8.5 for LCM and 3.5 for Flux.",
         added_later=True,
     )
     dtype: str = setting(

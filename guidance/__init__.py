@@ -5,13 +5,14 @@ from .balance import balance, balanced_weights
 from .conditioning import Condition, Conditioning, Control
 from .distillation import annealed_range, draw_timesteps, sds_gradient, sds_loss
 from .evaluation import GuidedNoise
+from .flow_networks import FluxPredictor, SD3Predictor
 from .networks import AdaptedPredictor, DiTPredictor, UNetPredictor
 from .null_text import load_null_text, make_null_text, null_text_features, save_null_text
 from .offloading import CPUOffload
 from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor
 from .recipes import RECIPES, around, interval
-from .sampling import SCHEDULERS, sample, scheduler_named, seeded_noise
-from .schedules import NoiseSchedule, Schedule, from_diffusers
+from .sampling import SCHEDULERS, flow_scheduler_named, sample, scheduler_named, seeded_noise
+from .schedules import NoiseSchedule, Schedule, StraightPath, from_diffusers
 from .transforms import PerpendicularTo
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Conditioning",
     "Control",
     "DiTPredictor",
+    "FluxPredictor",
     "GaussianPredictor",
     "Guidance",
     "GuidedNoise",
@@ -31,7 +33,9 @@ __all__ = [
     "NoisePredictor",
     "NoiseSchedule",
     "PerpendicularTo",
+    "SD3Predictor",
     "Schedule",
+    "StraightPath",
     "Term",
     "UNetPredictor",
     "Weight",
@@ -40,6 +44,7 @@ __all__ = [
     "balance",
     "balanced_weights",
     "draw_timesteps",
+    "flow_scheduler_named",
     "from_diffusers",
     "interval",
     "load_null_text",

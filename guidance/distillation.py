@@ -30,8 +30,13 @@ WEIGHTINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigma": lambda alpha_bar: (1 - alpha_bar).sqrt(),
     "one_minus_alpha_bar": lambda alpha_bar: 1 - alpha_bar,
     "uniform": torch.ones_like,
+    "rectified_flow": lambda alpha_bar: 1 + (1 / alpha_bar - 1).sqrt(),
 }
-"""w(t) as a function of alpha_bar_t; threestudio and DreamFusion use ``one_minus_alpha_bar``."""
+"""w(t) as a function of alpha_bar_t; threestudio and DreamFusion use ``one_minus_alpha_bar``.
+
+``rectified_flow`` is (a + s) / a, on a straight path 1 / (1 - s). With it sds is v_hat - (eps - x0), the score of
+rectified flow distillation sampling (RFDS, arxiv.org/abs/2406.03293): eps_hat - eps = (1 - s) (v_hat - (eps - x0)).
+"""
 
 
 LITTLE_NOISE = 0.2

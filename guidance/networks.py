@@ -1,5 +1,7 @@
 """diffusers' networks behind the predictor protocol: UNets (SD 1 and 2, SDXL, null-text, with ControlNets) and DiT.
 
+Those of flow models are in ``flow_networks``.
+
 All conditions of one call go through a network in ONE forward; parameterisation, dtype and memory layout are converted
 here, at the edge.
 """
@@ -40,8 +42,8 @@ class Trainable(NetworkPredictor, Protocol):
     def loss(self, example: Example, condition: Condition) -> Scalar: ...
 
 
-class _Predictor:
-    """What UNet and DiT have in common: which conditions fit into one forward, and the way to eps."""
+class OneForward:
+    """What all networks have in common: which conditions fit into one forward, and the way to eps."""
 
     def __init__(
         self, network: Any, *, schedule: Schedule, prediction_type: str, latent_space: str, name: str
@@ -115,7 +117,7 @@ class _Predictor:
         raise NotImplementedError
 
 
-class UNetPredictor(_Predictor):
+class UNetPredictor(OneForward):
     """A diffusers ``UNet2DConditionModel``: Stable Diffusion 1 and 2, SDXL, the starter, or a null-text one.
 
     The network may be bf16 or fp16 and channels_last; what comes out is float32 (float64 for float64 latents:
@@ -216,7 +218,7 @@ def beside(unet: Any, other: NetworkPredictor, *, name: str) -> UNetPredictor:
     )
 
 
-class DiTPredictor(_Predictor):
+class DiTPredictor(OneForward):
     """A diffusers ``DiTTransformer2DModel``: classes instead of text (arxiv.org/abs/2212.09748).
 
     Args:

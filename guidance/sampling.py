@@ -1,4 +1,6 @@
-"""Pictures from noise: any variance-preserving diffusers scheduler, driven by a callable (x_t, t) -> eps_hat.
+"""Pictures from noise: a diffusers scheduler, driven by a callable (x_t, t) -> eps_hat.
+
+Any variance-preserving one; for flow models ``flow_sampler`` has the way to eps and back.
 
 No guidance arithmetic here: the callable is a ``GuidedNoise``, or anything of its shape.
 """
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from ..configs.errors import BadInput, in_one_line
 from ..configs.names import unknown_name
+from .flow_sampler import FlowSampler
 from .schedules import NoiseSchedule, Schedule, from_diffusers, parameterisation_named
 from .shapes import Latents
 
@@ -57,6 +60,24 @@ def scheduler_named(name: str, own: Any) -> Any:
         raise unknown_name("scheduler", name, SCHEDULERS)
     kind, options = SCHEDULERS[name]
     return getattr(diffusers, kind).from_config(own.config, **options)
+
+
+FLOW_SCHEDULERS = ("euler", "ddim")
+"""Those of ``SCHEDULERS`` that flow models have; on a straight path both take the same steps."""
+
+
+def flow_scheduler_named(name: str, own: Any, *, even: bool = False) -> FlowSampler:
+    """A sampler of a flow model, at the noise levels of its own scheduler.
+
+    Args:
+        even: see ``FlowSampler``.
+    Raises: BadInput for a name that is none of ``FLOW_SCHEDULERS``.
+    """
+    if name not in SCHEDULERS:
+        raise unknown_name("scheduler", name, FLOW_SCHEDULERS)
+    if name not in FLOW_SCHEDULERS:
+        raise BadInput(f"the scheduler {name} is not for flow models, as this base is one; choose euler")
+    return FlowSampler(own, even=even)
 
 
 def seeded_noise(
@@ -126,7 +147,7 @@ def sample(
         )
     if not 1 <= steps <= scheduler.config.num_train_timesteps:
         raise ValueError(f"steps lies between 1 and {scheduler.config.num_train_timesteps}, not {steps}.")
-    set_steps(scheduler, steps, latents.device)
+    set_steps(scheduler, steps, latents.device, side=(latents.shape[-2], latents.shape[-1]))
     first = 0 if start is None else first_step(scheduler, steps, strength)
     if start is not None and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(first)
@@ -142,7 +163,9 @@ def sample(
         x = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
 
     options = _accepted(scheduler.step, generator=generator, **({} if eta is None else {"eta": eta}))
-    spaced = any(scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential"))
+    spaced = not isinstance(scheduler, FlowSampler) and any(
+        scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential")
+    )
     for i, t in enumerate(timesteps):
         x_t = scheduler.scale_model_input(x, t)
         eps = noise_fn(x_t, t.expand(len(x_t)))
@@ -157,10 +180,22 @@ def sample(
     return x.to(latents.dtype)
 
 
-def set_steps(scheduler: Any, steps: int, device: torch.device | str | None = None) -> None:
-    """Choose a scheduler's timesteps. BadInput for more than it takes: distilled ones were trained with a few."""
+def set_steps(
+    scheduler: Any,
+    steps: int,
+    device: torch.device | str | None = None,
+    *,
+    side: tuple[int, int] | None = None,
+) -> None:
+    """Choose a scheduler's timesteps.
+
+    Args:
+        side: (height, width) of the latents, which the steps of flow models may depend on.
+    Raises: BadInput for more than it takes: distilled ones were trained with a few.
+    """
+    told = {"side": side} if isinstance(scheduler, FlowSampler) else {}
     try:
-        scheduler.set_timesteps(steps, device=device)
+        scheduler.set_timesteps(steps, device=device, **told)
     except ValueError as error:
         raise BadInput(
             f"{type(scheduler).__name__} cannot take {steps} steps ({in_one_line(error)})"
@@ -169,6 +204,9 @@ def set_steps(scheduler: Any, steps: int, device: torch.device | str | None = No
 
 def _speaking_eps(scheduler: Any, schedule: Schedule | None) -> Any:
     """A copy of the scheduler that reads the model's output as eps, on the schedule of the noise function."""
+    if isinstance(scheduler, FlowSampler):
+        _refuse_another(scheduler.schedule, schedule)
+        return copy.deepcopy(scheduler)
     if "prediction_type" not in scheduler.config:
         name = type(scheduler).__name__
         raise BadInput(
@@ -178,22 +216,27 @@ def _speaking_eps(scheduler: Any, schedule: Schedule | None) -> Any:
         scheduler
     )  # quicker than from_config, which takes a tenth of a step of the starter's
     own = from_diffusers(copied)
+    assert isinstance(own, NoiseSchedule)
     copied.register_to_config(prediction_type="epsilon")
     if own.ends_in_noise:  # as near to pure noise as the model's own table, so that both mean the same x0
         nearest = getattr(schedule, "alphas_cumprod", own.alphas_cumprod)[-1]
         copied.alphas_cumprod = copied.alphas_cumprod.clamp_min(float(nearest))
         own = NoiseSchedule(copied.alphas_cumprod)
-    if getattr(schedule, "ends_in_noise", False) and not own.ends_in_noise:
+    if isinstance(schedule, NoiseSchedule) and schedule.ends_in_noise and not own.ends_in_noise:
         raise BadInput(
             f"the model begins at pure noise (zero terminal SNR), which {type(scheduler).__name__} does not; "
             "choose the scheduler ddim, ddpm, lcm or tcd"
         )
+    _refuse_another(own, schedule)
+    return copied
+
+
+def _refuse_another(own: Schedule, schedule: Schedule | None) -> None:
     if schedule is not None and not schedule.matches(own):
         raise BadInput(
             f"The sampler's noise schedule ({own}) is not that of the model ({schedule}); "
             "load the scheduler from the model's own folder."
         )
-    return copied
 
 
 def _at_level_of(sigma: float, eps: Tensor, x_t: Tensor, t: Tensor, noise_fn: Any) -> Tensor:

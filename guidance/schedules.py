@@ -29,8 +29,8 @@ from .shapes import Samples, Timesteps
 class Schedule(Protocol):
     """x_t = a x0 + s eps at every training timestep, whatever a and s are, and the conversions that follow from them.
 
-    Of a schedule's own are the first five; ``NoiseSchedule`` is variance preserving, and a straight path has a = 1 - r,
-    s = r (rectified flow). ``t`` is [B], in [0, T).
+    Of a schedule's own are the first five; ``NoiseSchedule`` is variance preserving, and ``StraightPath`` has a = 1 - s
+    (rectified flow). ``t`` is [B], in [0, T).
     """
 
     def __len__(self) -> int:
@@ -169,6 +169,57 @@ class NoiseSchedule(Schedule):
         return (table[None] - alpha_bar[:, None]).abs().argmin(1)
 
 
+class StraightPath(Schedule):
+    """x_t = (1 - s) x0 + s eps, s = (t + 1) / T: the path of flow models (rectified flow, arxiv.org/abs/2209.03003).
+
+    ``t`` is what diffusers' flow schedulers call 1000 s, less one, so that it lies in [0, T) as everywhere; the network
+    is told 1000 s. Nothing of a sampler's shift of the noise levels is in it: that says which levels are visited. At
+    t = T - 1 there is nothing but noise, where eps says nothing of x0; so a millionth of x0 is left (``_PURE_NOISE``).
+
+    Args:
+        steps: T.
+    """
+
+    ends_in_noise = True
+
+    def __init__(self, steps: int = 1000) -> None:
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __repr__(self) -> str:
+        return f"a straight path of {len(self)} timesteps"
+
+    def matches(self, other: Schedule) -> bool:
+        """Whether both are straight, with the same number of timesteps."""
+        return isinstance(other, StraightPath) and len(self) == len(other)
+
+    def _noise(self, t: Timesteps) -> Tensor:
+        """s [B], in float64 where the device has it."""
+        exact = t.to(torch.float32 if t.device.type == "mps" else torch.float64)
+        return ((exact + 1) / len(self)).clamp_max(1 - _PURE_NOISE**0.5)
+
+    def alpha_bar(self, t: Timesteps) -> Tensor:
+        """(1 - s)^2 / ((1 - s)^2 + s^2) at t, same shape as t."""
+        s = self._noise(t)
+        return (1 - s).square() / ((1 - s).square() + s.square())
+
+    def signal_and_noise(self, t: Timesteps, like: Float[Tensor, "..."]) -> tuple[Tensor, Tensor]:
+        """1 - s and s at t, shaped [B, 1, ...] to multiply ``like`` [B, ...], in its dtype."""
+        s = self._noise(t.to(like.device)).view(-1, *[1] * (like.ndim - 1))
+        return (1 - s).to(like.dtype), s.to(like.dtype)
+
+    def nearest_timestep(self, alpha_bar: Tensor) -> Tensor:
+        """The timestep [B] whose ``alpha_bar`` is nearest to those given [B]: s = 1 / (1 + sqrt(alpha_bar / rest))."""
+        s = 1 / (1 + (alpha_bar / (1 - alpha_bar)).sqrt())
+        return (s * len(self) - 1).round().long().clamp(0, len(self) - 1)
+
+    def flow_coordinates(self, x_t: Samples, t: Timesteps) -> tuple[Samples, Timesteps]:
+        """x_t itself, which lies on the path, and t + 1, to the last digit: networks hear a timestep's thousandths."""
+        return x_t, t + 1
+
+
 class Parameterisation(NamedTuple):
     """What a network is shown of (x_t, t), how its answer becomes eps, and what it should have answered.
 
@@ -191,7 +242,9 @@ PARAMETERISATIONS = {
     "v_prediction": Parameterisation(Schedule.eps_from_v, Schedule.v_from_eps),
     "sample": Parameterisation(Schedule.eps_from_x0, Schedule.x0_from_eps),
     "flow_prediction": Parameterisation(
-        Schedule.eps_from_flow, Schedule.flow_from_eps, Schedule.flow_coordinates
+        Schedule.eps_from_flow,
+        Schedule.flow_from_eps,
+        lambda schedule, x_t, t: schedule.flow_coordinates(x_t, t),  # a straight path has its own
     ),
 }
 """By diffusers' names for what a network predicts; sampling and training both read this table."""
@@ -204,8 +257,8 @@ def parameterisation_named(prediction_type: str) -> Parameterisation:
     return PARAMETERISATIONS[prediction_type]
 
 
-def from_diffusers(scheduler: Any) -> NoiseSchedule:
-    """The noise schedule of a diffusers scheduler.
+def from_diffusers(scheduler: Any) -> NoiseSchedule | StraightPath:
+    """The noise schedule of a diffusers scheduler: of its class FlowMatchEulerDiscreteScheduler a straight path.
 
     Raises:
         BadInput: the scheduler has none that can be used, or its last step is pure noise and its network predicts
@@ -213,6 +266,8 @@ def from_diffusers(scheduler: Any) -> NoiseSchedule:
     """
     table = getattr(scheduler, "alphas_cumprod", None)
     name = type(scheduler).__name__
+    if name == "FlowMatchEulerDiscreteScheduler":
+        return StraightPath(scheduler.config.num_train_timesteps)
     if table is None:
         raise BadInput(
             f"{name} has no alphas_cumprod; use a variance-preserving scheduler such as DDIMScheduler."

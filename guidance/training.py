@@ -6,7 +6,7 @@ weighing the same in that parameterisation; which levels are drawn, and how ofte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,11 +22,19 @@ class Example:
         x: what the network is shown [B, C, h, w].
         t: the timesteps that it is told [B].
         target: what it should answer [B, C, h, w].
+        x_t, step: the schedule's noisy latents and timesteps, as predictors are asked, where x and t are others.
     """
 
     x: Latents
     t: Timesteps
     target: Latents
+    x_t: Latents | None = None
+    step: Timesteps | None = None
+
+    @property
+    def asked(self) -> tuple[Latents, Timesteps]:
+        """What a predictor is asked about: noisy latents and timesteps of the schedule."""
+        return self.x if self.x_t is None else self.x_t, self.t if self.step is None else self.step
 
     def loss(self, answer: Latents) -> Scalar:
         """Mean squared error of an answer [B, C, h, w] on any device, in float32: a scalar."""
@@ -41,8 +49,13 @@ def example_of(
     Raises: BadInput for an unknown prediction type.
     """
     kind = parameterisation_named(prediction_type)
+    dtype = latents.dtype
+    if getattr(schedule, "ends_in_noise", False) and latents.device.type != "mps":
+        # Near pure noise the answer is a difference of nearly equal numbers; see ``sampling.sample``.
+        latents, eps = latents.double(), eps.double()
     x_t = schedule.add_noise(latents, eps, t)
-    return Example(*kind.shown(schedule, x_t, t), kind.from_eps(schedule, x_t, eps, t))
+    x, told = kind.shown(schedule, x_t, t)
+    return Example(x.to(dtype), told, kind.from_eps(schedule, x_t, eps, t).to(dtype), x_t, t)
 
 
 def draw_example(
@@ -86,6 +99,7 @@ def distilled(
         weight: w; 1 changes nothing.
     """
     kind = parameterisation_named(prediction_type)
-    x, t = example.x.to(own), example.t
-    eps = kind.to_eps(schedule, x, example.target.to(own), t) + (weight - 1) * (own - prior)
-    return Example(example.x, t, kind.from_eps(schedule, x, eps, t))
+    x_t, t = example.asked
+    x_t = x_t.to(own)
+    eps = kind.to_eps(schedule, x_t, example.target.to(own), t) + (weight - 1) * (own - prior)
+    return replace(example, target=kind.from_eps(schedule, x_t, eps, t).to(example.target))

@@ -73,7 +73,7 @@ def test_the_family_reads_prompts_without_a_layer(tmp_path: Path) -> None:
     told = pipe.text_encoder(words)[0]
     torch.testing.assert_close(text, told, atol=1e-6, rtol=0)
     with pytest.raises(BadInput, match=r"it reads StableDiffusionPipeline, .*, ShorterTextPipeline"):
-        index.write_text(json.dumps({"_class_name": "FluxPipeline"}))
+        index.write_text(json.dumps({"_class_name": "QwenImagePipeline"}))
         load_base(tmp_path / "base")
 
 

@@ -52,7 +52,7 @@ def image(
         float | None, _option("Give the sum this much of the prompt's own contrast, 0 to 1.")
     ] = None,
     embedded_guidance: Annotated[
-        float | None, _option("Guidance weight that an LCM network is told; 8.5 if left out.")
+        float | None, _option("Guidance weight that a network is told which has guidance inside (LCM, Flux).")
     ] = None,
     balance: Annotated[
         float | None, _option("Share this total weight by the norm of the differences.")

@@ -74,7 +74,7 @@ def make(
         float | None, _named("Factor on the domain's weight; 0 is the base alone.")
     ] = None,
     embedded_guidance: Annotated[
-        float | None, _named("Guidance weight that an LCM network is told; 8.5 if left out.")
+        float | None, _named("Guidance weight that a network is told which has guidance inside (LCM, Flux).")
     ] = None,
     lora: Annotated[
         list[str] | None,

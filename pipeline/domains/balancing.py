@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ...configs.atomic import write_json
 from ...configs.errors import BadInput
 from ...configs.schema import MakeConfig
-from ...guidance.sampling import scheduler_named
 from ...systems.domain.model import Domain, read_card
 from ...systems.domain.places import CARD, find_domain
 from ...systems.guided.balance import balanced
@@ -40,7 +39,7 @@ def measured(
     Raises: BadInput where a difference has no length: a domain that says what its base says.
     """
     base: Any = made[0].base
-    scheduler = scheduler_named(uses.scheduler or "dpm++", base.pipeline.scheduler)
+    scheduler = base.sampler(uses.scheduler or "dpm++")
     advance = console.task("measuring weights", len(made))
     found: list[dict[str, float]] = []
     for one in made:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ...configs.atomic import write_bytes
 from ...configs.errors import BadInput
-from ...guidance.sampling import sample, scheduler_named, seeded_noise
+from ...guidance.sampling import sample, seeded_noise
 from ...systems.evaluation.alignment import recognised
 from ...systems.evaluation.extractors import Extractor, Features, extractor_named, features_of
 from ...systems.evaluation.frechet import frechet_of_features
@@ -133,7 +133,7 @@ def draw(
         alone = settings.method == "null-text" or settings.distil_guidance  # or has its guidance inside
         recipe, weights = "rectified", {"model": _ALONE if alone else _GUIDED}
     noise_fn = guided_noise_for(recipe, ingredients(prepared, network, prompt), weights)
-    scheduler = scheduler_named(uses.scheduler or "dpm++", base.pipeline.scheduler)
+    scheduler = base.sampler(uses.scheduler or "dpm++")
     side = (settings.size or base.picture_size) // base.pixels_per_latent
     made: list[Image.Image] = []
     for start in range(0, len(seeds), _BATCH):

@@ -19,10 +19,10 @@ from ...guidance.conditioning import Conditioning
 from ...guidance.null_text import empty_null_text
 from ...guidance.training import Example
 from ...systems.domain.learning import DomainRecipe, begin_null_text
-from ...systems.domain.methods import METHODS, Method, method_for, save_network
+from ...systems.domain.methods import METHODS, Method, lora_settings, method_for, save_network
 from ...systems.domain.recipes import defaults_for
 from ...systems.domain.sources import CachedLatents, Framing, cache_latents
-from ...systems.domain.tasks import DenoisingTask
+from ...systems.domain.tasks import DenoisingTask, plain_attention
 from ...systems.domain.words import told_by_frame, words_of
 from ...systems.images.collection import Collection, read_collection
 from ...systems.models.base import Base
@@ -136,7 +136,7 @@ def prepare(settings: Settings, work: Path, store: ModelStore, cache: Path, cons
 
 def _cell(base: Base) -> int:
     """What sides are multiples of: a UNet's latents are halved three times, and their odd halves cost pictures."""
-    return base.cell if base.only_square else base.cell * 8 if base.picture_size >= 256 else base.cell
+    return base.cell * 8 if base.family.network == "unet" and base.picture_size >= 256 else base.cell
 
 
 def begin(prepared: Prepared, parts: int, console: Progress) -> None:
@@ -239,20 +239,16 @@ def empty_network(prepared: Prepared) -> Any:
     if prepared.settings.method == "lora":
         from peft import LoraConfig
 
-        from ...systems.domain.methods import LORA
-
         with torch.device("meta"):
-            network.add_adapter(LoraConfig(**LORA))
+            network.add_adapter(LoraConfig(**lora_settings(network)))
     return network
 
 
 def activations_at(prepared: Prepared, network: Any, batch: int, device: str) -> Activations:
     """What so many pictures at a time leave for the backward pass."""
     base, fused = prepared.base, torch.device(device).type == "cuda"
-    if not fused and hasattr(network, "set_attn_processor"):
-        from diffusers.models.attention_processor import AttnProcessor
-
-        network.set_attn_processor(AttnProcessor())
+    if not fused:
+        plain_attention(network)
     side = (prepared.settings.size or base.picture_size) // base.pixels_per_latent
     x = torch.empty(batch, base.latent_shape[0], side, side, device="meta")
     example = Example(x, torch.zeros(batch, dtype=torch.long, device="meta"), torch.empty_like(x))

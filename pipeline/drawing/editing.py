@@ -68,10 +68,12 @@ def _edited_size(config: PictureConfig, base: Base) -> tuple[int, int] | None:
 
 
 def _check_not_too_large(height: int, width: int, base: Base) -> None:
-    most = _LARGEST * base.picture_size
+    most, why = _LARGEST * base.picture_size, f"{_LARGEST} times its own"
+    if base.most_pixels is not None and base.most_pixels < most:
+        most, why = base.most_pixels, "as far as its network knows places"
     if max(height, width) > most:
         raise BadInput(
-            f"{base.name!r} draws at most {most} pixels along a side, {_LARGEST} times its own, not {width}x{height}; "
+            f"{base.name!r} draws at most {most} pixels along a side, {why}, not {width}x{height}; "
             "give a smaller --size"
         )
 

@@ -17,7 +17,7 @@ from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import first_step, noise_between, scheduler_named, set_steps
+from ...guidance.sampling import first_step, noise_between, set_steps
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed, refuse_unheard
 from ...systems.guided.recipes import (
@@ -83,8 +83,8 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         for sentence in notes_on(prompt, base, framing):
             console.notice(sentence)
 
-    scheduler = scheduler_named(config.scheduler or "dpm++", base.pipeline.scheduler)
-    set_steps(scheduler, config.steps)
+    scheduler = base.sampler(config.scheduler or "dpm++")
+    set_steps(scheduler, config.steps, side=latent_shape(base, size)[1:])
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     run = times[first_step(scheduler, config.steps, config.strength) :] if config.edit else times
 

@@ -71,10 +71,13 @@ class ModelStore:
             return found
         else:
             path = given_path(wanted, role)
-            if role == "domain" and not (path / _MARKERS[role]).is_file():
-                from ...systems.domain.places import domains_folder
+            if role == "domain":
+                from ...systems.domain.places import card_path, domains_folder
 
-                path = domains_folder() / wanted if path.name == wanted else path
+                if not card_path(path).is_file():
+                    path = domains_folder() / wanted if path.name == wanted else path
+                if card_path(path).is_file():
+                    return path
         if not given_path(path / _MARKERS[role], role).is_file():
             where = f"{wanted!r} is no model folder" if shipped is None else "its models are not installed"
             names = " or ".join(map(repr, SHIPPED[role])) + (
@@ -159,17 +162,18 @@ class ModelStore:
         return uses_of_base(folder)
 
     def _domain_uses(self) -> Uses:
+        from ...systems.domain.places import card_path
         from ...systems.models.known import Uses, entry_of, uses_of_card
 
         name = self.named("domain")
         if name is None:
             return Uses()
-        own = uses_of_card(self.card(), self.folder("domain") / "domain.json")
+        own = uses_of_card(self.card(), card_path(self.folder("domain")))
         known = entry_of("domain", name)
         return own.over(Uses() if known is None else known.uses)
 
     def card(self) -> dict[str, Any]:
-        """What domain.json says. BadInput when it is damaged."""
+        """What its card says. BadInput when it is damaged."""
         from ...systems.domain.model import read_card
 
         return read_card(self.folder("domain"))
@@ -258,10 +262,10 @@ class ModelStore:
 
     @cached_property
     def domain(self) -> Domain:
-        """The null-text domain of that base."""
-        from ...systems.domain.model import load_domain
+        """The domain of that base."""
+        from ...systems.guided.variants import load_any_domain
 
-        return load_domain(self.folder("domain"), self.base, device=self.device)
+        return load_any_domain(self.folder("domain"), self.base, allow_pickle=self.allow_pickle)
 
     def custom(self, path: str, notice: Callable[[str], None]) -> ConditionalDenoiser:
         """A model that somebody made of the base (a LoRA, a checkpoint, a domain), loaded once."""

@@ -43,7 +43,8 @@ def notes_on(prompt: str, base: Base, framing: str = "") -> list[str]:
     known = getattr(getattr(base.pipeline, "tokenizer", None), "added_tokens_encoder", ())
     notes = unread_syntax(prompt, known)
     if has_weights(prompt) and not base.reads_weights:
-        read = "classes" if base.family.reads == "classes" else "whole words, each alike"
+        alike = "all words alike" if base.spells_words else "whole words, each alike"
+        read = "classes" if base.family.reads == "classes" else alike
         notes.append(f"the base {base.name!r} reads {read}: weights and BREAK in {prompt!r} are left out")
     if lost := base.cut_off(framed(prompt, framing) if prompt else ""):
         notes.append(f"the text encoder of {base.name!r} does not read the end of the prompt: {lost!r}")

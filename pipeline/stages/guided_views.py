@@ -11,7 +11,6 @@ from ...guidance.conditioning import Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.recipes import noise_free
-from ...guidance.sampling import scheduler_named
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed
 from ...systems.guided.recipes import needs_domain, picture_guidance, recipe_named
@@ -129,5 +128,5 @@ def _balanced(ctx: StageContext, made: Ingredients, total: float | None) -> dict
     base = ctx.models.base
     if total is None:
         return {}
-    scheduler = scheduler_named("ddim", base.pipeline.scheduler)
+    scheduler = base.sampler("ddim")
     return balanced(made, total, scheduler, base.latent_shape, device=base.device)

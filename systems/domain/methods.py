@@ -34,6 +34,15 @@ LORA = {
     # Convolutions too: where a finer level has no attention, it would never hear of the domain.
     "target_modules": ["conv1", "conv2", "to_k", "to_out.0", "to_q", "to_v"],
 }
+_OF_TEXT = ["add_k_proj", "add_q_proj", "add_v_proj", "to_add_out"]
+
+
+def lora_settings(network: Any) -> dict[str, Any]:
+    """``LORA`` for a network; where text and picture attend to each other in one, the text's side of it as well."""
+    if getattr(network.config, "joint_attention_dim", None) is None:
+        return LORA
+    targets = [one for one in LORA["target_modules"] if not one.startswith("conv")]
+    return LORA | {"target_modules": targets + _OF_TEXT}
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def load_with_lora(folder: Path) -> Any:
 
     network = load_network(folder).requires_grad_(False)
     torch.manual_seed(0)
-    network.add_adapter(LoraConfig(**LORA))
+    network.add_adapter(LoraConfig(**lora_settings(network)))
     return network
 
 
@@ -129,15 +138,16 @@ def _write_lora(base: Base, modules: Mapping[str, nn.Module], out: Path, card: d
     """A file as diffusers writes them, float16."""
     from peft.utils.save_and_load import get_peft_model_state_dict
 
-    tensors = get_peft_model_state_dict(modules["unet"])
-    settings = {f"unet.{name}": value for name, value in LORA.items()}
+    part = base.family.network
+    tensors = get_peft_model_state_dict(modules[part])
+    settings = {f"{part}.{name}": value for name, value in lora_settings(modules[part]).items()}
     notes = {
         "format": "pt",
         "lora_adapter_metadata": json.dumps(settings, sort_keys=True),
         "license": str(card.get("licence")),
     }
     out.mkdir(parents=True, exist_ok=True)
-    named = {f"unet.{name}": tensor.half() for name, tensor in tensors.items()}
+    named = {f"{part}.{name}": tensor.half() for name, tensor in tensors.items()}
     write_safetensors(out / "pytorch_lora_weights.safetensors", named, notes)
     write_json(out / "lora.json", card)
 
@@ -151,13 +161,20 @@ METHODS: dict[str, Method] = {
 
 
 def method_for(name: str | None, base: Base) -> str:
-    """The method that is meant, null-text where a base reads text. BadInput for one that its family does not take."""
+    """The method that is meant: null-text where a base has cross-attention over text to take out, lora where text and
+    picture attend to each other in one, dog where it reads classes. BadInput for one that its family does not take.
+    """
     from ...configs.names import unknown_name
 
     reads_text = base.family.reads == "text"
-    name = name or ("null-text" if reads_text else "dog")
+    name = name or ("null-text" if base.family.null_text else "lora" if reads_text else "dog")
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
+    if reads_text and not base.family.null_text and name == "null-text":
+        raise BadInput(
+            f"the base {base.name!r} has no cross-attention to take the text out of, so it has no null-text domains; "
+            "choose --method lora or full, and give what it makes with --domain"
+        )
     if not reads_text and name in ("null-text", "lora"):
         why = "reads classes and has no text to take out" if name == "null-text" else "takes no LoRA here"
         raise BadInput(f"the base {base.name!r} {why}; choose --method dog or full")

@@ -27,6 +27,11 @@ def domains_folder() -> Path:
     return given_path(os.environ.get(VARIABLE) or "domains", VARIABLE)
 
 
+def card_path(folder: Path) -> Path:
+    """The card of what was learned: domain.json, or that of a whole model or a LoRA where there is none."""
+    return next((path for name in CARDS if (path := folder / name).is_file()), folder / CARD)
+
+
 def checked_name(name: str) -> str:
     """A name for a new domain. BadInput for one that is taken by us, or cannot be a folder's."""
     if not _NAME.fullmatch(name) or name.endswith((".", " ", TRAINING)):

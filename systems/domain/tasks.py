@@ -20,6 +20,17 @@ from .sources import LatentSource
 LoadNetwork = Callable[[Path], Any]
 
 
+def plain_attention(network: Any) -> None:
+    """Attention as plain matrix products, whose backward is quick in bf16 on CPUs.
+
+    Where text and picture attend to each other in one (``joint_attention_dim``), it is left as it is.
+    """
+    from diffusers.models.attention_processor import AttnProcessor
+
+    if hasattr(network, "set_attn_processor") and getattr(network.config, "joint_attention_dim", None) is None:
+        network.set_attn_processor(AttnProcessor())
+
+
 @dataclass
 class DenoisingTask:
     """Denoising of a domain's pictures by a network, told what its source says; see ``training.Task``.
@@ -53,12 +64,10 @@ class DenoisingTask:
         return {self.part: self.load(self.start)}
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
-        """Make ready in this process; attention as plain matrix products, whose backward is quick in bf16 on CPUs."""
-        from diffusers.models.attention_processor import AttnProcessor
-
+        """Make ready in this process."""
         network: Any = modules[self.part]
-        if torch.device(device).type != "cuda" and hasattr(network, "set_attn_processor"):
-            network.set_attn_processor(AttnProcessor())
+        if torch.device(device).type != "cuda":
+            plain_attention(network)
         network.train()
         if self.checkpointing:
             network.enable_gradient_checkpointing()
@@ -86,7 +95,7 @@ class DenoisingTask:
         )
         if self.distil != 1:
             with torch.no_grad():
-                own = self._predictor.predict(example.x, example.t, [told])[0]
-                prior = self._prior.predict(example.x, example.t, [self.told_nothing])[0]
+                own = self._predictor.predict(*example.asked, [told])[0]
+                prior = self._prior.predict(*example.asked, [self.told_nothing])[0]
             example = distilled(example, own, prior, self.distil, self.schedule, self.prediction_type)
         return self._predictor.loss(example, told)

@@ -134,4 +134,6 @@ def _numbers(widths: list[int]) -> str:
 
 
 def _reads(base: Base) -> str:
-    return "classes" if base.family.reads == "classes" else "a list of whole words"
+    if base.family.reads == "classes":
+        return "classes"
+    return "prompts in words alone" if base.spells_words else "a list of whole words"

@@ -108,10 +108,13 @@ def load_image_prompts(
     """
     if not wanted:
         return ()
-    if base.family.reads != "text":
-        raise BadInput(
-            f"{base.name!r} draws classes, and there are no IP-Adapters for such models; leave --image-prompt out"
+    if not base.family.takes_images:
+        why = (
+            f"slipcast reads no IP-Adapters for models of the kind of {base.name!r}"
+            if base.family.reads == "text"
+            else f"{base.name!r} draws classes, and there are no IP-Adapters for such models"
         )
+        raise BadInput(f"{why}; leave --image-prompt out")
     encoders: dict[Path, ImageEncoder] = {}
     device = "cpu" if base.offload is not None else base.device
     shown = []

@@ -26,6 +26,7 @@ from ...guidance.networks import AdaptedPredictor
 from ..models.base import Base
 from ..models.identity import sha256_once
 from .lora_families import family_of_base, family_of_lora
+from .lora_flux import Rows, original_flux_layers
 from .lora_layouts import PARTS, kind_of_adapter, layers_of, place_of
 
 MOST_UNREAD = 0.5
@@ -182,6 +183,7 @@ def _sort(tensors: Mapping[str, Tensor], settings: dict[str, Any], base: Base, l
     """Fill ``parts`` and ``unread`` from one file."""
     networks = {part: net for part in PARTS if (net := part_of(base, part)) is not None}
     tables = {part: layers_of(part, network) for part, network in networks.items()}
+    joint = original_flux_layers(networks["unet"]) if "unet" in networks else {}
     groups = collections.defaultdict[tuple[str | None, str], dict[str, tuple[str, Tensor]]](dict)
     for key, tensor in tensors.items():
         place = place_of(key)
@@ -190,19 +192,29 @@ def _sort(tensors: Mapping[str, Tensor], settings: dict[str, Any], base: Base, l
         else:
             groups[place.part, place.layer][place.leaf] = key, tensor
     for (part, joined), leaves in groups.items():
+        matrices = {leaf: t for leaf, (_, t) in leaves.items()}
         for one in _parts_to_try(part or settings.get("part"), settings, networks):
-            name = tables[one].get(joined)
-            if name is None or name in lora.parts.get(one, {}):
+            known = tables[one].get(joined)
+            split = joint.get(joined, []) if one == "unet" and known is None else []
+            wanted = {known: matrices} if known else {r.layer: _rows(matrices, r) for r in split}
+            if not wanted or wanted.keys() & lora.parts.get(one, {}).keys():
                 continue
-            layer = networks[one].get_submodule(name)
-            adapter = _adapter(
-                {leaf: t for leaf, (_, t) in leaves.items()}, layer, _scale(settings, one, name)
-            )
-            if adapter is not None:
-                lora.parts.setdefault(one, {})[name] = adapter
+            made = {
+                name: _adapter(own, networks[one].get_submodule(name), _scale(settings, one, name))
+                for name, own in wanted.items()
+            }
+            fitting = {name: adapter for name, adapter in made.items() if adapter is not None}
+            if len(fitting) == len(made):
+                lora.parts.setdefault(one, {}).update(fitting)
                 break
         else:
             lora.unread += [key for key, _ in leaves.values()]
+
+
+def _rows(matrices: dict[str, Tensor], rows: Rows) -> dict[str, Tensor]:
+    """What a layer of an adapter of several has of its matrices: its own rows of B and of magnitudes."""
+    cut = ("up", "magnitude", "dora_scale")
+    return {leaf: t[rows.first : rows.end] if leaf in cut else t for leaf, t in matrices.items()}
 
 
 def _parts_to_try(part: str | None, settings: Mapping[str, Any], networks: Mapping[str, Any]) -> list[str]:
@@ -215,7 +227,8 @@ def _parts_to_try(part: str | None, settings: Mapping[str, Any], networks: Mappi
 
 def _scale(settings: Mapping[str, Any], part: str, layer: str) -> Callable[[int], float] | None:
     """rank -> factor by the trainer's settings (PEFT's ``LoraConfig``); None where there are none for that part."""
-    own = {k.removeprefix(f"{part}."): v for k, v in settings.items() if k.startswith(f"{part}.")}
+    called = (part, "transformer") if part == "unet" else (part,)
+    own = {k.partition(".")[2]: v for k, v in settings.items() if k.partition(".")[0] in called}
     own = own or (settings if "lora_alpha" in settings else {})
     if not own:
         return None
@@ -264,7 +277,7 @@ def _refuse_broken_numbers(where: Path, lora: Lora) -> None:
 
 
 def part_of(base: Base, part: str) -> Any:
-    """The base's UNet or text encoder of that name, None where it has none."""
+    """The base's network (``unet``) or text encoder of that name, None where it has none."""
     if part == "unet":
-        return base.predictor.network if hasattr(base.pipeline, "unet") else None
+        return base.predictor.network if base.family.reads == "text" else None
     return getattr(base.pipeline, part, None)

@@ -11,9 +11,11 @@ from ..models.base import Base
 
 _XL = "Stable Diffusion XL"
 _BY_TEXT_WIDTH = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: _XL}
+_FLUX, _SD3 = "Flux", "Stable Diffusion 3"
+_BY_PIPELINE = {"StableDiffusionXL": _XL, "StableDiffusion3": _SD3, "Flux": _FLUX, "DiT": "DiT"}
 _SIGNS = {
-    "Flux": r"single_blocks_|double_blocks[._]|single_transformer_blocks",
-    "Stable Diffusion 3": r"joint_blocks|transformer_blocks\.\d+\.attn\.add_[kq]_proj",
+    _FLUX: r"single_blocks_|double_blocks[._]|single_transformer_blocks",
+    _SD3: r"joint_blocks|transformer_blocks\.\d+\.attn\.add_[kq]_proj",
     "a diffusion transformer": r"^(base_model\.model\.)?(transformer|lora_transformer)[._]"
     r"|^diffusion_model\.(transformer_)?(blocks|layers)\.",
     _XL: r"^(lora_te2_|text_encoder_2\.|text_encoders\.clip_g\.)|label_emb|add_embedding"
@@ -25,8 +27,9 @@ _READS_TEXT = re.compile(r"attn2[._](processor\.)?to_[kv](_lora)?\.(lora\.|lora_
 def family_of_base(base: Base) -> str:
     """Such as 'Stable Diffusion 1'."""
     kind = type(base.pipeline).__name__
-    if kind.startswith(("StableDiffusionXL", "DiT")):
-        return _XL if "XL" in kind else "DiT"
+    for start, family in _BY_PIPELINE.items():
+        if kind.startswith(start):
+            return family
     return family_of_width(base.predictor.network.config.cross_attention_dim)
 
 

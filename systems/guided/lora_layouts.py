@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 PARTS = ("unet", "text_encoder", "text_encoder_2")
+"""``unet`` is the network that denoises, which in some families is called transformer."""
 
 _PREFIXES = (
-    (r"unet\.|lora_unet_|(?:model\.)?diffusion_model\.", "unet"),
+    (r"unet\.|transformer\.|lora_(?:unet|transformer)_|(?:model\.)?diffusion_model\.", "unet"),
     (r"text_encoder_2\.|lora_te2_|text_encoders\.clip_g\.(?:transformer\.)?", "text_encoder_2"),
     (r"text_encoder\.|lora_te1?_|text_encoders\.clip_[lh]\.(?:transformer\.)?", "text_encoder"),
 )
@@ -80,13 +81,13 @@ def layers_of(part: str, network: Any) -> dict[str, str]:
     from torch import nn
 
     names = [name for name, one in network.named_modules() if isinstance(one, nn.Linear | nn.Conv2d)]
-    spelt = _unet_names(network, names) if part == "unet" else {name: _text_names(name) for name in names}
+    spelt = _network_names(network, names) if part == "unet" else {name: _text_names(name) for name in names}
     return {other.replace(".", "_"): name for name, others in spelt.items() for other in (*others, name)}
 
 
-def _unet_names(unet: Any, names: Iterable[str]) -> Mapping[str, list[str]]:
-    """The original names of a UNet's layers (CompVis' and Stability's: ``input_blocks.1.1...``), and older ones."""
-    blocks, found = _original_blocks(unet), {}
+def _network_names(network: Any, names: Iterable[str]) -> Mapping[str, list[str]]:
+    """The original names of a network's layers (CompVis' and Stability's: ``input_blocks.1.1...``), and older ones."""
+    blocks, found = _original_blocks(network), {}
     for name in names:
         block = next((one for one in blocks if name == one or name.startswith(f"{one}.")), None)
         others = [name.removesuffix(".0")] if name.endswith("to_out.0") else []

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Condition
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
-from ..domain.model import Domain, load_domain
+from ..domain.model import CARD, Domain, load_domain, read_card, refuse_another_base
+from ..domain.places import card_path
 from ..models.aliases import resolve
 from ..models.base import Base, load_base
 from ..models.single_file.checkpoint import is_checkpoint
@@ -62,7 +65,7 @@ def load_custom(
     """
     where = resolve(path, allow_pickle=allow_pickle)
     device = str(base.predictor.network.device) if base.offload is None else base.offload.device
-    if (where / "domain.json").is_file():
+    if (where / CARD).is_file():
         return TextFree(load_domain(where, base, device=device))
     if (files := lora_files(where)) and not is_checkpoint(files[0]):
         adapted = with_loras(base, [(where, scale)], notice, name=files[0].stem)
@@ -82,3 +85,30 @@ def load_custom(
             "give a model made of that base"
         )
     return model
+
+
+def load_any_domain(
+    folder: Path,
+    base: Base,
+    *,
+    allow_pickle: bool = False,
+    notice: Callable[[str], None] = lambda sentence: None,
+) -> Domain:
+    """A domain that was learned by any method: a null-text one, or a model or LoRA that hears its own words alone.
+
+    Bases without cross-attention over text have only the second kind.
+
+    Raises: BadInput when the folder holds neither, or one of another base.
+    """
+    if card_path(folder).name == CARD:
+        device = str(base.predictor.network.device) if base.offload is None else base.offload.device
+        return load_domain(folder, base, device=device)
+    card = read_card(folder)
+    refuse_another_base(card, base)
+    model: Any = load_custom(str(folder), base, allow_pickle=allow_pickle, notice=notice)
+    recipe = card.get("recipe")
+    learned = recipe if isinstance(recipe, dict) else {}
+    words = "" if learned.get("method") == "dog" else str(learned.get("prompt") or "")
+    return Domain(
+        card["name"], card, model.predictor.network, model.predictor, model.condition([words]), model.identity
+    )

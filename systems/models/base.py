@@ -38,7 +38,7 @@ from .single_file.checkpoint import read_checkpoint
 
 @dataclass(frozen=True)
 class Base:
-    """A loaded diffusion model: Stable Diffusion 1 or 2, SDXL, DiT, or the starter's prior.
+    """A loaded diffusion model: Stable Diffusion 1 or 2, SDXL, DiT, a flow model, or the starter's prior.
 
     Attributes:
         name: how the user calls it.
@@ -50,7 +50,8 @@ class Base:
         folder: the folder, or the file, that it was read from.
         offload: where its networks take turns on a small device; None keeps all there.
         loras: strengths, by name, of the LoRAs that its text encoders are read with (``guided.lora``).
-        embedded_guidance: the guidance weight that a distilled network is told; others are told none.
+        embedded_guidance: the guidance weight that a distilled network is told, its family's own if None; others are
+            told none.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Base:
     folder: Path
     offload: CPUOffload | None = None
     loras: Mapping[str, float] = field(default_factory=dict)
-    embedded_guidance: float = 8.5
+    embedded_guidance: float | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -78,7 +79,7 @@ class Base:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one latent at the model's own size."""
-        return self.family.latent_shape(self.predictor.network)
+        return self.family.latent_shape(self.predictor.network, self.pipeline)
 
     @property
     def pixels_per_latent(self) -> int:
@@ -92,12 +93,21 @@ class Base:
 
     @property
     def cell(self) -> int:
-        """What a picture's sides must be multiples of, in pixels: one latent, or DiT's patch of latents.
+        """What a picture's sides must be multiples of, in pixels: one latent, or a transformer's patch of latents.
 
         UNets halve three times, and diffusers' bring odd halves back to their size, so any number of latents will do.
         """
-        patch = self.predictor.network.config.patch_size if self.only_square else 1
-        return patch * self.pixels_per_latent
+        return self.family.sides(self.predictor.network).multiple * self.pixels_per_latent
+
+    @property
+    def most_pixels(self) -> int | None:
+        """The longest side that its network can draw; None where nothing limits it."""
+        most = self.family.sides(self.predictor.network).most
+        return None if most is None else most * self.pixels_per_latent
+
+    def sampler(self, name: str) -> Any:
+        """A sampler at the noise levels of the model's own scheduler. BadInput for a name that it has none of."""
+        return self.family.sampler(name, self.pipeline.scheduler)
 
     @property
     def picture_size(self) -> int:
@@ -119,12 +129,15 @@ class Base:
 
     def _with_guidance(self, told: Conditioning) -> Conditioning:
         """With the weight for a network that has its guidance inside; in float32, which its waves of 1000 w need."""
-        if getattr(self.predictor.network.config, "time_cond_proj_dim", None) is None:
+        usual = self.family.told_guidance(self.predictor.network)
+        if usual is None:
             return told
-        return replace(told, guidance=torch.tensor([self.embedded_guidance], dtype=torch.float32))
+        weight = usual if self.embedded_guidance is None else self.embedded_guidance
+        return replace(told, guidance=torch.tensor([weight], dtype=torch.float32))
 
     def _seated_encoders(self) -> list[Any]:
-        encoders = [getattr(self.pipeline, name) for name in self.family.encoders]
+        named = (getattr(self.pipeline, name) for name in self.family.encoders)
+        encoders = [one for one in named if one is not None]
         if self.offload is not None and encoders:
             self.offload.take(*encoders)
         return encoders
@@ -171,16 +184,22 @@ class Base:
     @property
     def reads_weights(self) -> bool:
         """Whether it reads weights of words, and prompts of any length in chunks: sub-word tokenizers do."""
+        return self.family.weighs_words and self.spells_words
+
+    @property
+    def spells_words(self) -> bool:
+        """Whether it reads any word, spelling it in pieces; others know a list of words, or classes."""
         tokenizer = getattr(self.pipeline, "tokenizer", None)
         return tokenizer is not None and spells_words(tokenizer)
 
     def cut_off(self, prompt: str) -> str:
         """The end of a prompt that the text encoder does not read, empty if it reads all."""
-        words = getattr(self.pipeline, "tokenizer", None)
-        if words is None or self.reads_weights:
+        reader = self.family.reader(self.pipeline)
+        if reader is None or self.reads_weights:
             return ""
+        words = reader.tokenizer
         ids = words(plain_text(prompt), truncation=False, add_special_tokens=False, verbose=False).input_ids
-        room = words.model_max_length - words.num_special_tokens_to_add()
+        room = reader.tokens - words.num_special_tokens_to_add()
         return words.decode(ids[room:]).strip()
 
     def unknown_words(self, prompt: str) -> dict[str, list[str]]:
@@ -189,7 +208,7 @@ class Base:
         Empty for sub-word tokenizers (Stable Diffusion's), which spell everything, and for classes.
         """
         tokenizer = getattr(self.pipeline, "tokenizer", None)
-        if tokenizer is None or self.reads_weights:
+        if tokenizer is None or self.spells_words:
             return {}
         words = dict.fromkeys(re.findall(r"[\w-]+", plain_text(prompt).lower()))
         unknown = [
@@ -231,7 +250,7 @@ def load_base(
         shared = {} if like is None else shared_parts(where, family, like)
         pipeline = read_pipeline(where, family, shared, allow_pickle=allow_pickle)
     network, codec = getattr(pipeline, family.network), family.codec(pipeline, name, None)
-    if (channels := family.latent_shape(network)[0]) != codec.latent_channels:
+    if (channels := family.latent_shape(network, pipeline)[0]) != codec.latent_channels:
         raise BadInput(
             f"{where} is a network of {channels} input channels (for inpainting or depth); "
             "give the plain model, inpainting works with any"

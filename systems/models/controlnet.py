@@ -39,9 +39,7 @@ def load_controls(
     Raises: BadInput for an unknown kind, a missing picture or network, or a network of another base.
     """
     if wanted and not base.family.takes_controls:
-        raise BadInput(
-            f"{base.name!r} draws classes, and there are no ControlNets for such models; leave --control out"
-        )
+        raise BadInput(f"{_none_for(base)}; leave --control out")
     found, networks = [], dict[str, Any]()
     for text in wanted:
         told = parted(text, base.name)
@@ -56,8 +54,14 @@ def load_controls(
 def control_network(kind: str, base: Base, *, allow_pickle: bool = False) -> Any:
     """The ControlNet that goes with a base for one kind. BadInput where there is none, or it is not downloaded."""
     if not base.family.takes_controls:
-        raise BadInput(f"{base.name!r} draws classes, and there are no ControlNets for such models")
+        raise BadInput(_none_for(base))
     return _load(usual_network(kind, base.name), base, allow_pickle)
+
+
+def _none_for(base: Base) -> str:
+    if base.family.reads != "text":
+        return f"{base.name!r} draws classes, and there are no ControlNets for such models"
+    return f"slipcast reads no ControlNets for models of the kind of {base.name!r}"
 
 
 def parted(text: str, base: str) -> ControlText:

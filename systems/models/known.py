@@ -132,6 +132,26 @@ ALIASES = {
         "Stable Diffusion XL 1.0: pictures of 1024 pixels, two text encoders.",
         "openrail++",
     ),
+    "sd3": Source(
+        "stabilityai/stable-diffusion-3-medium-diffusers",
+        "Stable Diffusion 3 medium: pictures of 1024 pixels, a flow model; gated.",
+        "stabilityai-ai-community",
+    ),
+    "sd35": Source(
+        "stabilityai/stable-diffusion-3.5-medium",
+        "Stable Diffusion 3.5 medium: pictures of 1024 pixels, a flow model; gated.",
+        "stabilityai-ai-community",
+    ),
+    "flux-dev": Source(
+        "black-forest-labs/FLUX.1-dev",
+        "Flux.1 dev: pictures of 1024 pixels, guidance inside; gated, not for commercial use.",
+        "flux-1-dev-non-commercial-license",
+    ),
+    "flux-schnell": Source(
+        "black-forest-labs/FLUX.1-schnell",
+        "Flux.1 schnell: pictures of 1024 pixels in four steps, without guidance.",
+        "apache-2.0",
+    ),
     "dit-256": Source(
         "facebook/DiT-XL-2-256",
         "DiT-XL/2: the 1000 classes of ImageNet at 256 pixels; pickles only, not for commercial use.",
@@ -237,18 +257,23 @@ _DISTILLED = {role: {"text": 1.0} for role in (PICTURE, REFINE)}
 
 
 def uses_of_base(folder: Path) -> Uses:
-    """How a base wants to be used by what its configs say: a latent consistency model, or one of zero terminal SNR.
+    """How a base wants to be used by what its configs say: a latent consistency model, a flow model, distilled or not,
+    or one of zero terminal SNR.
 
     Raises:
         BadInput: a config that cannot be read.
     """
-    configs = [folder / "unet" / "config.json", folder / "scheduler" / "scheduler_config.json"]
+    part = "transformer" if (folder / "transformer").is_dir() else "unet"
+    configs = [folder / part / "config.json", folder / "scheduler" / "scheduler_config.json"]
     network, scheduler = (
         read_json_object(path, "the model's config", allow_nan=True) if path.is_file() else {}
         for path in configs
     )
     if network.get("time_cond_proj_dim") is not None:
         return Uses(scheduler="lcm", weights=_DISTILLED)
+    if scheduler.get("_class_name") == "FlowMatchEulerDiscreteScheduler":
+        # Both Flux models that were published are distilled; "guidance_embeds" tells them from Stable Diffusion 3.
+        return Uses(scheduler="euler", weights=_DISTILLED if "guidance_embeds" in network else {})
     return Uses(scheduler="ddim" if scheduler.get("rescale_betas_zero_snr") else None)
 
 

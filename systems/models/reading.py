@@ -41,6 +41,8 @@ def read_pipeline(folder: Path, family: Family, shared: dict[str, Any], *, allow
     read = {
         name: shared[name]
         if name in shared
+        else None
+        if name in family.optional and index.get(name) in (None, [None, None])
         else _read_part(folder / name, index.get(name), classes, allow_pickle)
         for name, classes in family.parts.items()
     }

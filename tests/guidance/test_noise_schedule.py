@@ -86,13 +86,13 @@ def test_nonsense_is_refused(bad) -> None:
         NoiseSchedule(torch.tensor(bad))
 
 
-def test_zero_terminal_snr_and_flow_matching_are_refused_in_a_sentence() -> None:
-    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+def test_zero_terminal_snr_and_other_flow_schedulers_are_refused_in_a_sentence() -> None:
+    from diffusers import DDIMScheduler, FlowMatchHeunDiscreteScheduler
 
     with pytest.raises(BadInput, match="rescale_betas_zero_snr=False"):
         from_diffusers(DDIMScheduler(rescale_betas_zero_snr=True))
-    with pytest.raises(BadInput, match="FlowMatchEulerDiscreteScheduler has no alphas_cumprod"):
-        from_diffusers(FlowMatchEulerDiscreteScheduler())
+    with pytest.raises(BadInput, match="FlowMatchHeunDiscreteScheduler has no alphas_cumprod"):
+        from_diffusers(FlowMatchHeunDiscreteScheduler())
 
 
 @pytest.mark.parametrize("at", [0, 300, 700, 999])

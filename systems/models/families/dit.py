@@ -11,7 +11,7 @@ from ....configs.errors import BadInput
 from ....configs.names import unknown_name
 from ....guidance.conditioning import Conditioning
 from ....guidance.networks import DiTPredictor
-from .family import Family
+from .family import Family, Sides
 
 
 def _assemble(parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
@@ -50,6 +50,10 @@ DIT = Family(
     condition=_condition,
     predictor=_predictor,
     reads="classes",
+    weighs_words=False,
+    takes_images=False,
+    null_text=False,
+    sides=lambda network: Sides(network.config.patch_size),
     only_square=True,  # it takes the root of its tokens' number for their rows
     prediction_type=lambda scheduler: "epsilon",
 )

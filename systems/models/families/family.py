@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ....guidance.conditioning import Conditioning
 from ....guidance.networks import Trainable
 from ....guidance.offloading import CPUOffload
+from ....guidance.sampling import scheduler_named
 from ....guidance.schedules import Schedule, from_diffusers
 from ..codec import Codec, VAECodec
 from ..single_file.original import Original
@@ -32,9 +33,34 @@ def of_scheduler(scheduler: Any) -> str:
     return scheduler.config.prediction_type
 
 
-def own_size(network: Any) -> tuple[int, int, int]:
+def own_size(network: Any, pipeline: Any) -> tuple[int, int, int]:
     """(channels, height, width) of a latent, by the network's config."""
     return network.config.in_channels, network.config.sample_size, network.config.sample_size
+
+
+class Sides(NamedTuple):
+    """What a picture's sides may be, in latents: multiples of one number, and at most another where that is known."""
+
+    multiple: int = 1
+    most: int | None = None
+
+
+class Reader(NamedTuple):
+    """The tokenizer that reads the most of a prompt, and how many tokens of it."""
+
+    tokenizer: Any
+    tokens: int
+
+
+def first_reader(pipeline: Any) -> Reader | None:
+    """The pipeline's ``tokenizer``, if it has one."""
+    words = getattr(pipeline, "tokenizer", None)
+    return None if words is None else Reader(words, words.model_max_length)
+
+
+def told_guidance(network: Any) -> float | None:
+    """What a latent consistency model is told of guidance where nobody says it; None for all that are told none."""
+    return None if getattr(network.config, "time_cond_proj_dim", None) is None else 8.5
 
 
 def vae_codec(pipeline: Any, name: str, offload: CPUOffload | None) -> Codec:
@@ -56,10 +82,18 @@ class Family:
             unconditional one.
         predictor: wraps the network.
         reads: "text", or "classes".
+        optional: parts that a model of it may be without.
+        weighs_words: whether prompts may hold weights of words, be of any length, and name embeddings.
         takes_controls: whether there are ControlNets for it.
+        takes_images: whether there are IP-Adapters for it.
+        null_text: whether its network has cross-attention, which can be taken out (``guidance.null_text``).
         only_square: whether it draws squares alone.
+        sides: network -> what sides of pictures it takes.
+        reader: pipeline -> who reads the most of a prompt; None where nobody reads any.
+        told_guidance: network -> the guidance weight that one with guidance inside is told where nobody says another.
         unconditional: (pipeline, (height, width) in pixels) -> what a network of it that takes no text is still told.
-        latent_shape: network -> (channels, height, width) of a latent at the model's own size.
+        latent_shape: (network, pipeline) -> (channels, height, width) of a latent at the model's own size.
+        sampler: (name, the model's own scheduler) -> a sampler for ``guidance.sampling.sample``.
         schedule: its diffusers scheduler -> how much noise there is when.
         prediction_type: its diffusers scheduler -> a name of ``guidance.schedules.PARAMETERISATIONS``, what the
             network answers and is trained to answer.
@@ -74,10 +108,18 @@ class Family:
     condition: Callable[[Any, list[str], tuple[int, int]], Conditioning]
     predictor: MakePredictor
     reads: str = "text"
+    optional: tuple[str, ...] = ()
+    weighs_words: bool = True
     takes_controls: bool = False
+    takes_images: bool = True
+    null_text: bool = True
     only_square: bool = False
+    sides: Callable[[Any], Sides] = lambda network: Sides()
+    reader: Callable[[Any], Reader | None] = first_reader
+    told_guidance: Callable[[Any], float | None] = told_guidance
     unconditional: Callable[[Any, tuple[int, int]], Conditioning] = no_words
-    latent_shape: Callable[[Any], tuple[int, int, int]] = own_size
+    latent_shape: Callable[[Any, Any], tuple[int, int, int]] = own_size
+    sampler: Callable[[str, Any], Any] = scheduler_named
     schedule: Callable[[Any], Schedule] = from_diffusers
     prediction_type: Callable[[Any], str] = of_scheduler
     originals: tuple[Original, ...] = ()

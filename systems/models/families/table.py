@@ -15,19 +15,23 @@ from ....configs.plugins import entries, look_up
 from ..weight_files import MODEL_INDEX
 from .dit import DIT
 from .family import Family
+from .flux import FLUX
 from .sd import SD
+from .sd3 import SD3
 from .sdxl import SDXL
 
 FAMILIES: dict[str, Family] = {
     "StableDiffusionPipeline": SD,
     "StableDiffusionXLPipeline": SDXL,
     "DiTPipeline": DIT,
+    "StableDiffusion3Pipeline": SD3,
+    "FluxPipeline": FLUX,
 }
 
 # Other ways to draw with the same parts; what they add (a ControlNet, a safety checker) is not read.
 _SAME_PARTS = {
     f"{family}{use}Pipeline": f"{family}Pipeline"
-    for family in ("StableDiffusion", "StableDiffusionXL")
+    for family in ("StableDiffusion", "StableDiffusionXL", "StableDiffusion3", "Flux")
     for use in ("Img2Img", "Inpaint", "InpaintLegacy", "ControlNet", "ControlNetImg2Img", "ControlNetInpaint")
 }
 

@@ -14,6 +14,7 @@ from ....configs.names import shown_key
 from .original import UNET, VAE
 
 _READ = "slipcast reads Stable Diffusion 1, 2 and XL in the original layout"
+_FOLDER = "give its folder in diffusers' layout"
 # By names that nothing else has, the first that fits: what a file is, and what to do with it.
 _BESIDES = (  # which may have all of a text-to-image model as well
     (r"(^|\.)control_model\.|^controlnet_", "a ControlNet", "give it in diffusers' layout with --control"),
@@ -29,8 +30,8 @@ _OTHERS = (
         "a video model",
         _READ,
     ),
-    (r"double_blocks\.\d|single_blocks\.\d|double_stream", "a Flux model, or one of its kind", _READ),
-    (r"joint_blocks\.\d", "Stable Diffusion 3", _READ),
+    (r"double_blocks\.\d|single_blocks\.\d|double_stream", "a Flux model, or one of its kind", _FOLDER),
+    (r"joint_blocks\.\d", "Stable Diffusion 3", _FOLDER),
     (r"conditioner\.embedders\.0\.model\.", "the refiner of Stable Diffusion XL", "give its base model"),
     (r"clip_txt_mapper|channelwise", "Stable Cascade", _READ),
     (

@@ -98,8 +98,8 @@ def test_classes_by_name_and_number(folders) -> None:
 
 
 def test_other_kinds_are_refused_in_a_sentence(folders, tmp_path) -> None:
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
-    with pytest.raises(BadInput, match="FluxPipeline, which slipcast cannot guide"):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "QwenImagePipeline"}))
+    with pytest.raises(BadInput, match="QwenImagePipeline, which slipcast cannot guide"):
         load_base(tmp_path)
     (tmp_path / "model_index.json").write_text("{")
     with pytest.raises(BadInput, match="cannot be read"):
