@@ -222,17 +222,40 @@ class Guidance:
         for term in self.terms:
             scales = [term.weight_at(t) for t in times]
             if not term.is_affine and any(scales):
-                delta, weight = eps[term.positive] - eps[term.negative], _per_sample(scales, total)
-                if term.adaptive is not None:
-                    weight = term.adaptive(weight, delta, eps)
-                if term.transform is not None:
-                    delta = term.transform(delta, eps)
-                total = total + weight * delta
+                total = total + _added(term, scales, eps)
         return total
+
+    def parts(self, eps: Mapping[Branch, Latents], times: Sequence[float]) -> dict[str, Latents]:
+        """What each term adds to the base, w_i(t) T_i(eps_pos_i - eps_neg_i), by the names of its branches: for norms.
+
+        Terms that are off at all of ``times`` are left out, and those with a branch that nobody had to ask. What
+        ``final`` does to the sum is no term's.
+        """
+        if self.adjustment is not None:
+            eps = self.adjustment(eps)
+        found: dict[str, Latents] = {}
+        for term in self.terms:
+            scales = [term.weight_at(t) for t in times]
+            if any(scales) and all(branch in eps for branch in term.branches):
+                name = f"{term.positive.name} - {term.negative.name}"
+                twice = sum(one == name or one.startswith(f"{name} (") for one in found)
+                found[f"{name} ({twice + 1})" if twice else name] = _added(term, scales, eps)
+        return found
 
 
 def _read_by(*parts: Transform | Adaptive | Adjustment | Final | None) -> tuple[Branch, ...]:
     return tuple(branch for part in parts if part is not None for branch in part.branches)
+
+
+def _added(term: Term, scales: list[float], eps: Mapping[Branch, Tensor]) -> Tensor:
+    """A term's part of the sum."""
+    delta = eps[term.positive] - eps[term.negative]
+    weight: Tensor = _per_sample(scales, delta)
+    if term.adaptive is not None:
+        weight = term.adaptive(weight, delta, eps)
+    if term.transform is not None:
+        delta = term.transform(delta, eps)
+    return weight * delta
 
 
 def _per_sample(scales: list[float], like: Tensor) -> Tensor:

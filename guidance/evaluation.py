@@ -5,7 +5,7 @@ It plans which branches take part at t, asks each predictor once for all of them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,10 @@ from .schedules import parameterisation_named
 from .shapes import Answered, Latents, Timesteps
 
 
+Watch = Callable[[Mapping[Branch, Tensor], Sequence[float]], None]
+"""Told what each branch that took part has said, and t / T of each sample."""
+
+
 class GuidedNoise:
     """Evaluates a ``Guidance``: ``guided(x_t, t)`` is eps_hat, never differentiable.
 
@@ -26,16 +30,19 @@ class GuidedNoise:
     Args:
         guidance: what to combine.
         max_batch: most rows (samples times conditions) per forward; None sets no limit.
+        watch: looks at the branches' answers before they are combined, as for norms; changes nothing.
     Raises:
         BadInput: two branches do not share the latent space or the noise schedule.
     """
 
-    def __init__(self, guidance: Guidance, *, max_batch: int | None = None) -> None:
+    def __init__(
+        self, guidance: Guidance, *, max_batch: int | None = None, watch: Watch | None = None
+    ) -> None:
         if max_batch is not None and max_batch < 1:
             raise ValueError(f"max_batch is the number of rows per forward, at least 1, not {max_batch}.")
         for branch in guidance.branches[1:]:
             _refuse_strangers(guidance.base, branch)
-        self.guidance, self.max_batch = guidance, max_batch
+        self.guidance, self.max_batch, self.watch = guidance, max_batch, watch
         self.schedule = guidance.base.predictor.schedule
         self.latent_space = guidance.base.predictor.latent_space
         # What the base's network answers: the others' are converted to eps at the same level.
@@ -65,6 +72,8 @@ class GuidedNoise:
         if not needed:
             return torch.zeros_like(x_t)
         eps = self._evaluate(needed, x_t, t)
+        if self.watch is not None:
+            self.watch(eps, times)
         return self.guidance.combine(eps, times, drop_base=drop_base, answers=self._answers(x_t, t))
 
     def _answers(self, x_t: Tensor, t: Tensor) -> Answers | None:

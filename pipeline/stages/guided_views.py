@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ...configs.errors import BadInput
 from ...configs.schema import RecipeConfig
+from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
-from ...guidance.evaluation import GuidedNoise
+from ...guidance.evaluation import GuidedNoise, Watch
 from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.recipes import noise_free, quieter
 from ...guidance.sampling import scheduler_named
@@ -21,6 +22,64 @@ from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
 
 
+@dataclass(frozen=True)
+class GuidedViews:
+    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own."""
+
+    made: Ingredients
+    weights: Mapping[str, float]
+    group: RecipeConfig
+    domain_strength: float
+    quiet: tuple[float, float] | None
+    ugly: tuple[str, ...]
+
+    def __call__(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
+        seen = zip(views, map(background_word, backgrounds), strict=True)
+        return self.told([framed("", view, f"{background} background") for view, background in seen])
+
+    def told(
+        self,
+        framings: Sequence[str],
+        *,
+        prompt: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        watch: Callable[[Guidance], Watch] | None = None,
+    ) -> GuidedNoise:
+        """The denoiser of a batch of views.
+
+        Args:
+            framings: words added to the prompt, one text for each view; an empty one adds none.
+            prompt: another one than that of the settings.
+            weights: by the names of the recipe's terms, in the place of the settings' own.
+            watch: makes, of the guidance, what looks at its branches' answers (``GuidedNoise``).
+        Raises: BadInput for an unknown weight, or one that is not a finite number.
+        """
+        here = replace(
+            self.made, framings=tuple(framings), prompt=self.made.prompt if prompt is None else prompt
+        )
+        guidance = guided_noise_for(
+            self.group.recipe,
+            here,
+            {**self.weights, **(weights or {})},
+            until(self.group),
+            since=since(self.group),
+            guidance_rescale=self.group.guidance_rescale,
+            domain_strength=self.domain_strength,
+        ).guidance
+        guidance = guidance if self.quiet is None else quieter(guidance, *self.quiet)
+        for branch in replace(here, negatives=self.ugly).negative() if self.ugly else ():
+            guidance = noise_free(guidance, branch)
+        return GuidedNoise(guidance, watch=None if watch is None else watch(guidance))
+
+
+def distilled_views(ctx: StageContext) -> GuidedViews:
+    """What refinement asks: the recipe and score of the settings ``refine``."""
+    config = ctx.config.refine
+    # Nothing is quieter where the weights are whole at all noise, or no noise is drawn at all.
+    quiet = (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None
+    return guided_views(ctx, config, quiet=quiet, score=config.score)
+
+
 def guided_views(
     ctx: StageContext,
     group: RecipeConfig,
@@ -28,8 +87,8 @@ def guided_views(
     quiet: tuple[float, float] | None = None,
     score: str = "sds",
     controls: tuple[Control, ...] = (),
-) -> Callable[[Sequence[str], Sequence[Colour]], GuidedNoise]:
-    """From view words and backgrounds to the denoiser of a group's recipe, which tells each view its own.
+) -> GuidedViews:
+    """The denoiser of a group's recipe for views, its models loaded.
 
     controls: what the text's branches follow, a picture for each view.
     quiet: the share of the weights at t = 0 and the fraction t from which they are whole: ``guidance.recipes.quieter``.
@@ -72,25 +131,7 @@ def guided_views(
             )
         made = replace(made, negatives=())
 
-    def denoiser_for(views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
-        seen = zip(views, map(background_word, backgrounds), strict=True)
-        framings = tuple(framed("", view, f"{background} background") for view, background in seen)
-        here = replace(made, framings=framings)
-        guided = guided_noise_for(
-            group.recipe,
-            here,
-            weights,
-            until(group),
-            since=since(group),
-            guidance_rescale=group.guidance_rescale,
-            domain_strength=ctx.config.domain_strength,
-        )
-        guidance = guided.guidance if quiet is None else quieter(guided.guidance, *quiet)
-        for branch in replace(here, negatives=ugly).negative() if ugly else ():
-            guidance = noise_free(guidance, branch)
-        return GuidedNoise(guidance)
-
-    return denoiser_for
+    return GuidedViews(made, weights, group, ctx.config.domain_strength, quiet, ugly)
 
 
 def _balanced(ctx: StageContext, made: Ingredients, total: float | None) -> dict[str, float]:

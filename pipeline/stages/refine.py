@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from ...configs.schema import RefineConfig
 from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
@@ -15,7 +14,7 @@ from ..run.prompt_syntax import notes_on
 from ..run.prompts import prompts_of
 from ..run.stage import StageContext
 from .facts import RefineFacts
-from .guided_views import guided_views
+from .guided_views import distilled_views
 
 
 def run(ctx: StageContext) -> RefineFacts:
@@ -32,7 +31,7 @@ def run(ctx: StageContext) -> RefineFacts:
     note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
-        denoiser_for=guided_views(ctx, config, quiet=_quiet(config), score=config.score),
+        denoiser_for=distilled_views(ctx),
         encode=base.encode,
         reference=read_subject(ctx.inputs["image/image.png"]),
         reference_camera=orbit_camera(0.0, math.radians(ctx.config.image.elevation_deg)),
@@ -45,11 +44,6 @@ def run(ctx: StageContext) -> RefineFacts:
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return {"losses": {name: round(value, 6) for name, value in last.items()}}
-
-
-def _quiet(config: RefineConfig) -> tuple[float, float] | None:
-    """Nothing where the weights are whole at all noise, or no noise is drawn at all."""
-    return (config.guidance_at_0, config.t_max) if config.guidance_at_0 < 1 and config.t_max > 0 else None
 
 
 def note_what_is_not_read(ctx: StageContext) -> None:
