@@ -17,7 +17,6 @@ from .predictors import NoisePredictor
 from .schedules import parameterisation_named
 from .shapes import Answered, Latents, Timesteps
 
-
 Watch = Callable[[Mapping[Branch, Tensor], Sequence[float]], None]
 """Told what each branch that took part has said, and t / T of each sample."""
 

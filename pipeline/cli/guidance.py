@@ -36,9 +36,7 @@ def serve(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE", help="Settings, such as refine.recipe=cfg.", show_default=False
-        ),
+        typer.Argument(metavar="KEY=VALUE", help="Settings, such as refine.recipe=cfg.", show_default=False),
     ] = None,
     config: Annotated[str, typer.Option(help="A preset's name, or a YAML file.")] = "starter",
     port: Annotated[
@@ -47,11 +45,13 @@ def serve(
     token_file: Annotated[
         Path | None,
         typer.Option(
-            help="Where to put the token that clients show.", show_default="~/.cache/slipcast/guidance-PORT.token"
+            help="Where to put the token that clients show.",
+            show_default="~/.cache/slipcast/guidance-PORT.token",
         ),
     ] = None,
     size: Annotated[
-        int | None, _option("Pixels that pictures are brought to; the base's own if left out.", min=8, max=2048)
+        int | None,
+        _option("Pixels that pictures are brought to; the base's own if left out.", min=8, max=2048),
     ] = None,
     base: Annotated[str | None, _option("The frozen prior: alias, hub id, folder or checkpoint.")] = None,
     domain: Annotated[str | None, _option("The domain: 'starter', a folder, or none.")] = None,
@@ -72,7 +72,7 @@ def serve(
     as_json: Annotated[bool, _option("Print a JSON object a line for all that happens.", "--json")] = False,
     debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
 ) -> None:
-    """Serve the guidance of the settings refine until Ctrl-C. The first line printed is its address, once it is ready."""
+    """Serve the guidance of the settings refine until Ctrl-C. The first line printed is its address, once ready."""
     with exit_codes(debug=debug, as_json=as_json):
         from ...configs.loading import load_config
         from ...configs.names import settings_of
@@ -97,7 +97,13 @@ def serve(
 
 
 def _serve(
-    prompt: str, settings: Any, port: int, token_file: Path | None, size: int | None, tell: Telling, **how: bool
+    prompt: str,
+    settings: Any,
+    port: int,
+    token_file: Path | None,
+    size: int | None,
+    tell: Telling,
+    **how: bool,
 ) -> None:
     from ..run.models import open_models
     from ..run.progress import Lines
@@ -109,7 +115,7 @@ def _serve(
     # The port first: it is told at once where it is taken, and clients that come early wait for their answer.
     with listening(port) as listener:
         port = listener.getsockname()[1]
-        where = Path(token_path(port)) if token_file is None else token_file
+        where = token_path(port) if token_file is None else token_file
         with new_token(where) as token:
             scores = Scorer(prompt, settings, open_models(settings, **how), Lines(), size=size)
             server = Server(scores, token, tell)

@@ -31,7 +31,8 @@ def install(
 ) -> None:
     """Write one file into its folder custom, and say what to write into a YAML. The last line printed is the file."""
     with exit_codes(debug=debug, as_json=as_json):
-        from ..threestudio.installing import YAML, install as write
+        from ..threestudio.installing import YAML
+        from ..threestudio.installing import install as write
 
         path = write(folder, force=force)
         snippet = YAML.format(port=7790)

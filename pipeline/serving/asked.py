@@ -18,8 +18,8 @@ from ..run.prompts import check_prompt
 
 MOST_VIEWS, LARGEST_SIDE = 64, 2048
 _NAMES = frozenset({
-    "ask", "token", "protocol", "tensors", "prompts", "views", "azimuth_deg", "elevation_deg", "t_range", "seed", "step",
-    "weights", "weighting", "clamp", "norms",
+    "ask", "token", "protocol", "tensors", "prompts", "views", "azimuth_deg", "elevation_deg", "t_range", "seed",
+    "step", "weights", "weighting", "clamp", "norms",
 })  # fmt: skip
 _TENSORS = frozenset({"pictures", "latents", "t", "noise"})
 
@@ -69,11 +69,15 @@ def asked_of(header: Mapping[str, Any], tensors: Mapping[str, Tensor], channels:
     """
     unknown = sorted((header.keys() - _NAMES) | (tensors.keys() - _TENSORS))
     if unknown:
-        raise BadInput(f"a request has no {shown(unknown[0])}; it may have {', '.join(sorted(_NAMES | _TENSORS))}")
+        raise BadInput(
+            f"a request has no {shown(unknown[0])}; it may have {', '.join(sorted(_NAMES | _TENSORS))}"
+        )
     pictures, latents = tensors.get("pictures"), tensors.get("latents")
     if (pictures is None) == (latents is None):
         raise BadInput("a request holds pictures [B, 3, H, W] or latents [B, C, h, w], one of the two")
-    batch = _checked("pictures", pictures, 3) if pictures is not None else _checked("latents", latents, channels)
+    batch = (
+        _checked("pictures", pictures, 3) if pictures is not None else _checked("latents", latents, channels)
+    )
     t, noise = tensors.get("t"), tensors.get("noise")
     if t is not None and (t.dtype != torch.int64 or tuple(t.shape) != (batch,)):
         raise BadInput(f"t expects {batch} timesteps, int64 [{batch}], not {t.dtype} {list(t.shape)}")

@@ -61,7 +61,9 @@ def listening(port: int) -> Iterator[socket.socket]:
             why = "in use already, perhaps by another guidance server"
         else:
             why = f"not to be had ({error.strerror})"
-        raise BadInput(f"the port {port} is {why}; give another with --port, or 0 for any free one") from error
+        raise BadInput(
+            f"the port {port} is {why}; give another with --port, or 0 for any free one"
+        ) from error
     with made:
         yield made
 
@@ -70,7 +72,7 @@ class Server:
     """Answers clients until this process is asked to stop.
 
     Args:
-        tell: told {"event": "joined", "left", "refused" or "scored", "client": its number, ...}, from the clients' threads.
+        tell: told {"event": "joined", "left", "refused" or "scored", "client": its number, ...}, from any thread.
         largest: most bytes of a request's tensors.
     """
 
@@ -160,7 +162,9 @@ class Server:
         except SlipcastError as error:
             sentence = str(error)
         except (torch.OutOfMemoryError, MemoryError):
-            sentence = "out of memory; send fewer views at a time, or serve with --low-memory or a smaller --size"
+            sentence = (
+                "out of memory; send fewer views at a time, or serve with --low-memory or a smaller --size"
+            )
         except Exception as error:
             sentence = f"failed unexpectedly ({type(error).__name__}: {in_one_line(error)})"
         self._tell(_refused(number, sentence))

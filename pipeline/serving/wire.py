@@ -10,12 +10,11 @@
 it needs torch and Python 3.8 alone.
 """
 
-# ruff: noqa: UP
 import ctypes
 import json
-import os
 import struct
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
@@ -40,9 +39,9 @@ class Gone(WireError):
     """The other end closed the connection."""
 
 
-def token_path(port: int) -> str:
+def token_path(port: int) -> Path:
     """Where the token of the server on a port lies, unless it is told otherwise."""
-    return os.path.join(os.path.expanduser("~"), ".cache", "slipcast", "guidance-%d.token" % port)
+    return Path.home() / ".cache" / "slipcast" / f"guidance-{port}.token"
 
 
 def send(connection: Any, header: Dict[str, Any], tensors: Optional[Dict[str, torch.Tensor]] = None) -> None:
@@ -91,21 +90,23 @@ def receive(
     until = time.monotonic() + within_s
     magic, header_length, length = _PREFIX.unpack(first + _exactly(connection, _PREFIX.size - 1, until))
     if magic != _MAGIC:
-        raise WireError("expected a frame that begins with SCG1, not %r" % (bytes(magic),))
+        raise WireError(f"expected a frame that begins with SCG1, not {bytes(magic)!r}")
     if header_length > LONGEST_HEADER or length > largest:
         raise WireError(
-            "a frame of %d + %d bytes is too large; a header has %d at most, tensors have %d"
-            % (header_length, length, LONGEST_HEADER, largest)
+            f"a frame of {header_length} + {length} bytes is too large; a header has {LONGEST_HEADER} at most, "
+            f"tensors have {largest}"
         )
     header = _header(bytes(_exactly(connection, header_length, until)))
     check(header)
     layout = _layout(header.get("tensors", []))
     if sum(size + -size % 8 for _, _, _, size in layout) != length:
-        raise WireError("the header's tensors do not make up the frame's %d bytes" % length)
+        raise WireError(f"the header's tensors do not make up the frame's {length} bytes")
     tensors = {}
     for name, dtype, shape, size in layout:
         data = _exactly(connection, size + -size % 8, until)
-        flat = torch.frombuffer(data, dtype=dtype, count=size // dtype_size(dtype)) if size else torch.empty(0)
+        flat = (
+            torch.frombuffer(data, dtype=dtype, count=size // dtype_size(dtype)) if size else torch.empty(0)
+        )
         tensors[name] = flat.to(dtype).reshape(shape)
     return header, tensors
 
@@ -117,31 +118,31 @@ def dtype_size(dtype: torch.dtype) -> int:
 
 def _header(text: bytes) -> Dict[str, Any]:
     def no_number(word: str) -> float:
-        raise ValueError("%s is no number" % word)
+        raise ValueError(f"{word} is no number")
 
     try:
         header = json.loads(text.decode("utf-8"), parse_constant=no_number)
     except (ValueError, RecursionError) as error:
-        raise WireError("the header is no JSON (%s)" % str(error)[:80])
+        raise WireError(f"the header is no JSON ({str(error)[:80]})") from error
     if not isinstance(header, dict):
-        raise WireError("the header should be a JSON object, not a %s" % type(header).__name__)
+        raise WireError(f"the header should be a JSON object, not a {type(header).__name__}")
     if header.get("protocol") != PROTOCOL:
         raise WireError(
-            "expected protocol %d, not %r; install the plug-in anew with the slipcast that serves"
-            % (PROTOCOL, str(header.get("protocol"))[:40])
+            f"expected protocol {PROTOCOL}, not {str(header.get('protocol'))[:40]!r}; install the plug-in anew with "
+            "the slipcast that serves"
         )
     return header
 
 
 def _layout(listed: Any) -> List[Tuple[str, torch.dtype, List[int], int]]:
     if not isinstance(listed, list) or len(listed) > _MOST_TENSORS:
-        raise WireError("expected a list of %d tensors at most" % _MOST_TENSORS)
+        raise WireError(f"expected a list of {_MOST_TENSORS} tensors at most")
     layout = []
     for one in listed:
         shape = one.get("shape") if isinstance(one, dict) else None
         fits = isinstance(shape, list) and len(shape) <= _MOST_AXES
         if not fits or not all(type(side) is int and 0 <= side <= 1 << 24 for side in shape):
-            raise WireError("a tensor has a name, a dtype and a shape of %d sides at most" % _MOST_AXES)
+            raise WireError(f"a tensor has a name, a dtype and a shape of {_MOST_AXES} sides at most")
         name, dtype = one.get("name"), _DTYPES.get(str(one.get("dtype")))
         if not isinstance(name, str) or dtype is None or name in [known for known, _, _, _ in layout]:
             raise WireError("a tensor has a name of its own and the dtype float32 or int64")
@@ -171,7 +172,7 @@ def _some(connection: Any, most: int, until: Optional[float]) -> bytes:
         return connection.recv(most)
     except OSError as error:  # a timeout is one too
         if "timed out" in str(error):
-            raise WireError("a frame came too slowly")
-        raise Gone("the connection broke (%s)" % error)
+            raise WireError("a frame came too slowly") from error
+        raise Gone(f"the connection broke ({error})") from error
     finally:
         connection.settimeout(None)

@@ -38,7 +38,9 @@ def installed_text() -> str:
     parts = _WIRE_IMPORT.split(plugin)
     if len(parts) != 2:
         raise SlipcastError("the plug-in's source should import the wire once; reinstall slipcast")
-    text = f"{parts[0].rstrip()}\n\n# --- the wire ---\n\n{wire.strip()}\n\n# --- the guidance ---\n{parts[1]}"
+    text = (
+        f"{parts[0].rstrip()}\n\n# --- the wire ---\n\n{wire.strip()}\n\n# --- the guidance ---\n{parts[1]}"
+    )
     return f"{_MARK}{_hash(text)}\n{text}"
 
 

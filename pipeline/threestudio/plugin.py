@@ -3,14 +3,15 @@
     guidance_type: slipcast-multi-guidance
     guidance: {address: "127.0.0.1:7790", guidance_scale: 100., max_step_percent: [0, 0.98, 0.5, 10000]}
 
-threestudio runs this file in its own Python, 3.8 to 3.10, where slipcast is not installed: it needs torch and threestudio.
-The modules that ask need no diffusers, transformers or weights, and no memory of the GPU.
+threestudio runs this file in its own Python, 3.8 to 3.10, where slipcast is not installed: it needs torch alone, no
+weights, and no memory of the GPU beside what is rendered.
 """
 
-# ruff: noqa: UP
+import contextlib
 import re
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import threestudio  # pyright: ignore[reportMissingImports]
@@ -45,7 +46,7 @@ class SlipcastMultiGuidance(BaseObject):
             timeout_s: how long an answer may take.
         """
 
-        address: str = "127.0.0.1:%d" % DEFAULT_PORT
+        address: str = f"127.0.0.1:{DEFAULT_PORT}"
         token_file: str = ""
         prompt: str = ""
         views: str = "slipcast"
@@ -63,7 +64,7 @@ class SlipcastMultiGuidance(BaseObject):
     def configure(self) -> None:
         """The server is asked at the first step, so that an export needs none."""
         if self.cfg.views not in ("slipcast", "threestudio", "none"):
-            raise ValueError("views is slipcast, threestudio or none, not %r" % self.cfg.views)
+            raise ValueError(f"views is slipcast, threestudio or none, not {self.cfg.views!r}")
         if self.cfg.guidance_scale is not None and "text" in self.cfg.weights:
             raise ValueError("guidance_scale and weights.text say two things of the term text; leave one out")
         self._server = _Server(self.cfg.address, self.cfg.token_file, self.cfg.timeout_s)
@@ -138,7 +139,7 @@ class SlipcastMultiGuidance(BaseObject):
         if self._served is None:
             self._served = self._server.ask({"ask": "hello"}, {})[0]
             threestudio.info(
-                "slipcast guides with %s of %s" % (self._served["recipe"], self._served["models"]["base"]["id"])
+                f"slipcast guides with {self._served['recipe']} of {self._served['models']['base']['id']}"
             )
         return self._served
 
@@ -149,7 +150,9 @@ class SlipcastMultiGuidance(BaseObject):
         prompt = self.cfg.prompt or getattr(prompt_utils, "prompt", "")
         if self.cfg.views == "threestudio":
             if self.cfg.prompt or not hasattr(prompt_utils, "directions"):
-                raise ValueError("views: threestudio takes its words from a prompt processor of threestudio's own")
+                raise ValueError(
+                    "views: threestudio takes its words from a prompt processor of threestudio's own"
+                )
             chosen = [0] * count
             for number, direction in enumerate(prompt_utils.directions):
                 holds = direction.condition(elevation, azimuth, distances).tolist()
@@ -193,9 +196,9 @@ class _Server:
     def __init__(self, address: str, token_file: str, timeout_s: float) -> None:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit():
-            raise ValueError("address expects HOST:PORT, such as 127.0.0.1:%d, not %r" % (DEFAULT_PORT, address))
+            raise ValueError(f"address expects HOST:PORT, such as 127.0.0.1:{DEFAULT_PORT}, not {address!r}")
         self._host, self._port, self._timeout_s = host, int(port), timeout_s
-        self._token_file = token_file or token_path(int(port))
+        self._token_file = Path(token_file).expanduser() if token_file else token_path(int(port))
         self._connection: Optional[socket.socket] = None
         self._token = ""
 
@@ -204,33 +207,30 @@ class _Server:
         while True:
             fresh = self._connection is None
             connection = self._connect()
-            try:
+            with contextlib.suppress(OSError):  # it may have said why before it hung up
                 send(connection, dict(request, token=self._token), tensors)
-            except OSError:
-                pass  # it may have said why before it hung up
             try:
                 answer, made = receive(connection, idle_s=self._timeout_s)
             except WireError as error:
                 self._close()
                 if fresh or not isinstance(error, Gone):
-                    raise RuntimeError("slipcast's guidance server at port %d: %s" % (self._port, error))
+                    raise RuntimeError(f"slipcast's guidance server at port {self._port}: {error}") from error
                 continue
             if answer.get("ok"):
                 return answer, made
             self._close()
-            raise RuntimeError("slipcast's guidance server says: %s" % answer.get("error"))
+            raise RuntimeError(f"slipcast's guidance server says: {answer.get('error')}")
 
     def _connect(self) -> socket.socket:
         if self._connection is None:
             try:
-                with open(self._token_file) as file:
-                    self._token = file.read().strip()
+                self._token = self._token_file.read_text(encoding="utf-8").strip()
                 self._connection = socket.create_connection((self._host, self._port), timeout=30.0)
             except OSError as error:
                 raise RuntimeError(
-                    "slipcast's guidance server is not at %s:%d (%s); start `slipcast guidance serve --port %d`, "
-                    "and give its token_file if it told one of its own" % (self._host, self._port, error, self._port)
-                )
+                    f"slipcast's guidance server is not at {self._host}:{self._port} ({error}); start "
+                    f"`slipcast guidance serve --port {self._port}`, and give its token_file if it told one of its own"
+                ) from error
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._connection
 

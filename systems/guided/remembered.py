@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ...guidance.conditioning import Condition, as_conditioning, stacked
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 
-
 _MOST = 4096
 
 

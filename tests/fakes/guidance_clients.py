@@ -1,4 +1,4 @@
-"""A guidance server in a thread of the test, scores that cost nothing, and a client that says whatever it is told to."""
+"""A guidance server in a thread of the test, scores that cost nothing, and frames good and bad."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ class Doubled:
     channels: int = 4
 
     def told(self) -> dict[str, Any]:
-        return {"recipe": "doubled", "latent_shape": [4, 8, 8], "timesteps": 1000, "models": {"base": {"id": "none"}}}
+        return {
+            "recipe": "doubled",
+            "latent_shape": [4, 8, 8],
+            "timesteps": 1000,
+            "models": {"base": {"id": "none"}},
+        }
 
     def score(self, asked: Asked) -> tuple[dict[str, Any], Tensor]:
         if asked.prompts and asked.prompts[0] in self.failures:

@@ -157,7 +157,10 @@ def test_no_more_clients_than_there_is_room_for(running: Running) -> None:
 def test_a_port_in_use_is_told_and_another_may_be_asked_for() -> None:
     with listening(0) as first:
         port = first.getsockname()[1]
-        with pytest.raises(BadInput, match=rf"the port {port} is in use already, .*--port, or 0"), listening(port):
+        with (
+            pytest.raises(BadInput, match=rf"the port {port} is in use already, .*--port, or 0"),
+            listening(port),
+        ):
             pass
         assert first.getsockname()[0] == "127.0.0.1"
 
@@ -204,5 +207,3 @@ def _still_answers(running: Running) -> None:
                 return
             except (AssertionError, OSError, Gone, KeyError):
                 assert time.monotonic() < until
-
-
