@@ -63,17 +63,18 @@ def leaves(content: Mapping[Any, Any], overrides: Sequence[str] = ()) -> dict[st
             )
         _put(tree, key.strip(), _read(text, is_text=key.strip().endswith(("prompt", "_path", "tag", "name"))))
     values = _Values(tree)
-    return {key: values.leaf(key) for key in _keys(tree)}
+    return {key: values.leaf(key, written) for key, written in _written(tree)}
 
 
 def _copied(value: Any) -> Any:
     return {str(key): _copied(one) for key, one in value.items()} if isinstance(value, Mapping) else value
 
 
-def _keys(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found: list[str] = []
+def _written(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        found += _keys(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [prefix + key]
+        inside = isinstance(value, dict) and value
+        found += _written(value, f"{prefix}{key}.") if inside else [(prefix + key, value)]
     return found
 
 
@@ -106,8 +107,7 @@ class _Values:
     def __init__(self, tree: Mapping[str, Any]) -> None:
         self._tree, self._steps = tree, 0
 
-    def leaf(self, key: str) -> Leaf:
-        written = self._at(key)
+    def leaf(self, key: str, written: Any) -> Leaf:
         try:
             return Leaf(self._worked_out(written, key, ()))
         except _Unresolved as why:

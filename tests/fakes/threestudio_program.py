@@ -11,6 +11,7 @@ import importlib.util
 import sys
 import types
 
+import jaxtyping  # noqa: F401 - before typeguard is stood in for, whose version it asks
 import torch
 
 # Stood in for where they are missing, and the last ones wherever: they take seconds, and are never called.
@@ -80,7 +81,17 @@ def main(task_file, answer_file):
         answers.append(
             {"loss": float(loss), "gradient": rgb.grad, "out": {name: float(out[name]) for name in out}}
         )
-    torch.save({"answers": answers, "system": real}, answer_file)
+    refusals = [refusal(threestudio, task, one) for one in task["refused"]]
+    torch.save({"answers": answers, "system": real, "refusals": refusals}, answer_file)
+
+
+def refusal(threestudio, task, settings):
+    """What is said of guidance that cannot be."""
+    try:
+        plain_step(threestudio, dict(task, guidance=settings))(0, task["rgb"].clone(), {})
+    except (RuntimeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def plain_step(threestudio, task):
