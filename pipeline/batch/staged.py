@@ -56,16 +56,23 @@ class StagedRun:
     until: str | None = None
 
 
-def read_staged(path: Path, *, overrides: Sequence[str] = (), out: Path = Path("runs")) -> list[StagedRun]:
+def read_staged(
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    out: Path = Path("runs"),
+    content: Mapping[Any, Any] | None = None,
+) -> list[StagedRun]:
     """The runs of a file, in the order of its prompts and its sweep, the last key of which varies fastest.
 
     Args:
         overrides: ``key=value`` on top of the file; a key that is swept is refused.
+        content: what the file says, where it says it in another language.
     Raises:
         BadInput: the file, or any of its runs, cannot be used.
     """
     path = given_path(path, "FILE")
-    told, base = read_yaml(path), path.parent
+    told, base = read_yaml(path) if content is None else dict(content), path.parent
     given = {name: told.pop(name) for name in NAMES if told.get(name) is not None}
     prompts = _prompts(given)
     sweep = _sweep(given.get("sweep", {}), str(path))

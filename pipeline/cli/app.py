@@ -23,12 +23,14 @@ from .console import STOPPED, Commands, exit_codes
 from .domain import domain
 from .evaluate import evaluate
 from .export import export
+from .guidance import guidance
 from .image import image
 from .make import make
 from .report import report
 from .runs import runs
 from .staged import run
 from .streams import make_streams_safe
+from .threestudio import threestudio
 
 app = typer.Typer(
     name="slipcast",
@@ -44,6 +46,8 @@ app.add_typer(batch, name="batch")
 app.add_typer(blender, name="blender")
 app.add_typer(domain, name="domain")
 app.add_typer(evaluate, name="eval")
+app.add_typer(guidance, name="guidance")
+app.add_typer(threestudio, name="threestudio")
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")

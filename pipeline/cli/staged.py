@@ -1,4 +1,4 @@
-"""``slipcast run``: the runs of a YAML file, sweeps among them."""
+"""``slipcast run``: the runs of a YAML file, sweeps among them; the file may be one of threestudio's."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import exit_codes
+
+if TYPE_CHECKING:
+    from ..threestudio.mapping import Mapped
 
 
 def run(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="YAML of prompts, settings, inputs and sweeps.", show_default=False
+            metavar="FILE",
+            help="YAML of prompts, settings, inputs and sweeps, or a configuration of threestudio.",
+            show_default=False,
         ),
     ],
     overrides: Annotated[
@@ -45,7 +50,11 @@ def run(
 
         selected(all_stages(), from_stage, until_stage)
         out = given_folder(out, "--out")
-        runs = read_staged(file, overrides=overrides or [], out=out)
+        theirs, ours = _of_threestudio(file, overrides or [])
+        if theirs is not None:
+            print(theirs.as_text(), file=sys.stderr if as_json or not dry_run else sys.stdout)
+        content = None if theirs is None else theirs.staged()
+        runs = read_staged(file, overrides=ours, out=out, content=content)
         if dry_run:
             with contextlib.redirect_stdout(sys.stderr):
                 plans = [
@@ -55,7 +64,7 @@ def run(
                 told = [
                     plan.as_json() | {"varied": one.varied} for one, plan in zip(runs, plans, strict=True)
                 ]
-                print(json.dumps({"runs": told}))
+                print(json.dumps({"runs": told, **_lines(theirs)}))
                 return
             for one, plan in zip(runs, plans, strict=True):
                 varied = " ".join(f"{name}={value}" for name, value in one.varied.items())
@@ -65,4 +74,29 @@ def run(
             made = run_staged(
                 file, runs, out=out, from_stage=from_stage, until_stage=until_stage, console=console
             )
-        print(json.dumps({"runs": made}) if as_json else "\n".join(one["result"] for one in made))
+        print(
+            json.dumps({"runs": made, **_lines(theirs)})
+            if as_json
+            else "\n".join(one["result"] for one in made)
+        )
+
+
+def _of_threestudio(file: Path, overrides: list[str]) -> tuple[Mapped | None, list[str]]:
+    """(the file read as one of threestudio's, None where it is ours; the overrides that are ours)."""
+    from ...configs.paths import given_path
+    from ...configs.yaml_files import read_yaml
+    from ..threestudio.experiment import is_experiment, is_theirs
+    from ..threestudio.reading import mapped
+
+    content = read_yaml(given_path(file, "FILE"))
+    if not is_experiment(content):
+        return None, overrides
+    theirs = [one for one in overrides if is_theirs(one)]
+    return mapped(file, content, theirs), [one for one in overrides if one not in theirs]
+
+
+def _lines(theirs: Mapped | None) -> dict[str, list[dict[str, object]]]:
+    """What became of each key, for --json; nothing for a file of ours."""
+    from dataclasses import asdict
+
+    return {} if theirs is None else {"threestudio": [asdict(line) for line in theirs.lines]}

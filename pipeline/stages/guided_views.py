@@ -44,18 +44,41 @@ class GuidedViews:
 
     def __call__(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         """The guided denoiser of a batch, one view and background each."""
-        group = self.group
         grounds = [f"{background_word(one)} background" for one in backgrounds]
-        framings = tuple(framed("", *pair) for pair in zip(views, grounds, strict=True))
-        made, weights, heard = replace(self.made, framings=framings), self.weights, {}
+        others = {}
+        if isinstance(self.group, RefineConfig):
+            others = other_views(self.group.view_negatives, views, self.azimuths_rad, grounds)
+        framings = [framed("", *pair) for pair in zip(views, grounds, strict=True)]
+        return replace(self, made=replace(self.made, other_views=others)).told(framings, views=views)
+
+    def told(
+        self,
+        framings: Sequence[str],
+        *,
+        views: Sequence[str] | None = None,
+        prompt: str | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> GuidedNoise:
+        """The guided denoiser of a batch whose views are told in any words.
+
+        Args:
+            framings: words added to the prompt, one text for each view; an empty one adds none.
+            views: by which words a term is heard or not (``refine.heard_from``); the framings where left out.
+            prompt: another one than that of the settings.
+            weights: by the names of the recipe's terms, in the place of the settings' own.
+        Raises: BadInput for an unknown weight, or one that is not a finite number.
+        """
+        group, heard = self.group, dict[str, tuple[float, ...]]()
+        made = replace(
+            self.made, framings=tuple(framings), prompt=self.made.prompt if prompt is None else prompt
+        )
+        told = {**self.weights, **(weights or {})}
         if isinstance(group, RefineConfig):
-            made, weights, heard = at_step(made, weights, group, self.step, views)
-            others = other_views(group.view_negatives, views, self.azimuths_rad, grounds)
-            made = replace(made, other_views=others)
+            made, told, heard = at_step(made, told, group, self.step, framings if views is None else views)
         guidance = picture_guidance(
             group.recipe,
             made,
-            weights,
+            told,
             until(group),
             since=since(group),
             guidance_rescale=group.guidance_rescale,

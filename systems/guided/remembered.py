@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from ...guidance.conditioning import Condition, as_conditioning, stacked
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 
+_MOST = 4096
+
 
 class RemembersTexts:
-    """As ``base``, with what it told of every prompt kept.
+    """As ``base``, with what it told of every prompt kept, of the last few thousand at least.
 
     Texts are read one at a time, so that what is told of one does not depend on those beside it.
     """
@@ -39,6 +41,8 @@ class RemembersTexts:
             if (prompt, size) not in self._known:
                 self._known[prompt, size] = self._base.condition([prompt], size=size)
         told = [self._known[prompt, size] for prompt in prompts]
+        while len(self._known) > _MOST:  # whoever serves strangers' prompts must not run full
+            del self._known[next(iter(self._known))]
         lengths = {None if (text := as_conditioning(one).text) is None else text.shape[1] for one in told}
         # Long prompts of different lengths are read together, which fills the shorter ones up.
         return stacked(told) if len(lengths) == 1 else self._base.condition(prompts, size=size)
