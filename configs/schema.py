@@ -331,6 +331,9 @@ class RefineConfig(RecipeConfig):
         at_most=24,
         added_later=True,
     )
+    hash_neurons: int = setting(
+        32, "Neurons of the hash grid's network, in one layer.", at_least=4, at_most=1024, added_later=True
+    )
     hash_lr: float = setting(
         0.01,
         "Adam's step size for the hash grid's table; its network's is a tenth.",

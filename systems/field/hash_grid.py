@@ -1,8 +1,9 @@
 """A multiresolution hash grid: points -> features, on whatever device, from one table of parameters.
 
 The features of a point are, level after level, those of its cell's eight vertices, interpolated trilinearly
-(``hash_levels`` says which row of the table holds a vertex). The table is float32 [rows, features]; its numbers in a row
-are tiny-cuda-nn's ``params`` of the same shape, which is used itself where it is installed and the table is on CUDA.
+(``hash_levels`` says which row of the table holds a vertex). The table is float32 [rows, features]; read row by row it
+is the ``params`` of tiny-cuda-nn's HashGrid of the same shape, which does the work itself where it is installed and the
+table is on CUDA.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The layout of a multiresolution hash grid: which row of its table holds a vertex of a level.
 
-The encoding is Instant-NGP's (Mueller, Evans, Schied, Keller 2022, arXiv:2201.05989, section 3): L levels of grids whose
-resolutions grow geometrically; a level with no more vertices than the table may have rows is stored as it is, a finer
-one is hashed, h(v) = (v_x xor 2654435761 v_y xor 805459861 v_z) mod T (eq. 4), and vertices that meet share a row.
+The encoding is Instant-NGP's (Mueller, Evans, Schied, Keller 2022, arXiv:2201.05989, section 3): L levels of grids
+whose resolutions grow geometrically; a level with no more vertices than the table may have rows is stored as it is, a
+finer one is hashed, h(v) = (v_x xor 2654435761 v_y xor 805459861 v_z) mod T (eq. 4), and vertices that meet share a row.
 
 What the paper leaves open is as in tiny-cuda-nn's HashGrid, so that a table trained here is one there. From public
 sources, none of them its code:
 
 - scale = base * growth^l - 1, resolution = ceil(scale) + 1, cells half a cell off (x * scale + 1/2): Dr.Jit's
-  ``HashGridEncoding`` with ``torchngp_compat`` (BSD), which is tested against it, and its comments;
+  ``HashGridEncoding`` with ``torchngp_compat`` (BSD), whose documentation says that its indices are tiny-cuda-nn's;
 - rows rounded up to a multiple of 8 and at most 2^log2_hashmap_size, levels one after another, features of a row side
   by side: sizes that its users report, 12196240 parameters (tiny-cuda-nn issue 338, 16 levels of 2 features to 2048
   with 2^19 rows), 699072 (issue 468, in two dimensions), 12599920 (threestudio's growth 1.447269); tests count them;
@@ -65,7 +65,7 @@ class GridShape:
                 f"a hash grid has {', '.join(map(str, _FEATURES))} features a level, not "
                 f"{self.n_features_per_level}; set refine.hash_features to one of them"
             )
-        if not (1 <= self.n_levels and 3 <= self.log2_hashmap_size <= 24):
+        if not (self.n_levels >= 1 and 3 <= self.log2_hashmap_size <= 24):
             raise BadInput(
                 f"a hash grid has at least one level and 2^3 to 2^24 rows, not {self.n_levels} levels and "
                 f"2^{self.log2_hashmap_size} rows; change refine.hash_levels or refine.hash_log2_size"
@@ -126,7 +126,5 @@ def sharing(shape: GridShape, points: np.ndarray) -> list[Sharing]:
         lower = np.unique(np.floor(points * level.scale + 0.5).astype(np.int64), axis=0)
         vertices = np.unique((lower[:, None] + corners).reshape(-1, 3), axis=0)
         _, counts = np.unique(rows_of(vertices, level), return_counts=True)
-        told.append(
-            Sharing(level.resolution, len(vertices), len(counts), int(counts[counts > 1].sum()))
-        )
+        told.append(Sharing(level.resolution, len(vertices), len(counts), int(counts[counts > 1].sum())))
     return told

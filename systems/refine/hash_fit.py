@@ -12,7 +12,7 @@ from ..field.hash_levels import GridShape
 from ..field.trilinear import interpolate
 from ..field.voxels import VoxelField, cell_centres
 
-FIT_STEPS = 200
+FIT_STEPS = 150
 _POINTS = 8192  # a step's, near the surface, and as many anywhere
 _RATE, _LAST_RATE = 0.02, 0.1
 _EPS = 1e-15  # as Instant-NGP: gradients of a row that few points reach are tiny and no less true
@@ -30,13 +30,13 @@ def near_surface(raw_density: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(away <= _NEAR_CELLS).to(raw_density.device)
 
 
-def fitted(start: VoxelField, shape: GridShape, steps: int = FIT_STEPS) -> HashField:
+def fitted(start: VoxelField, shape: GridShape, neurons: int, steps: int = FIT_STEPS) -> HashField:
     """A hash field that says what a voxel field of sharpness 1 does, on its device.
 
     Its random numbers are the same every time: the same field is fitted by the same bits at the same number of threads.
     """
     generator, device = named_generator(0, "hash grid"), start.device
-    field = HashField(shape, generator=generator).to(device)
+    field = HashField(shape, neurons=neurons, generator=generator).to(device)
     values = torch.cat([start.raw_density[..., None], start.raw_colour], dim=-1).detach()
     centres = cell_centres(start.resolution)[near_surface(start.raw_density).reshape(-1).cpu()]
     optimiser = torch.optim.Adam(field.parameters(), lr=_RATE, betas=(0.9, 0.99), eps=_EPS, fused=True)

@@ -18,7 +18,7 @@ from ..field.hash_field import HashField
 from ..field.hash_levels import GridShape
 from ..field.query import CHUNK
 from ..field.trilinear import interpolate
-from ..field.voxels import VoxelField, cell_centres, occupied_cells
+from ..field.voxels import DENSITY_PEAK, NEGLIGIBLE_DENSITY, VoxelField, cell_centres, occupied_cells
 from ..types import RadianceField
 from .connectivity import join_pieces
 from .hash_fit import fitted, near_surface
@@ -31,6 +31,9 @@ from .warm_start import warm_start
 _LAST_DRIFT = 0.2  # as the voxels'
 _FAR_POINTS = 2048  # a step's, of the drift's share far from the surface
 _NETWORK_SHARE = 0.1  # of the table's rate: a weight of the network moves everything at once
+_SURE = 2.0  # raw density, at sharpness 1, of cells that are solid: as to ``voxels.occupied_cells``
+# Cells of that kind around a cell which nothing is seen of: through three of a grid of 64, light is dimmed to 1.4e-3.
+_DEEP = 3
 _FINER = 2  # cells of what comes out, along each side of one of ``refine.resolution``
 
 
@@ -44,7 +47,7 @@ class HashTraining:
             n_features_per_level=config.hash_features,
             log2_hashmap_size=config.hash_log2_size,
         )
-        self.field = fitted(self._start, shape)
+        self.field = fitted(self._start, shape, config.hash_neurons)
         self._matter = max(1.0, torch.sigmoid(self._start.raw_density).sum().item())
         self._near = near_surface(self._start.raw_density)
         places = cell_centres(config.resolution, self.field.device)
@@ -69,7 +72,9 @@ class HashTraining:
 
     def shown(self) -> RadianceField:
         """The field, and its values at the cells that the terms look at."""
-        raw = self._start.raw_density.masked_scatter(self._near, (values := self.field.raw(self._places))[:, 0])
+        raw = self._start.raw_density.masked_scatter(
+            self._near, (values := self.field.raw(self._places))[:, 0]
+        )
         colours = self._start.raw_colour.masked_scatter(self._near[..., None], values[:, 1:])
         self._shown = _AtCells(self.field, raw, colours)
         return self._shown
@@ -131,14 +136,34 @@ class HashTraining:
 
 
 class _AtCells:
-    """A hash field at this moment; ``raw_density`` [R, R, R] and ``raw_colour`` [R, R, R, 3] are its values at cells."""
+    """A hash field at this moment; ``raw_density`` [R, R, R] and ``raw_colour`` [R, R, R, 3] are its values at cells.
+
+    Only points that light reaches are asked for: the others lie in cells which their neighbours show to be empty, or
+    deep inside, and are that. Half of a ray's samples are.
+    """
 
     def __init__(self, field: HashField, raw_density: torch.Tensor, raw_colour: torch.Tensor) -> None:
         self._field, self.raw_density, self.raw_colour = field, raw_density, raw_colour
 
     def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3]."""
-        return self._field(points)  # type: ignore[no-any-return]
+        size = len(self._fill)
+        x, y, z = ((points + 1) / 2 * size).long().clamp_(0, size - 1).unbind(-1)
+        fill = self._fill[x, y, z]
+        seen = fill.isnan().nonzero()[:, 0]
+        density, colour = self._field(points[seen])
+        return fill.index_copy(0, seen, density), torch.zeros_like(points).index_copy(0, seen, colour)
+
+    @cached_property
+    def _fill(self) -> torch.Tensor:
+        """The density of points in a cell that need not be asked for, [R, R, R]; NaN where they must be."""
+        raw, s = self.raw_density.detach(), self._field.sharpness
+        solid = s * DENSITY_PEAK * torch.sigmoid(torch.tensor(_SURE)).item()
+        empty = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (s * DENSITY_PEAK))).item() / s
+        fill = torch.full_like(raw, torch.nan)
+        fill[_largest(raw, 1) < empty] = 0.0
+        fill[_largest(-raw, _DEEP) < -_SURE / s] = solid
+        return fill
 
     @property
     def device(self) -> torch.device:
@@ -157,3 +182,15 @@ class _AtCells:
     @cached_property
     def _seen(self) -> torch.Tensor:
         return occupied_cells(self.raw_density, self._field.sharpness)
+
+
+def _largest(values: torch.Tensor, reach: int) -> torch.Tensor:
+    """The largest value within so many cells along every axis, [R, R, R]."""
+    for axis in range(3):
+        count, found = values.shape[axis], values.clone()
+        for way in range(1, min(reach + 1, count)):
+            for here, there in ((0, way), (way, 0)):
+                at = found.narrow(axis, here, count - way)
+                torch.maximum(at, values.narrow(axis, there, count - way), out=at)
+        values = found
+    return values

@@ -169,7 +169,8 @@ def test_hashed_rows_are_those_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    "given", [{"n_features_per_level": 3}, {"n_levels": 0}, {"log2_hashmap_size": 30}, {"per_level_scale": 0.5}]
+    "given",
+    [{"n_features_per_level": 3}, {"n_levels": 0}, {"log2_hashmap_size": 30}, {"per_level_scale": 0.5}],
 )
 def test_grids_that_cannot_be_are_bad_input(given):
     with pytest.raises(BadInput, match="hash grid"):
@@ -235,7 +236,9 @@ def spots(count=300):
 
 def test_a_new_field_is_its_bias():
     for name, blob in BLOBS.items():
-        new = HashField(SMALL, generator=seeded(), density_bias=name, density_blob_scale=5, density_activation="exp")
+        new = HashField(
+            SMALL, generator=seeded(), density_bias=name, density_blob_scale=5, density_activation="exp"
+        )
         density, rgb = new(spots())
         assert torch.allclose(density, blob(spots(), 5, 0.5).exp(), rtol=1e-2)
         assert torch.allclose(rgb, torch.full_like(rgb, 0.5), atol=1e-2)
@@ -247,7 +250,9 @@ def test_a_new_field_is_its_bias():
 def test_blobs_are_densest_in_the_middle():
     radii = torch.tensor([[0.0, 0, 0], [0.5, 0, 0], [0, 1, 0]])
     assert BLOBS["blob_magic3d"](radii, 10, 0.5).tolist() == [10, 0, -10]
-    assert BLOBS["blob_dreamfusion"](radii, 5, 0.5).tolist() == pytest.approx([5, 5 * math.exp(-0.5), 5 * math.exp(-2)])
+    assert BLOBS["blob_dreamfusion"](radii, 5, 0.5).tolist() == pytest.approx(
+        [5, 5 * math.exp(-0.5), 5 * math.exp(-2)]
+    )
 
 
 def test_sharpness_hardens_the_surface_where_it_is():
