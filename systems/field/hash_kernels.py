@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from ...configs.errors import SlipcastError
 from ..compiled import compiled
 from .hash_levels import PRIMES, Level
 from .trilinear import PARTS, in_parts
@@ -166,8 +167,11 @@ class _Encode(torch.autograd.Function):
         return torch.from_numpy(out)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        if torch.is_grad_enabled():  # only where the graph of this pass is wanted, too
+            raise SlipcastError(
+                "the hash grid's kernels on the CPU have no second derivatives; ask for the encoder 'torch'"
+            )
         table, points = ctx.saved_tensors
         rows, places, signal = table.numpy(), points.numpy(), upstream[0].contiguous().numpy()
         scales, shapes = _as_arrays(ctx.levels)

@@ -2,7 +2,8 @@
 
 The encoding is Instant-NGP's (Mueller, Evans, Schied, Keller 2022, arXiv:2201.05989, section 3): L levels of grids
 whose resolutions grow geometrically; a level with no more vertices than the table may have rows is stored as it is, a
-finer one is hashed, h(v) = (v_x xor 2654435761 v_y xor 805459861 v_z) mod T (eq. 4), and vertices that meet share a row.
+finer one is hashed, h(v) = (v_x xor 2654435761 v_y xor 805459861 v_z) mod T (eq. 4), and vertices that meet share a
+row.
 
 What the paper leaves open is as in tiny-cuda-nn's HashGrid, so that a table trained here is one there. From public
 sources, none of them its code:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from ...guidance.noise import named_generator
@@ -26,8 +27,8 @@ def near_surface(raw_density: torch.Tensor) -> torch.Tensor:
     from scipy.ndimage import distance_transform_edt
 
     solid = (raw_density > 0).cpu().numpy()
-    away = distance_transform_edt(solid) + distance_transform_edt(~solid)
-    return torch.from_numpy(away <= _NEAR_CELLS).to(raw_density.device)
+    inwards, outwards = (np.asarray(distance_transform_edt(one)) for one in (solid, ~solid))
+    return torch.from_numpy(inwards + outwards <= _NEAR_CELLS).to(raw_density.device)
 
 
 def fitted(start: VoxelField, shape: GridShape, neurons: int, steps: int = FIT_STEPS) -> HashField:
