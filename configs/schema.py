@@ -457,9 +457,31 @@ class RefineConfig(RecipeConfig):
     )
     field: str = setting(
         "voxels",
-        "What is refined: voxels, a dense grid, or a plug-in's field.",
+        "What is refined: voxels, a dense grid; hashgrid, a multiresolution hash grid and a network; or a plug-in's.",
         offers="fields",
-        choices=("voxels",),
+        choices=("voxels", "hashgrid"),
+    )
+    hash_levels: int = setting(
+        8, "Levels of the hash grid, each 1.45 times finer.", at_least=1, at_most=32, added_later=True
+    )
+    hash_features: int = setting(
+        2, "Features in a row of the hash grid: 1, 2, 4 or 8.", at_least=1, at_most=8, added_later=True
+    )
+    hash_log2_size: int = setting(
+        16,
+        "Rows of a level's table, as a power of two; 19 for fine grids on a GPU.",
+        at_least=3,
+        at_most=24,
+        added_later=True,
+    )
+    hash_neurons: int = setting(
+        32, "Neurons of the hash grid's network, in one layer.", at_least=4, at_most=1024, added_later=True
+    )
+    hash_lr: float = setting(
+        0.01,
+        "Adam's step size for the hash grid's table; its network's is a tenth.",
+        at_least=0,
+        added_later=True,
     )
     noise: str = setting(
         "random",

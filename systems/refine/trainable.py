@@ -64,7 +64,13 @@ def _voxels(init: RadianceField, config: RefineConfig) -> TrainableField:
     return VoxelTraining(init, config)
 
 
-FIELDS: dict[str, MakesField] = {"voxels": _voxels}
+def _hash_grid(init: RadianceField, config: RefineConfig) -> TrainableField:
+    from .hash_training import HashTraining
+
+    return HashTraining(init, config)
+
+
+FIELDS: dict[str, MakesField] = {"voxels": _voxels, "hashgrid": _hash_grid}
 
 
 def trainable_field(name: str) -> MakesField:

@@ -1,0 +1,196 @@
+"""The hash field under training: as the voxels are, soft at first, hard at the end, near where it began.
+
+Views are rendered from the field itself, at every sample. What the voxels' terms say of cells is said of the same cells
+here: the field is asked at the centres of those near the lifted surface, and farther away, where refinement does not
+move a surface to, the lifted field stands for it in the terms, in the mask of empty space and in what comes out. There,
+points at random hold the field to the lifted one, since vertices near and far share rows of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+
+from ...configs.schema import RefineConfig
+from ..field.hash_field import HashField
+from ..field.hash_levels import GridShape
+from ..field.query import CHUNK
+from ..field.trilinear import interpolate
+from ..field.voxels import DENSITY_PEAK, NEGLIGIBLE_DENSITY, VoxelField, cell_centres, occupied_cells
+from ..types import RadianceField
+from .connectivity import join_pieces
+from .hash_fit import fitted, near_surface
+from .regularisers import drift, indecision, total_variation
+from .step import Loss, Step
+from .surface_colour import SurfaceColoured
+from .trainable import Trained
+from .warm_start import warm_start
+
+_LAST_DRIFT = 0.2  # as the voxels'
+_FAR_POINTS = 2048  # a step's, of the drift's share far from the surface
+_NETWORK_SHARE = 0.1  # of the table's rate: a weight of the network moves everything at once
+_SURE = 2.0  # raw density, at sharpness 1, of cells that are solid: as to ``voxels.occupied_cells``
+# Cells of that kind around a cell which nothing is seen of: through three of a grid of 64, light is dimmed to 1.4e-3.
+_DEEP = 3
+_FINER = 2  # cells of what comes out, along each side of one of ``refine.resolution``
+
+
+class HashTraining:
+    """A ``TrainableField`` in a hash grid (``refine.hash_levels`` and the like)."""
+
+    def __init__(self, init: RadianceField, config: RefineConfig) -> None:
+        self._config, self._start = config, warm_start(init, config.resolution).requires_grad_(False)
+        shape = GridShape(
+            n_levels=config.hash_levels,
+            n_features_per_level=config.hash_features,
+            log2_hashmap_size=config.hash_log2_size,
+        )
+        self.field = fitted(self._start, shape, config.hash_neurons)
+        self._matter = max(1.0, torch.sigmoid(self._start.raw_density).sum().item())
+        self._near = near_surface(self._start.raw_density)
+        places = cell_centres(config.resolution, self.field.device)
+        self._places, self._far = places[self._near.reshape(-1)], places[~self._near.reshape(-1)]
+
+    def trained(self) -> Mapping[str, Trained]:
+        """The table and the network's two layers."""
+        rate = self._config.hash_lr
+        return {
+            "table": Trained(self.field.table, rate),
+            "hidden": Trained(self.field.hidden, rate * _NETWORK_SHARE),
+            "output": Trained(self.field.output, rate * _NETWORK_SHARE),
+        }
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """Nothing else: 12 bytes a parameter are all that a checkpoint holds of it."""
+        return {}
+
+    def anneal(self, done: float) -> None:
+        """Soft at first, when the shape still moves; then ever harder, until the field looks like a surface."""
+        self.field.sharpness = float(self._config.sharpness**done)
+
+    def shown(self) -> RadianceField:
+        """The field, and its values at the cells that the terms look at."""
+        raw = self._start.raw_density.masked_scatter(
+            self._near, (values := self.field.raw(self._places))[:, 0]
+        )
+        colours = self._start.raw_colour.masked_scatter(self._near[..., None], values[:, 1:])
+        self._shown = _AtCells(self.field, raw, colours)
+        return self._shown
+
+    def shape_losses(self) -> Mapping[str, Loss]:
+        """The voxels' terms, with their weights."""
+        return {
+            "drift": self._drift,
+            "shape variation": self._shape_variation,
+            "colour variation": self._colour_variation,
+            "indecision": self._indecision,
+        }
+
+    def _drift(self, step: Step) -> torch.Tensor:
+        start, weight = self._start, self._config.drift_weight * max(1 - step.done, _LAST_DRIFT)
+        near = drift(self._shown.raw_density, start.raw_density, self._matter)
+        if not len(self._far):
+            return weight * near
+        picks = torch.randint(len(self._far), (_FAR_POINTS,), generator=step.generator)
+        jitter = (torch.rand(_FAR_POINTS, 3, generator=step.generator) * 2 - 1) / start.resolution
+        points = self._far[picks.to(self._far.device)] + jitter.to(self._far.device)
+        wanted = interpolate(torch.cat([start.raw_density[..., None], start.raw_colour], -1), points)[:, 0]
+        # Each point stands for as many cells, so that the term is the voxels' on average.
+        far = drift(self.field.raw(points)[:, 0], wanted, self._matter) * len(self._far) / _FAR_POINTS
+        return weight * (near + far)
+
+    def _shape_variation(self, step: Step) -> torch.Tensor:
+        return self._config.tv_weight * total_variation(self._shown.occupancy[..., None]) / self._matter
+
+    def _colour_variation(self, step: Step) -> torch.Tensor:
+        colour = torch.sigmoid(self._shown.raw_colour)
+        variation = total_variation(colour, self._shown.occupancy.detach())
+        return self._config.tv_color_weight * variation / self._matter
+
+    def _indecision(self, step: Step) -> torch.Tensor:
+        weight = self._config.indecision_weight * step.done
+        return weight * indecision(self._shown.occupancy, self._matter)
+
+    @torch.no_grad()
+    def finish(self) -> VoxelField:
+        """On a grid twice as fine, in one piece, empty where nobody sees, and coloured from its surface."""
+        self.anneal(1.0)
+        size = self._config.resolution * _FINER
+        near = self._near
+        for axis in range(3):
+            near = near.repeat_interleave(_FINER, axis)
+        places = cell_centres(size, near.device)[near.reshape(-1)]
+        values = torch.cat([self.field.raw(part) for part in places.split(CHUNK)])
+        rough = self._start.upsample(size)
+        fine = VoxelField(
+            rough.raw_density.masked_scatter(near, values[:, 0]),
+            rough.raw_colour.masked_scatter(near[..., None], values[:, 1:]),
+            self.field.sharpness,
+        )
+        fine.raw_density.copy_(join_pieces(fine.raw_density))
+        fine.prune()
+        fine.raw_colour.copy_(SurfaceColoured(fine).raw_colour)
+        return fine
+
+
+class _AtCells:
+    """A hash field at this moment; ``raw_density`` [R, R, R] and ``raw_colour`` [R, R, R, 3] are its values at cells.
+
+    Only points that light reaches are asked for: the others lie in cells which their neighbours show to be empty, or
+    deep inside, and are that. Half of a ray's samples are.
+    """
+
+    def __init__(self, field: HashField, raw_density: torch.Tensor, raw_colour: torch.Tensor) -> None:
+        self._field, self.raw_density, self.raw_colour = field, raw_density, raw_colour
+
+    def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """points [N, 3] -> density [N], rgb [N, 3]."""
+        size = len(self._fill)
+        x, y, z = ((points + 1) / 2 * size).long().clamp_(0, size - 1).unbind(-1)
+        fill = self._fill[x, y, z]
+        seen = fill.isnan().nonzero()[:, 0]
+        density, colour = self._field(points[seen])
+        return fill.index_copy(0, seen, density), torch.zeros_like(points).index_copy(0, seen, colour)
+
+    @cached_property
+    def _fill(self) -> torch.Tensor:
+        """The density of points in a cell that need not be asked for, [R, R, R]; NaN where they must be."""
+        raw, s = self.raw_density.detach(), self._field.sharpness
+        solid = s * DENSITY_PEAK * torch.sigmoid(torch.tensor(_SURE)).item()
+        empty = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (s * DENSITY_PEAK))).item() / s
+        fill = torch.full_like(raw, torch.nan)
+        fill[_largest(raw, 1) < empty] = 0.0
+        fill[_largest(-raw, _DEEP) < -_SURE / s] = solid
+        return fill
+
+    @property
+    def device(self) -> torch.device:
+        """Where the field is."""
+        return self._field.device
+
+    @cached_property
+    def occupancy(self) -> torch.Tensor:
+        """[R, R, R] in [0, 1]; 1 is solid."""
+        return torch.sigmoid(self.raw_density)
+
+    def occupied(self) -> torch.Tensor:
+        """Where rendering has to look (see ``voxels.occupied_cells``)."""
+        return self._seen
+
+    @cached_property
+    def _seen(self) -> torch.Tensor:
+        return occupied_cells(self.raw_density, self._field.sharpness)
+
+
+def _largest(values: torch.Tensor, reach: int) -> torch.Tensor:
+    """The largest value within so many cells along every axis, [R, R, R]."""
+    for axis in range(3):
+        count, found = values.shape[axis], values.clone()
+        for way in range(1, min(reach + 1, count)):
+            for here, there in ((0, way), (way, 0)):
+                at = found.narrow(axis, here, count - way)
+                torch.maximum(at, values.narrow(axis, there, count - way), out=at)
+        values = found
+    return values
