@@ -27,7 +27,10 @@ def plain_attention(network: Any) -> None:
     """
     from diffusers.models.attention_processor import AttnProcessor
 
-    if hasattr(network, "set_attn_processor") and getattr(network.config, "joint_attention_dim", None) is None:
+    if (
+        hasattr(network, "set_attn_processor")
+        and getattr(network.config, "joint_attention_dim", None) is None
+    ):
         network.set_attn_processor(AttnProcessor())
 
 
