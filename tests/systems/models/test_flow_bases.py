@@ -35,7 +35,7 @@ FLOW_ALIASES = ("sd3", "sd35", "flux-dev", "flux-schnell")
 MAKERS: dict[str, Callable[[Path], Any]] = {
     "sd3": tiny.sd3,
     "sd3-no-t5": lambda folder: tiny.sd3(folder, t5_there=False),
-    "sd3-dynamic": lambda folder: tiny.sd3(folder, **tiny.DEV),
+    "sd3-dynamic": lambda folder: tiny.sd3(folder, scheduler=tiny.DEV),
     "flux-dev": tiny.flux,
     "flux-schnell": lambda folder: tiny.flux(folder, guided=False),
 }
@@ -71,14 +71,14 @@ def ours(
 
 
 def theirs(pipe: Any, like: Tensor | None = None, **told: Any) -> Tensor:
-    like = noise() if like is None else like
-    flux, (height, width) = "Flux" in type(pipe).__name__, like.shape[-2:]
+    start: Any = noise() if like is None else like
+    flux, (height, width), count = "Flux" in type(pipe).__name__, start.shape[-2:], len(start)
     if flux:
-        like = pipe._pack_latents(like, len(like), 4, height, width)
+        start = pipe._pack_latents(start, count, 4, height, width)
     if pipe.config.get("text_encoder_3") != (None, None):
         told = {"max_sequence_length": 16} | told
     made = pipe(
-        [PROMPT] * len(like), height=2 * height, width=2 * width, num_inference_steps=STEPS, latents=like,
+        [PROMPT] * count, height=2 * height, width=2 * width, num_inference_steps=STEPS, latents=start,
         output_type="latent", **told,
     ).images  # fmt: skip
     return pipe._unpack_latents(made, 2 * height, 2 * width, 2) if flux else made
