@@ -163,14 +163,14 @@ def sample(
         x = scheduler.add_noise(start, noise, timesteps[:1].expand(len(noise)))
 
     options = _accepted(scheduler.step, generator=generator, **({} if eta is None else {"eta": eta}))
-    spaced = not isinstance(scheduler, FlowSampler) and any(
-        scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential")
-    )
+    spaced = any(scheduler.config.get(f"use_{kind}_sigmas") for kind in ("karras", "exponential"))
+    # The timesteps of flow models name their levels exactly, and their sampler keeps no others.
+    levels = getattr(scheduler, "sigmas", None) if spaced else None
     for i, t in enumerate(timesteps):
         x_t = scheduler.scale_model_input(x, t)
         eps = noise_fn(x_t, t.expand(len(x_t)))
-        if spaced:
-            eps = _at_level_of(float(scheduler.sigmas[first + i]), eps, x_t, t, noise_fn)
+        if levels is not None:
+            eps = _at_level_of(float(levels[first + i]), eps, x_t, t, noise_fn)
         eps = _fitting(eps, x.shape[1], scheduler)
         x = scheduler.step(eps, t, x, return_dict=False, **options)[0]
         if mask is not None and start is not None:

@@ -116,7 +116,7 @@ def _apart(network: Any) -> Any:
         if "norm_q" in name or "norm_k" in name:
             parameter.fill_(_SHARP)
     nn.init.zeros_(network.norm_out.linear.bias)
-    network.context_embedder.weight *= 1e-3
+    network.context_embedder.weight *= 1e-4
     nn.init.zeros_(enter.weight)
     for i in range(_NUMBERS):
         if conv is None:

@@ -54,7 +54,7 @@ def loud(network: Any) -> Any:
     return network.eval()
 
 
-def sd3(folder: Path, *, t5_there: bool = True, **scheduler: Any) -> Any:
+def sd3(folder: Path, *, t5_there: bool = True, scheduler: dict[str, Any] | None = None) -> Any:
     """Stable Diffusion 3.5: two CLIP encoders and T5, or without T5; pictures of 16 pixels, latents of 8."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
     from transformers import CLIPTextModelWithProjection
@@ -69,7 +69,7 @@ def sd3(folder: Path, *, t5_there: bool = True, **scheduler: Any) -> Any:
     return quiet(
         StableDiffusion3Pipeline(
             transformer=loud(transformer),
-            scheduler=FlowMatchEulerDiscreteScheduler(**{"shift": 3.0} | scheduler),
+            scheduler=FlowMatchEulerDiscreteScheduler(**(scheduler or {"shift": 3.0})),
             vae=shifted_vae(),
             text_encoder=CLIPTextModelWithProjection(text_config(words)).eval(),
             tokenizer=words,
@@ -81,7 +81,7 @@ def sd3(folder: Path, *, t5_there: bool = True, **scheduler: Any) -> Any:
     )
 
 
-DEV = dict(use_dynamic_shifting=True, shift=3.0, base_shift=0.5, max_shift=1.15)
+DEV: dict[str, Any] = dict(use_dynamic_shifting=True, shift=3.0, base_shift=0.5, max_shift=1.15)
 """The scheduler of Flux.1 dev; schnell shifts nothing."""
 
 

@@ -27,14 +27,15 @@ from slipcast.systems.guided.image_prompts import load_image_prompts
 from slipcast.systems.guided.recipes import picture_guidance
 from slipcast.systems.models.base import Base, load_base
 from slipcast.systems.models.controlnet import load_controls
-from slipcast.systems.models.known import uses_of_base
+from slipcast.systems.models.known import ALIASES, uses_of_base
 
 PROMPT, NEGATIVE = "a teapot", "blue"
 STEPS = 5
+FLOW_ALIASES = ("sd3", "sd35", "flux-dev", "flux-schnell")
 MAKERS: dict[str, Callable[[Path], Any]] = {
     "sd3": tiny.sd3,
     "sd3-no-t5": lambda folder: tiny.sd3(folder, t5_there=False),
-    "sd3-dynamic": lambda folder: tiny.sd3(folder, **tiny.DEV),
+    "sd3-dynamic": lambda folder: tiny.sd3(folder, scheduler=tiny.DEV),
     "flux-dev": tiny.flux,
     "flux-schnell": lambda folder: tiny.flux(folder, guided=False),
 }
@@ -70,14 +71,14 @@ def ours(
 
 
 def theirs(pipe: Any, like: Tensor | None = None, **told: Any) -> Tensor:
-    like = noise() if like is None else like
-    flux, (height, width) = "Flux" in type(pipe).__name__, like.shape[-2:]
+    start: Any = noise() if like is None else like
+    flux, (height, width), count = "Flux" in type(pipe).__name__, start.shape[-2:], len(start)
     if flux:
-        like = pipe._pack_latents(like, len(like), 4, height, width)
+        start = pipe._pack_latents(start, count, 4, height, width)
     if pipe.config.get("text_encoder_3") != (None, None):
         told = {"max_sequence_length": 16} | told
     made = pipe(
-        [PROMPT] * len(like), height=2 * height, width=2 * width, num_inference_steps=STEPS, latents=like,
+        [PROMPT] * count, height=2 * height, width=2 * width, num_inference_steps=STEPS, latents=start,
         output_type="latent", **told,
     ).images  # fmt: skip
     return pipe._unpack_latents(made, 2 * height, 2 * width, 2) if flux else made
@@ -210,6 +211,16 @@ def test_a_flow_folder_says_how_it_is_used(tmp_path: Path) -> None:
     dev, sd3 = (uses_of_base(tmp_path / name) for name in ("dev", "sd3"))
     assert (dev.scheduler, sd3.scheduler) == ("euler", "euler")
     assert dev.weights["picture"] == {"text": 1.0} and not sd3.weights
+
+
+def test_their_aliases_name_hub_and_licence() -> None:
+    told = {name: (ALIASES[name].hub_id.partition("/")[0], ALIASES[name].licence) for name in FLOW_ALIASES}
+    assert told == {
+        "sd3": ("stabilityai", "stabilityai-ai-community"),
+        "sd35": ("stabilityai", "stabilityai-ai-community"),
+        "flux-dev": ("black-forest-labs", "flux-1-dev-non-commercial-license"),
+        "flux-schnell": ("black-forest-labs", "apache-2.0"),
+    }
 
 
 @pytest.mark.parametrize("kind", ["sd3", "flux-dev"])
