@@ -207,7 +207,8 @@ def _steps(read: Mapped, key: str, value: Any) -> Verdict:
 
 
 def _every(read: Mapped, key: str, value: Any) -> Verdict:
-    return TAKEN, read.put("refine.checkpoint_every", int(number(read, key, value)))
+    steps = int(number(read, key, value))
+    return (TAKEN, read.put("refine.checkpoint_every", steps)) if steps > 0 else (NONE, "there are always checkpoints")
 
 
 def _optimizer(read: Mapped, key: str, value: Any) -> Verdict:

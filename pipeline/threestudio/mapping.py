@@ -103,7 +103,7 @@ def text(read: Mapped, key: str, value: Any) -> str:
 def ends(read: Mapped, key: str, value: Any) -> tuple[float, float]:
     """The first and the last value of a number or of one of threestudio's schedules, [s0, v0, v1, s1, v2, s2, ...]."""
     if not isinstance(value, list):
-        return (number(read, key, value),) * 2
+        return number(read, key, value), number(read, key, value)
     steps = [0, *value] if len(value) == 3 else value
     if len(steps) < 4 or len(steps) % 2:
         raise BadInput(f"{key} in {read.path} expects a number or [step, from, to, step], not {shown(value)}")

@@ -20,8 +20,8 @@ from slipcast.pipeline.run.manifest import asked_of
 from slipcast.pipeline.run.models import ModelStore
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
-from slipcast.pipeline.stages.image import picture_of
 from slipcast.pipeline.stages.guided_views import guided_views
+from slipcast.pipeline.stages.image import picture_of
 from slipcast.systems.guided.recipes import PICTURE_RECIPES
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.known import WEIGHTS
