@@ -6,7 +6,7 @@ was lifted; its world has the front at +x, ours at -Y, with azimuths counted ali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ class Mapped:
             f"{line.verdict:<14}  {line.key:<{width}}  {shown(line.value)}{line.told and '  ->  ' + line.told}"
             for line in self.lines
         )
+
+
+Verdict = tuple[str, str]
+"""(what became of it, the words for it)"""
+Rule = Callable[[Mapped, str, Any], Verdict]
+"""(what was read so far, the key, its value) -> the verdict; sets what it is led to."""
 
 
 def number(read: Mapped, key: str, value: Any) -> float:
