@@ -134,8 +134,8 @@ def _views(header: Mapping[str, Any], batch: int) -> list[str]:
         return [check_prompt(text) if text else "" for text in _texts("views", header["views"], batch)]
     if "azimuth_deg" not in header and "elevation_deg" not in header:
         return [""] * batch
-    angles = [header.get(name) for name in ("azimuth_deg", "elevation_deg")]
-    if not all(isinstance(one, list) and len(one) == batch for one in angles):
+    angles = [one for name in ("azimuth_deg", "elevation_deg") if isinstance(one := header.get(name), list)]
+    if len(angles) != 2 or any(len(one) != batch for one in angles):
         raise BadInput(f"azimuth_deg and elevation_deg expect {batch} numbers each, one a view")
     azimuths, elevations = ([math.radians(_number("an angle", one)) for one in many] for many in angles)
     return [view_word(a, e) for a, e in zip(azimuths, elevations, strict=True)]

@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 MOST_CLIENTS = 16
 FIRST_WORD_S = 10.0
 """A client shows its token within so many seconds, or makes room for another."""
-_LINGER_S = 2.0
+_READ_S, _LINGER_S = 60.0, 2.0
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -86,7 +86,11 @@ class Server:
         if asked_to_stop():
             return
         woken, waker = socket.socketpair()
-        with woken, waker, when_stopped(lambda: waker.send(b"!") and None):
+
+        def wake() -> None:
+            waker.send(b"!")
+
+        with woken, waker, when_stopped(wake):
             number = 0
             while asked_to_stop() is None:
                 ready, _, _ = select.select([listener, woken], [], [])
@@ -136,7 +140,9 @@ class Server:
             if not known:
                 known = True
                 self._tell({"event": "joined", "client": number})
-            send(connection, *self._answer(header, tensors, number))
+            answer = self._answer(header, tensors, number)
+            connection.settimeout(_READ_S)  # one that does not read holds up nobody for ever
+            send(connection, *answer)
 
     def _check(self, header: Mapping[str, Any]) -> None:
         """Before a stranger's tensors are read."""

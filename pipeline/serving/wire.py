@@ -140,8 +140,7 @@ def _layout(listed: Any) -> List[Tuple[str, torch.dtype, List[int], int]]:
     layout = []
     for one in listed:
         shape = one.get("shape") if isinstance(one, dict) else None
-        fits = isinstance(shape, list) and len(shape) <= _MOST_AXES
-        if not fits or not all(type(side) is int and 0 <= side <= 1 << 24 for side in shape):
+        if not isinstance(shape, list) or len(shape) > _MOST_AXES or not all(map(_is_side, shape)):
             raise WireError(f"a tensor has a name, a dtype and a shape of {_MOST_AXES} sides at most")
         name, dtype = one.get("name"), _DTYPES.get(str(one.get("dtype")))
         if not isinstance(name, str) or dtype is None or name in [known for known, _, _, _ in layout]:
@@ -151,6 +150,10 @@ def _layout(listed: Any) -> List[Tuple[str, torch.dtype, List[int], int]]:
             size *= side
         layout.append((name, dtype, shape, size))
     return layout
+
+
+def _is_side(given: Any) -> bool:
+    return type(given) is int and 0 <= given <= 1 << 24
 
 
 def _exactly(connection: Any, count: int, until: float) -> bytearray:

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from ...systems.models.aliases import MOVED
-from ...systems.models.known import ALIASES
-from .mapping import CONVERTED, NONE, REFUSED, TAKEN, Mapped, ends, file_of, number, text
-
-Verdict = tuple[str, str]
-Rule = Callable[[Mapped, str, Any], Verdict]
+from .guidance_keys import GUIDANCE_RULES, weight
+from .mapping import CONVERTED, NONE, REFUSED, TAKEN, Mapped, Rule, Verdict, ends, file_of, number, text
 
 _LATENT_NUMBERS = 4 * 64 * 64  # over which threestudio adds up, and refinement takes the mean
-_NETWORK_SEES = 512  # pixels that threestudio's renders are scaled to before they are encoded
 _SYSTEMS = (
     "dreamfusion-system",
     "efficient-dreamfusion-system",
     "magic3d-system",
     "image-condition-dreamfusion-system",
 )
-_GUIDANCE = "system.guidance"
-_GUIDANCES = {
-    "stable-diffusion-guidance": 1.0,  # the text + s (text - null)
-    "stable-diffusion-unified-guidance": 0.0,  # null + s (text - null)
-    "slipcast-multi-guidance": 1.0,  # counts as the first does
-}
-"""Those that can be led to a recipe, and what is added to their scale for our weight."""
-_STRANGERS = {
-    "vsd": "variational score distillation trains a second network beside the field",
-    "sdi": "score distillation via inversion draws its noise by an inversion of its own",
-    "floyd": "DeepFloyd's networks on pixels are none that slipcast reads",
-    "zero123": "Zero123's networks, told a picture and a turn, are none that slipcast reads",
-    "controlnet": "refinement looks from all sides, and a ControlNet's picture from one",
-    "instructpix2pix": "editing networks are none that slipcast reads",
-}
 
 
 def _system(read: Mapped, key: str, value: Any) -> Verdict:
@@ -54,94 +33,6 @@ def _data(read: Mapped, key: str, value: Any) -> Verdict:
     return REFUSED, "pictures of several cameras have no counterpart; give one picture, or a prompt"
 
 
-def _guidance(read: Mapped, key: str, value: Any) -> Verdict:
-    # Without a domain beside the base both recipes are this one; said, so that a domain may be put beside it.
-    if value == "slipcast-multi-guidance":
-        return (
-            CONVERTED,
-            "its server knows models and recipe; here base=, domain= and refine.recipe= name them",
-        )
-    if value in _GUIDANCES:
-        told = [read.put("image.recipe", "cfg"), read.put("refine.recipe", "cfg")]
-        told.append(read.put("refine.size", _NETWORK_SEES))
-        return (
-            CONVERTED,
-            f"{', '.join(told)} (its renders are scaled to {_NETWORK_SEES} pixels, ours are that size)",
-        )
-    why = next((why for name, why in _STRANGERS.items() if name in str(value)), "it is not known here")
-    return REFUSED, f"{why}; give system.guidance_type=stable-diffusion-guidance for plain score distillation"
-
-
-def _kind(read: Mapped, key: str, value: Any) -> Verdict:
-    return (TAKEN, "") if value == "sds" else (REFUSED, _STRANGERS["vsd"])
-
-
-def _base(read: Mapped, key: str, value: Any) -> Verdict:
-    said = text(read, key, value)
-    hub_id = MOVED.get(said, said)
-    alias = next((name for name, one in ALIASES.items() if one.hub_id == hub_id and not one.files), said)
-    told = read.put("base", alias)
-    return (CONVERTED if alias != said else TAKEN), told
-
-
-def _scale(read: Mapped, key: str, value: Any) -> Verdict:
-    kind = str(read.value("system.guidance_type"))
-    more = 0.0 if read.value("system.prompt_processor.use_perp_neg") else _GUIDANCES.get(kind, 0.0)
-    told = read.put("refine.text_weight", ends(read, key, value)[1] + more)
-    return (CONVERTED, f"{told} (null + w (text - null))") if more else (TAKEN, told)
-
-
-def _weights(read: Mapped, key: str, value: Any) -> Verdict:
-    name = key.rpartition(".")[2]
-    weights = read.settings.setdefault("refine.weights", {})
-    weights[name] = ends(read, key, value)[1]
-    return TAKEN, f"refine.weights={weights}"
-
-
-def _t_min(read: Mapped, key: str, value: Any) -> Verdict:
-    first, last = ends(read, key, value)
-    return (TAKEN if first == last else CONVERTED), read.put("refine.t_min", min(first, last))
-
-
-def _t_max(read: Mapped, key: str, value: Any) -> Verdict:
-    first, last = ends(read, key, value)
-    told = f"{read.put('refine.t_max', first)} {read.put('refine.t_max_end', last)}"
-    return (TAKEN, told) if first == last else (CONVERTED, f"{told}, linear over all steps")
-
-
-def _clip(read: Mapped, key: str, value: Any) -> Verdict:
-    first, last = ends(read, key, value)
-    told = read.put("refine.grad_clamp", max(first, last))
-    return (TAKEN, told) if first == last else (CONVERTED, f"{told}, the largest of its schedule")
-
-
-def _prompt(read: Mapped, key: str, value: Any) -> Verdict:
-    said = text(read, key, value)
-    if said.startswith("lib:"):
-        return REFUSED, "threestudio's library of prompts does not come along; write the prompt out"
-    read.prompt = said
-    return TAKEN, "prompt"
-
-
-def _negative(read: Mapped, key: str, value: Any) -> Verdict:
-    said = text(read, key, value)
-    return (TAKEN, read.put("refine.negative", [said])) if said else (TAKEN, "none")
-
-
-def _reader(read: Mapped, key: str, value: Any) -> Verdict:
-    return CONVERTED, "the base reads prompts itself"
-
-
-def _perp_neg(read: Mapped, key: str, value: Any) -> Verdict:
-    return (NONE, "Perp-Neg between views; here each view is told its own words") if value else (TAKEN, "off")
-
-
-def _view_words(read: Mapped, key: str, value: Any) -> Verdict:
-    return (
-        (TAKEN, "each view is told its own words") if value else (NONE, "views are always told their words")
-    )
-
-
 def _seed(read: Mapped, key: str, value: Any) -> Verdict:
     if not isinstance(value, int) or isinstance(value, bool):
         number(read, key, value)
@@ -154,12 +45,6 @@ def _views(read: Mapped, key: str, value: Any) -> Verdict:
     last = value[-1] if isinstance(value, list) and value else value
     told = read.put("refine.views", int(number(read, key, last)))
     return (TAKEN, told) if last == value else (CONVERTED, f"{told}, the last of its milestones")
-
-
-def _pixels(read: Mapped, key: str, value: Any) -> Verdict:
-    if read.value("system.guidance_type") == "slipcast-multi-guidance":
-        return NONE, "renders have the size that the network sees: refine.size"
-    return CONVERTED, f"renders have the size that the network sees: refine.size={_NETWORK_SEES}"
 
 
 def _elevations(read: Mapped, key: str, value: Any) -> Verdict:
@@ -207,7 +92,12 @@ def _steps(read: Mapped, key: str, value: Any) -> Verdict:
 
 
 def _every(read: Mapped, key: str, value: Any) -> Verdict:
-    return TAKEN, read.put("refine.checkpoint_every", int(number(read, key, value)))
+    steps = int(number(read, key, value))
+    return (
+        (TAKEN, read.put("refine.checkpoint_every", steps))
+        if steps > 0
+        else (NONE, "there are always checkpoints")
+    )
 
 
 def _optimizer(read: Mapped, key: str, value: Any) -> Verdict:
@@ -261,12 +151,11 @@ def _refinement(read: Mapped, key: str, value: Any) -> Verdict:
 
 
 RULES: dict[str, Rule] = {
+    **GUIDANCE_RULES,
     "seed": _seed,
     "resume": _checkpoint,
     "data_type": _data,
     "data.batch_size": _views,
-    "data.width": _pixels,
-    "data.height": _pixels,
     "data.elevation_range": _elevations,
     "data.image_path": _image,
     "data.default_elevation_deg": _elevation,
@@ -278,19 +167,6 @@ RULES: dict[str, Rule] = {
     "system.geometry.shape_init": _shape,
     "system.geometry.isosurface_resolution": _isosurface,
     "system.geometry.isosurface_threshold": _threshold,
-    "system.prompt_processor_type": _reader,
-    "system.prompt_processor.pretrained_model_name_or_path": _reader,
-    "system.prompt_processor.prompt": _prompt,
-    "system.prompt_processor.negative_prompt": _negative,
-    "system.prompt_processor.use_perp_neg": _perp_neg,
-    "system.guidance_type": _guidance,
-    f"{_GUIDANCE}.guidance_type": _kind,
-    f"{_GUIDANCE}.pretrained_model_name_or_path": _base,
-    f"{_GUIDANCE}.guidance_scale": _scale,
-    f"{_GUIDANCE}.min_step_percent": _t_min,
-    f"{_GUIDANCE}.max_step_percent": _t_max,
-    f"{_GUIDANCE}.grad_clip": _clip,
-    f"{_GUIDANCE}.view_dependent_prompting": _view_words,
     "system.loss.lambda_sds": _sds,
     "system.loss.lambda_rgb": _against_sds("refine.anchor_rgb_weight"),
     "system.loss.lambda_mask": _against_sds("refine.anchor_alpha_weight"),
@@ -305,8 +181,8 @@ RULES: dict[str, Rule] = {
 
 def rule_for(key: str) -> Rule | None:
     """What leads a key to ours; None where there is nothing that it could be led to."""
-    if key.startswith(f"{_GUIDANCE}.weights."):
-        return _weights
+    if key.startswith("system.guidance.weights."):
+        return weight
     # Cameras of a single-image file stand in a group of their own and are called as elsewhere.
     return RULES.get(key) or RULES.get(key.replace("data.random_camera.", "data.", 1))
 

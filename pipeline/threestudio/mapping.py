@@ -6,7 +6,7 @@ was lifted; its world has the front at +x, ours at -Y, with azimuths counted ali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,12 @@ class Mapped:
         )
 
 
+Verdict = tuple[str, str]
+"""(what became of it, the words for it)"""
+Rule = Callable[[Mapped, str, Any], Verdict]
+"""(what was read so far, the key, its value) -> the verdict; sets what it is led to."""
+
+
 def number(read: Mapped, key: str, value: Any) -> float:
     """BadInput for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
@@ -103,7 +109,7 @@ def text(read: Mapped, key: str, value: Any) -> str:
 def ends(read: Mapped, key: str, value: Any) -> tuple[float, float]:
     """The first and the last value of a number or of one of threestudio's schedules, [s0, v0, v1, s1, v2, s2, ...]."""
     if not isinstance(value, list):
-        return (number(read, key, value),) * 2
+        return number(read, key, value), number(read, key, value)
     steps = [0, *value] if len(value) == 3 else value
     if len(steps) < 4 or len(steps) % 2:
         raise BadInput(f"{key} in {read.path} expects a number or [step, from, to, step], not {shown(value)}")

@@ -7,6 +7,7 @@ threestudio runs this file in its own Python, 3.8 to 3.10, where slipcast is not
 weights, and no memory of the GPU beside what is rendered.
 """
 
+# pyright: reportAttributeAccessIssue=false
 import contextlib
 import re
 import socket
@@ -137,10 +138,9 @@ class SlipcastMultiGuidance(BaseObject):
 
     def _told(self) -> Dict[str, Any]:
         if self._served is None:
-            self._served = self._server.ask({"ask": "hello"}, {})[0]
-            threestudio.info(
-                f"slipcast guides with {self._served['recipe']} of {self._served['models']['base']['id']}"
-            )
+            told: Dict[str, Any] = self._server.ask({"ask": "hello"}, {})[0]
+            threestudio.info(f"slipcast guides with {told['recipe']} of {told['models']['base']['id']}")
+            self._served = told
         return self._served
 
     def _words(

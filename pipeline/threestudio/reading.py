@@ -9,7 +9,7 @@ from typing import Any
 from ...configs.errors import BadInput
 from .experiment import MISSING, Leaf, leaves
 from .keys import rule_for, why_not
-from .mapping import NONE, TAKEN, Line, Mapped
+from .mapping import NONE, REFUSED, TAKEN, Line, Mapped
 
 
 def mapped(path: Path, content: Mapping[Any, Any], overrides: Sequence[str] = ()) -> Mapped:
@@ -34,5 +34,5 @@ def _line(read: Mapped, key: str, leaf: Leaf) -> Line:
     if leaf.problem:
         raise BadInput(f"{key} in {read.path} {leaf.problem}; write out what it is to be")
     if leaf.value == MISSING:
-        raise BadInput(f"{key} in {read.path} is ???; say what it is to be: {key}=...")
+        return Line(key, MISSING, REFUSED, f"it has to be given, {key}=...")
     return Line(key, leaf.value, *rule(read, key, leaf.value))

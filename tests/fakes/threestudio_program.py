@@ -5,6 +5,7 @@ clone is the real one, its own dreamfusion-system takes the step; what it import
 classes that do nothing.
 """
 
+# pyright: reportMissingImports=false, reportAssignmentType=false
 import importlib.abc
 import importlib.machinery
 import importlib.util

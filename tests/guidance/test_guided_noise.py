@@ -16,7 +16,8 @@ from slipcast.guidance import (
     around,
     interval,
 )
-from slipcast.guidance.algebra import Guidance
+from slipcast.guidance.algebra import Guidance, Term
+from slipcast.guidance.transforms import PerpendicularTo
 
 
 def latents(batch: int) -> torch.Tensor:
@@ -110,6 +111,25 @@ def test_branches_can_be_looked_at_one_by_one(branches) -> None:
     said = GuidedNoise(around(base, (text, 1.0))).branches(latents(1), torch.tensor([500]))
     assert set(said) == {"a", "b"}
     assert torch.equal(said["a"], base.predictor.eps)
+
+
+def test_parts_add_up_to_the_delta_and_looking_changes_nothing(branches) -> None:
+    """With a term that has a transform, one that is off for a sample, and two of the same branches."""
+    base, a, b = branches(3)
+    across = Term(b, base, 2.0, transform=PerpendicularTo(a, base))
+    off_above = Term(a, base, interval(3.0, 0.0, 0.5))
+    guidance = Guidance(base, [off_above, across, Term(b, base, 0.5), Term(a, b, 0.0)])
+    seen: list[dict[str, torch.Tensor]] = []
+    watched = GuidedNoise(guidance, watch=lambda eps, times: seen.append(guidance.parts(eps, times)))
+    x_t, t = latents(2), torch.tensor([100, 900])
+    assert torch.equal(watched(x_t, t), GuidedNoise(guidance)(x_t, t))
+    (parts,) = seen
+    assert list(parts) == ["b - a", "c - a", "c - a (2)"]  # branches are called a, b, c
+    torch.testing.assert_close(sum(parts.values()), GuidedNoise(guidance).delta(x_t, t))
+    assert bool((parts["b - a"][1] == 0).all()) and bool((parts["b - a"][0] != 0).any())
+    alone = around(base, (a, 1.0))  # whose base nobody had to ask
+    GuidedNoise(alone, watch=lambda eps, times: seen.append(alone.parts(eps, times)))(x_t, t)
+    assert seen[-1] == {}
 
 
 def test_different_latent_spaces_are_refused_naming_both(schedule) -> None:

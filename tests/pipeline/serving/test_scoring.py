@@ -208,17 +208,22 @@ def test_the_command_says_when_it_is_ready_and_ends_by_ctrl_c(tmp_path: Path) ->
         "--size",
         "64",
     ]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*program, *words], stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"}
-    )
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    assert ready["event"] == "ready" and ready["recipe"] == "cfg" and ready["latent_shape"] == [16, 8, 8]
-    assert ready["token_file"] == str(token) and ready["pid"] == process.pid
-    running = Running(int(ready["address"].rpartition(":")[2]), token.read_text().strip(), [])
-    told, gradient = _score(running, {"pictures": pictures(1, side=32)}, prompts=["a cup"])
-    assert told["loss"] > 0 and gradient.shape == (1, 3, 32, 32)
-    process.send_signal(signal.SIGINT)
-    *_, ended = process.stdout.read().splitlines()
-    assert json.loads(ended) == {"event": "ended", "answered": 1}
-    assert process.wait(30) == 0 and not token.exists()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            assert (
+                ready["event"] == "ready" and ready["recipe"] == "cfg" and ready["latent_shape"] == [16, 8, 8]
+            )
+            assert ready["token_file"] == str(token) and ready["pid"] == process.pid
+            running = Running(int(ready["address"].rpartition(":")[2]), token.read_text().strip(), [])
+            told, gradient = _score(running, {"pictures": pictures(1, side=32)}, prompts=["a cup"])
+            assert told["loss"] > 0 and gradient.shape == (1, 3, 32, 32)
+            process.send_signal(signal.SIGINT)
+            *_, ended = process.stdout.read().splitlines()
+            assert json.loads(ended) == {"event": "ended", "answered": 1}
+            assert process.wait(120) == 0 and not token.exists()
+        finally:
+            process.kill()

@@ -196,8 +196,8 @@ def test_what_cannot_be_run_is_told_in_a_sentence(override: str, said: str) -> N
 def test_what_is_missing_is_asked_for_by_its_name() -> None:
     with pytest.raises(BadInput, match=r"has no prompt; give system.prompt_processor.prompt='a vase'"):
         _mapped(TEXT).staged()
-    with pytest.raises(BadInput, match=r"prompt in theirs.yaml is \?\?\?; say what it is to be"):
-        _mapped(TEXT, "system.prompt_processor.prompt=???")
+    with pytest.raises(BadInput, match=r"it has to be given, system.prompt_processor.prompt=\.\.\."):
+        _mapped(TEXT, "system.prompt_processor.prompt=???").staged()
 
 
 def test_texts_that_grow_out_of_each_other_end() -> None:
