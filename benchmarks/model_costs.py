@@ -66,8 +66,8 @@ def sdxl() -> Any:
     )
 
 
-def vae() -> Any:
-    """The autoencoder of all three."""
+def vae(channels: int = 4) -> Any:
+    """The autoencoder of all; flow models have 16 channels, and no convolutions about the latents."""
     from diffusers import AutoencoderKL
 
     config: dict[str, Any] = {
@@ -75,7 +75,9 @@ def vae() -> Any:
         "down_block_types": ("DownEncoderBlock2D",) * 4,
         "up_block_types": ("UpDecoderBlock2D",) * 4,
         "layers_per_block": 2,
-        "latent_channels": 4,
+        "latent_channels": channels,
+        "use_quant_conv": channels == 4,
+        "use_post_quant_conv": channels == 4,
     }
     with torch.device("meta"):
         return AutoencoderKL(**config)
@@ -94,6 +96,80 @@ def text_encoder(width: int, layers: int, heads: int, projection: int | None = N
     )
     with torch.device("meta"):
         return CLIPTextModelWithProjection(config) if projection else CLIPTextModel(config)
+
+
+def sd3(*, medium_35: bool = False) -> Any:
+    """Stable Diffusion 3 medium's transformer, or 3.5 medium's."""
+    from diffusers import SD3Transformer2DModel
+
+    config: dict[str, Any] = {
+        "sample_size": 128,
+        "in_channels": 16,
+        "out_channels": 16,
+        "num_layers": 24,
+        "num_attention_heads": 24,
+        "attention_head_dim": 64,
+        "joint_attention_dim": 4096,
+        "caption_projection_dim": 1536,
+        "pooled_projection_dim": 2048,
+        "pos_embed_max_size": 384 if medium_35 else 192,
+    }
+    if medium_35:
+        config |= {"qk_norm": "rms_norm", "dual_attention_layers": tuple(range(13))}
+    with torch.device("meta"):
+        return SD3Transformer2DModel(**config)
+
+
+def flux() -> Any:
+    """Flux.1 dev's transformer."""
+    from diffusers import FluxTransformer2DModel
+
+    with torch.device("meta"):
+        return FluxTransformer2DModel(guidance_embeds=True)
+
+
+def t5() -> Any:
+    """The encoder of T5 1.1 XXL."""
+    from transformers import T5Config, T5EncoderModel
+
+    config = T5Config(
+        d_model=4096,
+        d_ff=10240,
+        d_kv=64,
+        num_heads=64,
+        num_layers=24,
+        vocab_size=32128,
+        feed_forward_proj="gated-gelu",
+    )
+    with torch.device("meta"):
+        return T5EncoderModel(config)
+
+
+def call_of_sd3(transformer: Any) -> float:
+    """Operations of one answer for a picture of 1024 pixels and 333 words."""
+    return operations(
+        lambda: transformer(
+            torch.zeros(1, 16, 128, 128),
+            encoder_hidden_states=torch.zeros(1, 333, 4096),
+            pooled_projections=torch.zeros(1, 2048),
+            timestep=torch.zeros(1),
+        )
+    )
+
+
+def call_of_flux(transformer: Any) -> float:
+    """Operations of one answer for a picture of 1024 pixels and 512 words."""
+    return operations(
+        lambda: transformer(
+            torch.zeros(1, 4096, 64),
+            encoder_hidden_states=torch.zeros(1, 512, 4096),
+            pooled_projections=torch.zeros(1, 768),
+            timestep=torch.zeros(1),
+            img_ids=torch.zeros(4096, 3),
+            txt_ids=torch.zeros(512, 3),
+            guidance=torch.zeros(1),
+        )
+    )
 
 
 def dit() -> Any:
@@ -166,6 +242,12 @@ def main() -> None:
     }
     with torch.device("meta"):
         told = {"added_cond_kwargs": {"text_embeds": torch.zeros(1, 1280), "time_ids": torch.zeros(1, 6)}}
+    wide, xxl, projected = vae(16), t5(), text_encoder(768, 12, 12, 768)
+    of_flow = (
+        operations(lambda: wide.encode(torch.zeros(1, 3, 1024, 1024))),
+        operations(lambda: wide.decode(torch.zeros(1, 16, 128, 128))),
+    )
+    three, later, of_flux = sd3(), sd3(medium_35=True), flux()
     prior, eye, renderer = shap_e()
     of_classes = dit()
     rows = {
@@ -173,6 +255,9 @@ def main() -> None:
         "sd21": ([sd21(), open_clip, codec], call_of_unet(sd21(), 96, 1024), own[768]),
         "sd21-base": ([sd21(), open_clip, codec], call_of_unet(sd21(), 64, 1024), own[512]),
         "sdxl": ([sdxl(), clip, big, codec], call_of_unet(sdxl(), 128, 2048, **told), own[1024]),
+        "sd3": ([three, projected, big, xxl, wide], call_of_sd3(three), of_flow),
+        "sd35": ([later, projected, big, xxl, wide], call_of_sd3(later), of_flow),
+        "flux": ([of_flux, clip, xxl, wide], call_of_flux(of_flux), of_flow),
         "shap-e": (
             [prior, eye, renderer],
             operations(lambda: prior(torch.zeros(1, 1024, 1024), torch.zeros(1), torch.zeros(1, 257, 1024))),
