@@ -478,7 +478,7 @@ class RefineConfig(RecipeConfig):
         32, "Neurons of the hash grid's network, in one layer.", at_least=4, at_most=1024, added_later=True
     )
     hash_lr: float = setting(
-        0.01,
+        0.03,
         "Adam's step size for the hash grid's table; its network's is a tenth.",
         at_least=0,
         added_later=True,

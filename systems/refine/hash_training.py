@@ -24,7 +24,7 @@ from .connectivity import join_pieces
 from .hash_fit import fitted, near_surface
 from .regularisers import drift, indecision, total_variation
 from .step import Loss, Step
-from .surface_colour import SurfaceColoured
+from .surface_colour import surface_points
 from .trainable import Trained
 from .warm_start import warm_start
 
@@ -34,6 +34,7 @@ _NETWORK_SHARE = 0.1  # of the table's rate: a weight of the network moves every
 _SURE = 2.0  # raw density, at sharpness 1, of cells that are solid: as to ``voxels.occupied_cells``
 # Cells of that kind around a cell which nothing is seen of: through three of a grid of 64, light is dimmed to 1.4e-3.
 _DEEP = 3
+_SKIN = 0.25  # of a cell: how far inside the surface its colour is taken
 _FINER = 2  # cells of what comes out, along each side of one of ``refine.resolution``
 
 
@@ -131,7 +132,12 @@ class HashTraining:
         )
         fine.raw_density.copy_(join_pieces(fine.raw_density))
         fine.prune()
-        fine.raw_colour.copy_(SurfaceColoured(fine).raw_colour)
+        # Colours are the field's own just inside the surface: outside, where at last no light is stopped, nobody has
+        # looked for long, and a grid would mix what is there into its surface.
+        cells, feet = surface_points(fine.raw_density)
+        for cell, foot in zip(cells.split(CHUNK), feet.split(CHUNK), strict=True):
+            skin = foot - _SKIN * 2 / self._config.resolution * self.field.normals(foot, "finite_difference")
+            fine.raw_colour.view(-1, 3)[cell] = self.field.raw(skin)[:, 1:]
         return fine
 
 
