@@ -13,6 +13,7 @@ from functools import cached_property
 
 import torch
 
+from ...configs.over_steps import changes
 from ...configs.schema import RefineConfig
 from ..field.hash_field import HashField
 from ..field.hash_levels import GridShape
@@ -90,7 +91,8 @@ class HashTraining:
         }
 
     def _drift(self, step: Step) -> torch.Tensor:
-        start, weight = self._start, self._config.drift_weight * max(1 - step.done, _LAST_DRIFT)
+        fades = 1.0 if changes(self._config.drift_weight) else max(1 - step.done, _LAST_DRIFT)
+        start, weight = self._start, step.at(self._config.drift_weight) * fades
         near = drift(self._shown.raw_density, start.raw_density, self._matter)
         if not len(self._far):
             return weight * near
@@ -103,15 +105,17 @@ class HashTraining:
         return weight * (near + far)
 
     def _shape_variation(self, step: Step) -> torch.Tensor:
-        return self._config.tv_weight * total_variation(self._shown.occupancy[..., None]) / self._matter
+        variation = total_variation(self._shown.occupancy[..., None])
+        return step.at(self._config.tv_weight) * variation / self._matter
 
     def _colour_variation(self, step: Step) -> torch.Tensor:
         colour = torch.sigmoid(self._shown.raw_colour)
         variation = total_variation(colour, self._shown.occupancy.detach())
-        return self._config.tv_color_weight * variation / self._matter
+        return step.at(self._config.tv_color_weight) * variation / self._matter
 
     def _indecision(self, step: Step) -> torch.Tensor:
-        weight = self._config.indecision_weight * step.done
+        rises = 1.0 if changes(self._config.indecision_weight) else step.done
+        weight = step.at(self._config.indecision_weight) * rises
         return weight * indecision(self._shown.occupancy, self._matter)
 
     @torch.no_grad()

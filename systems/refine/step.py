@@ -33,7 +33,7 @@ DenoiserFor = Callable[[Sequence[str], Sequence[Colour]], DistillableNoise]
 class ChangesOverSteps(Protocol):
     """A ``DenoiserFor`` whose guidance changes over the steps."""
 
-    def at(self, step: int, azimuths_rad: Sequence[float]) -> DenoiserFor:
+    def at(self, step: int, azimuths_rad: Sequence[float] = ()) -> DenoiserFor:
         """As it is at a step, counted from 0, for views from these azimuths."""
         ...
 

@@ -120,7 +120,7 @@ def test_parts_add_up_to_the_delta_and_looking_changes_nothing(branches) -> None
     off_above = Term(a, base, interval(3.0, 0.0, 0.5))
     guidance = Guidance(base, [off_above, across, Term(b, base, 0.5), Term(a, b, 0.0)])
     seen: list[dict[str, torch.Tensor]] = []
-    watched = GuidedNoise(guidance, watch=lambda eps, times: seen.append(guidance.parts(eps, times)))
+    watched = GuidedNoise(guidance).watched_by(lambda pushes: seen.append(dict(pushes)))
     x_t, t = latents(2), torch.tensor([100, 900])
     assert torch.equal(watched(x_t, t), GuidedNoise(guidance)(x_t, t))
     (parts,) = seen
@@ -128,7 +128,7 @@ def test_parts_add_up_to_the_delta_and_looking_changes_nothing(branches) -> None
     torch.testing.assert_close(sum(parts.values()), GuidedNoise(guidance).delta(x_t, t))
     assert bool((parts["b - a"][1] == 0).all()) and bool((parts["b - a"][0] != 0).any())
     alone = around(base, (a, 1.0))  # whose base nobody had to ask
-    GuidedNoise(alone, watch=lambda eps, times: seen.append(alone.parts(eps, times)))(x_t, t)
+    GuidedNoise(alone).watched_by(lambda pushes: seen.append(dict(pushes)))(x_t, t)
     assert seen[-1] == {}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_weights_follow_their_schedules_by_name(views) -> None:
     asked = config(CONDITION, "refine.weights_over_steps={text: [0, 1, 5, 4], glass: [2, 0, 4]}")
     guided = views(asked)
     assert isinstance(guided, ChangesOverSteps)
-    found = [weights(guided.at(step)) for step in (0, 2, 4, 9)]
+    found = [weights(cast("GuidedViews", guided.at(step))) for step in (0, 2, 4, 9)]
     assert [one["text"][0] for one in found] == [1.0, 3.0, 5.0, 5.0]
     assert [one["glass"][0] for one in found] == [2.0, 1.0, 0.0, 0.0]
 

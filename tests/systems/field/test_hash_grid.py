@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_tiny_cuda_nn_is_taken_on_cuda_where_it_can_be_imported(monkeypatch, err
     hash_grid._tiny_cuda_nn.cache_clear()
     on_cuda = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float32)
     try:
-        assert encoder_for.__wrapped__(on_cuda) == ("torch" if error else "tinycudann")
+        assert cast("Any", encoder_for).__wrapped__(on_cuda) == ("torch" if error else "tinycudann")
     finally:
         hash_grid._tiny_cuda_nn.cache_clear()
     assert encoder_for(torch.zeros(1, 2)) == "numba"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -134,12 +136,12 @@ def test_what_is_left_out_of_a_view_is_not_seen():
     origins, directions = camera_rays(FRONT, 24)
     for done in (0.3, 0.9):
         training.anneal(done)
-        shown = training.shown()
+        shown: Any = training.shown()
         fill = shown._fill
         assert (fill == 0).any() and fill.isnan().any()
         pictures = [
             render_rays(
-                one, origins, directions, samples=48, background=(0.5,) * 3, mask=shown.occupied()
+                one, origins, directions, samples=48, background=(0.5, 0.5, 0.5), mask=shown.occupied()
             ).rgb
             for one in (shown, training.field)
         ]
@@ -164,10 +166,8 @@ def test_drift_is_the_voxels_on_average():
     everywhere = training.field.raw(cell_centres(SIZE))[:, 0].view_as(start)
     truth = drift(everywhere, start, training._matter).item()
 
-    class Now:
-        done, generator = 0.0, torch.Generator().manual_seed(0)
-
-    told = training._drift(Now()).item() / CONFIG.drift_weight
+    now: Any = SimpleNamespace(done=0.0, generator=torch.Generator().manual_seed(0), at=lambda number: number)
+    told = training._drift(now).item() / float(CONFIG.drift_weight)  # pyright: ignore[reportArgumentType]
     assert told == pytest.approx(truth, rel=0.3)
 
 
