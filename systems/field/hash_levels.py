@@ -11,8 +11,9 @@ sources, none of them its code:
 - scale = base * growth^l - 1, resolution = ceil(scale) + 1, cells half a cell off (x * scale + 1/2): Dr.Jit's
   ``HashGridEncoding`` with ``torchngp_compat`` (BSD), whose documentation says that its indices are tiny-cuda-nn's;
 - rows rounded up to a multiple of 8 and at most 2^log2_hashmap_size, levels one after another, features of a row side
-  by side: sizes that its users report, 12196240 parameters (tiny-cuda-nn issue 338, 16 levels of 2 features to 2048
-  with 2^19 rows), 699072 (issue 468, in two dimensions), 12599920 (threestudio's growth 1.447269); tests count them;
+  by side: sizes that its users report, 12196240 parameters (tiny-cuda-nn issue 338, 16 levels of 2 features with 2^19
+  rows; it comes out for a growth to 2048, where the issue's text says 1024) and 699072 (issue 468, in two dimensions);
+  tests count them;
 - a dense level has strides 1, r, r^2 with x the quickest; beyond its last vertex, which the half cell reaches, the row
   is taken modulo the size: Dr.Jit, and descriptions of other ports.
 
