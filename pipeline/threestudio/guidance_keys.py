@@ -6,7 +6,7 @@ from typing import Any
 
 from ...systems.models.aliases import MOVED
 from ...systems.models.known import ALIASES
-from .mapping import CONVERTED, NONE, REFUSED, TAKEN, Mapped, Rule, Verdict, ends, text
+from .mapping import CONVERTED, NONE, REFUSED, TAKEN, Mapped, Rule, Verdict, ends, over_steps, text
 
 _NETWORK_SEES = 512  # pixels that threestudio's renders are scaled to before they are encoded
 _GUIDANCE = "system.guidance"
@@ -34,7 +34,11 @@ def _guidance(read: Mapped, key: str, value: Any) -> Verdict:
             "its server knows models and recipe; here base=, domain= and refine.recipe= name them",
         )
     if value in _GUIDANCES:
-        told = [read.put("image.recipe", "cfg"), read.put("refine.recipe", "cfg")]
+        between_views = read.value("system.prompt_processor.use_perp_neg")
+        told = [
+            read.put("image.recipe", "cfg"),
+            read.put("refine.recipe", "perp_neg" if between_views else "cfg"),
+        ]
         told.append(read.put("refine.size", _NETWORK_SEES))
         return (
             CONVERTED,
@@ -71,21 +75,16 @@ def weight(read: Mapped, key: str, value: Any) -> Verdict:
     return TAKEN, f"refine.weights={weights}"
 
 
-def _t_min(read: Mapped, key: str, value: Any) -> Verdict:
-    first, last = ends(read, key, value)
-    return (TAKEN if first == last else CONVERTED), read.put("refine.t_min", min(first, last))
+def _number(name: str) -> Rule:
+    """A number or schedule that is ours as it is."""
+    return lambda read, key, value: (TAKEN, read.put(name, over_steps(read, key, value)))
 
 
 def _t_max(read: Mapped, key: str, value: Any) -> Verdict:
-    first, last = ends(read, key, value)
-    told = f"{read.put('refine.t_max', first)} {read.put('refine.t_max_end', last)}"
-    return (TAKEN, told) if first == last else (CONVERTED, f"{told}, linear over all steps")
-
-
-def _clip(read: Mapped, key: str, value: Any) -> Verdict:
-    first, last = ends(read, key, value)
-    told = read.put("refine.grad_clamp", max(first, last))
-    return (TAKEN, told) if first == last else (CONVERTED, f"{told}, the largest of its schedule")
+    told = over_steps(read, key, value)
+    said = read.put("refine.t_max", told)
+    # Without a schedule refinement would go down to its own last value.
+    return TAKEN, said if isinstance(told, list) else f"{said} {read.put('refine.t_max_end', told)}"
 
 
 def _prompt(read: Mapped, key: str, value: Any) -> Verdict:
@@ -106,7 +105,9 @@ def _reader(read: Mapped, key: str, value: Any) -> Verdict:
 
 
 def _perp_neg(read: Mapped, key: str, value: Any) -> Verdict:
-    return (NONE, "Perp-Neg between views; here each view is told its own words") if value else (TAKEN, "off")
+    if not value:
+        return TAKEN, "off"
+    return CONVERTED, f"{read.put('refine.view_negatives', 1.0)}, the base alone, without a domain"
 
 
 def _view_words(read: Mapped, key: str, value: Any) -> Verdict:
@@ -133,9 +134,9 @@ GUIDANCE_RULES: dict[str, Rule] = {
     f"{_GUIDANCE}.guidance_type": _kind,
     f"{_GUIDANCE}.pretrained_model_name_or_path": _base,
     f"{_GUIDANCE}.guidance_scale": _scale,
-    f"{_GUIDANCE}.min_step_percent": _t_min,
+    f"{_GUIDANCE}.min_step_percent": _number("refine.t_min"),
     f"{_GUIDANCE}.max_step_percent": _t_max,
-    f"{_GUIDANCE}.grad_clip": _clip,
+    f"{_GUIDANCE}.grad_clip": _number("refine.grad_clamp"),
     f"{_GUIDANCE}.view_dependent_prompting": _view_words,
 }
 """By dotted name."""

@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from .guidance_keys import GUIDANCE_RULES, weight
-from .mapping import CONVERTED, NONE, REFUSED, TAKEN, Mapped, Rule, Verdict, ends, file_of, number, text
+from .mapping import (
+    CONVERTED,
+    NONE,
+    REFUSED,
+    TAKEN,
+    Mapped,
+    Rule,
+    Verdict,
+    ends,
+    file_of,
+    number,
+    over_steps,
+    text,
+)  # fmt: skip
 
+_DIFFUSE = 0.75  # of threestudio's material, where a file does not say
 _LATENT_NUMBERS = 4 * 64 * 64  # over which threestudio adds up, and refinement takes the mean
 _SYSTEMS = (
     "dreamfusion-system",
@@ -67,13 +81,13 @@ def _elevation(read: Mapped, key: str, value: Any) -> Verdict:
 
 
 def _against_sds(name: str) -> Rule:
-    """A squared error of the picture's view: a mean in both, but beside score distillation that is a sum there."""
+    """A loss that is a mean in both, but stands beside score distillation that is a sum there."""
 
     def rule(read: Mapped, key: str, value: Any) -> Verdict:
         sds = ends(read, key, read.value("system.loss.lambda_sds", 1.0))[1]
         if not sds:
-            return TAKEN, read.put(name, ends(read, key, value)[1])
-        told = read.put(name, float(f"{ends(read, key, value)[1] / (sds * _LATENT_NUMBERS):.4g}"))
+            return TAKEN, read.put(name, over_steps(read, key, value))
+        told = read.put(name, over_steps(read, key, value, 1 / (sds * _LATENT_NUMBERS)))
         return (
             CONVERTED,
             f"{told}, over lambda_sds and the {_LATENT_NUMBERS} numbers of a latent, whose mean is taken here",
@@ -150,6 +164,30 @@ def _refinement(read: Mapped, key: str, value: Any) -> Verdict:
     return REFUSED, "a second stage goes on with weights of threestudio's; run its first stage's file"
 
 
+def _material(read: Mapped, key: str, value: Any) -> Verdict:
+    if value == "diffuse-with-point-light-material":
+        return CONVERTED, read.put("refine.light", "point")
+    return (TAKEN, "colours are unlit") if value == "no-material" else (NONE, "colours are unlit here")
+
+
+def _unlit(read: Mapped, key: str, value: Any) -> Verdict:
+    steps = int(number(read, key, value))
+    share = ends(read, key, read.value("system.material.diffuse_prob", _DIFFUSE))[1]
+    if steps < 1:
+        return TAKEN, read.put("refine.light_share", share)
+    return CONVERTED, read.put("refine.light_share", [steps - 1, 0.0, share, steps])
+
+
+def _lit(read: Mapped, key: str, value: Any) -> Verdict:
+    if "system.material.ambient_only_steps" in read.leaves:
+        return TAKEN, "in refine.light_share"
+    return TAKEN, read.put("refine.light_share", over_steps(read, key, value))
+
+
+def _textureless(read: Mapped, key: str, value: Any) -> Verdict:
+    return TAKEN, read.put("refine.textureless_share", over_steps(read, key, value))
+
+
 RULES: dict[str, Rule] = {
     **GUIDANCE_RULES,
     "seed": _seed,
@@ -170,6 +208,14 @@ RULES: dict[str, Rule] = {
     "system.loss.lambda_sds": _sds,
     "system.loss.lambda_rgb": _against_sds("refine.anchor_rgb_weight"),
     "system.loss.lambda_mask": _against_sds("refine.anchor_alpha_weight"),
+    "system.loss.lambda_sparsity": _against_sds("refine.sparsity_weight"),
+    "system.loss.lambda_opaque": _against_sds("refine.opaqueness_weight"),
+    "system.loss.lambda_orient": _against_sds("refine.orientation_weight"),
+    "system.loss.lambda_normal_smooth": _against_sds("refine.normal_smoothness_weight"),
+    "system.material_type": _material,
+    "system.material.ambient_only_steps": _unlit,
+    "system.material.diffuse_prob": _lit,
+    "system.material.textureless_prob": _textureless,
     "system.optimizer.name": _optimizer,
     "system.exporter.fmt": _format,
     "system.exporter.texture_size": _texels,
@@ -192,18 +238,16 @@ _WHY_NOT = {
     "tag": "runs are named after their prompt and seed",
     "exp_root_dir": "--out names the folder of runs",
     "data.": "cameras and framing are those of the lifted picture",
-    "data.light": "colours are unlit here",
+    "data.light": "the lamp of refine.light=point has a law of its own",
     "data.requires": "depth and normals of the picture are not compared",
     "system.geometry.": "belongs to its field; refine.resolution is the grid's",
-    "system.material": "colours are unlit here",
+    "system.material": "belongs to its material",
     "system.background": "plain backgrounds are drawn from a list, and told to the denoiser",
     "system.renderer": "refine.samples of each ray lie close to matter",
     "system.guidance.weighting_strategy": "refinement weighs by sigma",
     "system.guidance.": "belongs to its guidance",
     "system.prompt_processor.": "belongs to its reader of prompts",
-    "system.loss.lambda_opaque": "refine.indecision_weight is alike",
-    "system.loss.lambda_orient": "there are no normals in refinement",
-    "system.loss.lambda_normal": "there are no normals in refinement",
+    "system.loss.lambda_3d_normal": "normals are smoothed where they are seen, refine.normal_smoothness_weight",
     "system.loss.": "refine.drift_weight, tv_weight and tv_color_weight hold shape and colours",
     "system.optimizer.": "steps are for its field; refine.lr_density and lr_color are for the grid",
     "system.freq": "refine.anchor_every says how often the picture is compared",

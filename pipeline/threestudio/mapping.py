@@ -13,6 +13,7 @@ from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.names import shown
+from ...configs.over_steps import Number, check_schedule
 from ...configs.paths import given_path
 from .experiment import Leaf
 
@@ -114,6 +115,30 @@ def ends(read: Mapped, key: str, value: Any) -> tuple[float, float]:
     if len(steps) < 4 or len(steps) % 2:
         raise BadInput(f"{key} in {read.path} expects a number or [step, from, to, step], not {shown(value)}")
     return number(read, key, steps[1]), number(read, key, steps[-2])
+
+
+def over_steps(read: Mapped, key: str, value: Any, factor: float = 1.0) -> Number:
+    """A number, or a schedule as it is, times a factor, to four digits.
+
+    Of a schedule that counts epochs, of which a refinement has none, the last value.
+    """
+    last = ends(read, key, value)[1]
+
+    def scaled(one: float) -> float:
+        return one if factor == 1 else float(f"{factor * one:.4g}")
+
+    if not isinstance(value, list):
+        return scaled(last)
+    first, *rest = (number(read, key, one) for one in ([0, *value] if len(value) == 3 else value))
+    told = [
+        first,
+        *(scaled(one) if place in (0, *range(1, len(rest), 2)) else one for place, one in enumerate(rest)),
+    ]
+    try:
+        check_schedule(key, told)
+    except BadInput:  # a step that is no whole number counts epochs
+        return scaled(last)
+    return told
 
 
 def file_of(read: Mapped, key: str, value: Any) -> str:

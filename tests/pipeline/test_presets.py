@@ -25,7 +25,15 @@ def run(*arguments: str) -> str:
 
 
 def test_the_presets_that_people_ask_for_are_there():
-    asked = {"sd15", "sd21", "sdxl", "sd15-shap-e", "dreamfusion-baseline", "porcelain-sd15"}
+    asked = {
+        "sd15",
+        "sd21",
+        "sdxl",
+        "sd15-shap-e",
+        "dreamfusion-baseline",
+        "porcelain-sd15",
+        "threestudio-like",
+    }
     assert asked <= set(OF_OTHERS)
 
 

@@ -91,7 +91,15 @@ def test_a_file_from_text_becomes_a_run() -> None:
     refine = run.config.refine
     assert run.config.base == "sd21-base" and refine.recipe == run.config.image.recipe == "cfg"
     assert refine.text_weight == 101 and refine.negative == ["ugly"]
-    assert (refine.t_min, refine.t_max, refine.t_max_end, refine.grad_clamp) == (0.02, 0.98, 0.5, 8.0)
+    assert (refine.t_min, refine.t_max, refine.grad_clamp) == (
+        0.02,
+        [0, 0.98, 0.5, 1200],
+        [0, 2.0, 8.0, 1000],
+    )
+    orient = [0, *(float(f"{one / 16384:.4g}") for one in (10, 1000)), 5000]
+    assert refine.orientation_weight == orient and refine.sparsity_weight == pytest.approx(
+        1 / 16384, rel=1e-3
+    )
     assert (refine.steps, refine.checkpoint_every, refine.views, refine.size) == (1200, 300, 2, 512)
     assert (refine.elevation_min_deg, refine.elevation_max_deg) == (-10, 89)
     assert (run.config.mesh.resolution, run.config.mesh.threshold) == (96, "auto")
@@ -101,7 +109,7 @@ def test_a_file_from_text_becomes_a_run() -> None:
         "refine.text_weight=101.0 (null + w (text - null))",
     )
     assert told["trainer.max_steps"] == (TAKEN, "refine.steps=1200")
-    assert told["system.loss.lambda_orient"] == (NONE, "there are no normals in refinement")
+    assert told["system.loss.lambda_orient"][0] == CONVERTED
     assert told["system.guidance.weighting_strategy"] == (NONE, "refinement weighs by sigma")
     assert next(line.value for line in read.lines if line.key == "tag") == "a_red_cup:_large"
     assert next(line.value for line in read.lines if line.key == "system.renderer.radius") == 2.0
@@ -132,6 +140,30 @@ def test_a_file_from_a_picture_becomes_a_run() -> None:
         match=r"data.image_path=./load/cup_rgba.png in theirs.yaml is not there; .*data.image_path=FILE",
     ):
         _mapped(PICTURE)
+
+
+LIT = "system.material_type=diffuse-with-point-light-material"
+
+
+def test_light_perp_neg_and_schedules_have_counterparts() -> None:
+    prompt = "system.prompt_processor.prompt=a cup"
+    read = _mapped(
+        TEXT, prompt, LIT, "system.material.ambient_only_steps=2001", "system.material.textureless_prob=0.4"
+    )
+    refine = _run(read).config.refine
+    assert (refine.light, refine.light_share, refine.textureless_share) == (
+        "point",
+        [2000, 0.0, 0.75, 2001],
+        0.4,
+    )
+    always = _run(_mapped(TEXT, prompt, LIT, "system.material.diffuse_prob=0.5")).config.refine
+    assert (always.light, always.light_share) == ("point", 0.5)
+    both = _run(_mapped(TEXT, prompt, "system.prompt_processor.use_perp_neg=true")).config.refine
+    assert (both.recipe, both.view_negatives, both.text_weight) == ("perp_neg", 1.0, 100)
+    clipped = _mapped(TEXT, prompt, "system.guidance.min_step_percent=[0.1, 0.02, 300]")
+    assert _run(clipped).config.refine.t_min == [0, 0.1, 0.02, 300]
+    epochs = _mapped(TEXT, prompt, "system.guidance.min_step_percent=[0, 0.1, 0.02, 2.5]")
+    assert _run(epochs).config.refine.t_min == 0.02
 
 
 def test_scales_count_as_their_own_guidance_counts() -> None:
