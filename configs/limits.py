@@ -44,6 +44,8 @@ def check_refine(config: RefineConfig) -> None:
         if step is not None:
             when = f" (at step {step})" if changes(one) or changes(other) else ""
             raise BadInput(f"refine.{low}={shown(one)} must not exceed refine.{high}={shown(other)}{when}")
+    if config.hash_features not in (1, 2, 4, 8):
+        raise BadInput(f"setting refine.hash_features expects 1, 2, 4 or 8, not {config.hash_features}")
     if config.azimuth_max_deg - config.azimuth_min_deg > 360:
         raise BadInput(
             f"refine.azimuth_min_deg={config.azimuth_min_deg} and refine.azimuth_max_deg={config.azimuth_max_deg} are "

@@ -42,7 +42,7 @@ def values_of(number: Number) -> list[float]:
 
 
 def exceeds(low: Number, high: Number) -> int | None:
-    """The first step at which ``low`` lies above ``high``, None if it never does."""
+    """A step at which ``low`` lies above ``high``, one of their own; None if it never does."""
     steps = {0} | {int(step) for one in (low, high) if isinstance(one, list) for step, _ in _knots(one)}
     return next((step for step in sorted(steps) if number_at(low, step) > number_at(high, step)), None)
 

@@ -641,7 +641,7 @@ class MakeConfig:
     )
     lift_model: str = setting(
         "starter",
-        "Image-to-3D model: starter, a folder of its kind, shap-e, triposr, mesh (yours), command, ball, or a plug-in.",
+        "Image-to-3D model: starter, a folder of its kind, shap-e, triposr, mesh (yours), command, blob, or a plug-in.",
     )
     domain_strength: float = setting(
         1.0, "Factor on the domain's weight in picture and refinement; 0 is the base alone.", at_least=0

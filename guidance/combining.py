@@ -19,6 +19,7 @@ from torch import Tensor
 from .algebra import Guidance
 from .shapes import Latents
 
+_ROUNDING = 1e-4  # of the longest difference: float32 networks differ by less between two runs of one text
 Combination = Callable[[Sequence[Latents], Sequence[Tensor]], list[Tensor]]
 """Differences d_i [B, C, h, w] and weights w_i [B, 1, 1, 1] of the terms that are on -> what each pushes."""
 
@@ -26,19 +27,19 @@ Combination = Callable[[Sequence[Latents], Sequence[Tensor]], list[Tensor]]
 def balanced(deltas: Sequence[Latents], weights: Sequence[Tensor]) -> list[Tensor]:
     """Every difference as long as they are in the mean, so that a term pushes by its weight, whatever its length.
 
-    A term of weight 0 at a sample does not count there.
+    A term of weight 0 at a sample does not count there, and neither does a difference of nothing but rounding, such as
+    of a text and itself: it pushes nothing.
     """
     lengths = torch.stack([_length(delta) for delta in deltas])
-    on = torch.stack([(weight != 0).to(lengths.dtype).expand_as(lengths[0]) for weight in weights])
+    on = torch.stack([(weight != 0).expand_as(lengths[0]) for weight in weights])
+    on = on & (lengths > _ROUNDING * (lengths * on).amax(0))
     mean = (lengths * on).sum(0) / on.sum(0).clamp_min(1)
-    return [
-        weight * (mean / length) * delta
-        for weight, length, delta in zip(weights, lengths, deltas, strict=True)
-    ]
+    factors = torch.where(on, mean / lengths, 0.0)
+    return [weight * factor * delta for weight, factor, delta in zip(weights, factors, deltas, strict=True)]
 
 
 def unopposed(deltas: Sequence[Latents], weights: Sequence[Tensor]) -> list[Tensor]:
-    """Each push without the part that opposes another: where <p_i, d_j> < 0, what of p_i lies along d_j is taken away.
+    """Each push without the part that opposes another: where <p_i, p_j> < 0, what of p_i lies along p_j is taken away.
 
     The others are taken in their order, as they were before (PCGrad draws the order; here a seed means one result). Two
     projected pushes never oppose each other; among three or more a later projection may bring back a part.
@@ -51,7 +52,10 @@ COMBINATIONS: dict[str, Combination] = {"balance": balanced, "project": unoppose
 
 
 def alternated(guidance: Guidance, turn: int) -> Guidance:
-    """The same with one of its terms alone, each in its turn; the others are not even evaluated."""
+    """The same with one of its terms alone, each in its turn; the others are not even evaluated.
+
+    A term that is off at this step's noise or views has its turn all the same, and the base speaks alone then.
+    """
     if not guidance.terms:
         return guidance
     return replace(guidance, terms=[guidance.terms[turn % len(guidance.terms)]])

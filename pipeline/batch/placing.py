@@ -14,7 +14,7 @@ from ...configs.errors import BadInput
 from ...configs.loading import restore_config
 from ...configs.schema import MakeConfig
 from ..run.folder import run_path
-from ..run.manifest import MANIFEST, read_manifest
+from ..run.manifest import MANIFEST, read_manifest, settings_of_run
 from ..run.prompts import file_name
 
 
@@ -65,7 +65,7 @@ def _is_free(folder: Path, config: MakeConfig) -> bool:
     if not (folder / MANIFEST).is_file():
         return True
     try:
-        before = restore_config(read_manifest(folder).config or {}, source=str(folder / MANIFEST))
+        before = restore_config(settings_of_run(read_manifest(folder)), source=str(folder / MANIFEST))
     except BadInput:  # it cannot be read, so whose it is cannot be said either
         return False
     # ``auto`` is written down as what it came to on the machine.

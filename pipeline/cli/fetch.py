@@ -33,13 +33,14 @@ def fetch_command(
         print(_aliases(as_json))
         return
     options = {"full_precision": full_precision, "allow_pickle": allow_pickle}
+    out, told = sys.stdout, list[dict[str, str]]()
     with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
-        names = [name] if name else _missing(config or "", console)
-        told = [_fetched(one, console, options) for one in names]
+        for one in [name] if name else _missing(config or "", console):
+            told.append(_fetched(one, console, options))
+            if not as_json:  # at once: what arrived is there, whatever becomes of the rest
+                print(told[-1]["folder"], file=out, flush=True)
     if as_json:
         print(json.dumps(told[0] if name else told))
-    else:
-        print("".join(f"{one['folder']}\n" for one in told), end="")
 
 
 def _fetched(name: str, console: Lines, options: Mapping[str, bool]) -> dict[str, str]:

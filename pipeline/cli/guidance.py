@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -75,14 +76,14 @@ def serve(
     """Serve the guidance of the settings refine until Ctrl-C. The first line printed is its address, once ready."""
     with exit_codes(debug=debug, as_json=as_json):
         from ...configs.loading import load_config
-        from ...configs.names import settings_of
         from ...configs.paths import given_path
-        from ...configs.schema import MakeConfig
         from ..run.prompts import check_prompt
 
         words = [word for word in (prompt, *(overrides or [])) if word is not None]
         text = ""
-        if words and words[0].partition("=")[0].strip() not in settings_of(MakeConfig):
+        if words and not re.match(
+            r"\s*[a-z_]+(\.[\w-]+)*\s*=", words[0]
+        ):  # else one for load_config, known or not
             text, *words = check_prompt(words[0], digits=True), *words[1:]
         given: dict[str, Any] = {
             "base": base, "domain": domain, "model": model, "loras": lora or None, "device": device, "dtype": dtype,

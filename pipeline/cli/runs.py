@@ -71,13 +71,11 @@ def _write_page(path: Path, told: dict[str, Any]) -> None:
     """BadInput for a file that is there and is no such page."""
     from ...configs.atomic import explain_os_errors, write_text
     from ...configs.errors import BadInput
-    from ..report.compare_page import compare_page
+    from ..report.compare_page import COMPARES, compare_page
 
     with explain_os_errors(path, "writing the page", then=""):
-        if path.is_dir() or (
-            path.is_file() and 'content="slipcast' not in path.read_text("utf-8", "replace")[:3000]
-        ):
-            raise BadInput(f"--page={path} is there already and no page of slipcast's; give another name")
+        if path.is_dir() or (path.is_file() and COMPARES not in path.read_text("utf-8", "replace")):
+            raise BadInput(f"--page={path} is there already and no page of this kind; give another name")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, compare_page(told))
     print(f"page: {path}", file=sys.stderr)

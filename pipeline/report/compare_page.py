@@ -11,6 +11,8 @@ from .document import document, section
 from .markup import Markup, element
 from .pictures import animation, picture
 
+COMPARES = "<main data-compares"
+"""What such a page holds, and no other of ours."""
 _TITLES = {
     "10-image/image.png": "picture",
     "10-image/candidates.png": "candidates",
@@ -44,6 +46,7 @@ def compare_page(told: Mapping[str, Any]) -> str:
                 identity="pictures",
             ),
             *(_table(what, told[what], names) for what in ("settings", "figures")),
+            data_compares=True,
         ),
         script=None,
     )

@@ -107,10 +107,10 @@ def estimate(
 
 
 def _by_operations(stage: Stage, config: MakeConfig) -> Estimate:
-    found, held = operations.seconds(stage.name, config), operations.parameters_m(stage.name, config)
+    found, held = operations.seconds(stage.name, config), operations.megabytes(stage.name, config)
     if found is None:
         return UNKNOWN
-    memory = None if held is None else round(held * 1e6 * operations.BYTES[config.dtype] / 2**20)
+    memory = None if held is None else round(held)
     speed = operations.gigaflops(config.device, config.dtype)
     return Estimate(
         float(f"{found:.2g}"),

@@ -59,7 +59,10 @@ def bytes_of(model: Path) -> int:
 
 def _one_by_one(store: ModelStore, role: str, error: SlipcastError) -> list[Needed]:
     """The models of a role of which one at least is not to be had."""
-    networks = store.networks(role)
+    try:
+        networks = store.networks(role)
+    except BadInput:  # what a setting names cannot even be read
+        networks = {}
     return [_looked_up(*one) for one in networks.items()] if networks else [_absent(store, role, error)]
 
 

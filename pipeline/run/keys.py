@@ -127,5 +127,6 @@ def stage_keys(
     if files:
         told["files"] = files
     # Versions up to 0.1 counted all that the stages before had made, and not only what is read of it.
-    all_made = {name: records[name].outputs for name in stage.follows}
+    always = {need.partition("/")[0] for need in stage.needs if "*" not in need}
+    all_made = {name: records[name].outputs for name in stage.follows if name in always}
     return tuple(fingerprint(told | {"inputs": one}) for one in (given(stage, records), all_made))

@@ -57,11 +57,29 @@ def asked_of(
 
     run = find_run(where)
     manifest = read_manifest(run)
-    config = restore_config(manifest.config or {}, overrides, source=str(run / MANIFEST), layers=layers)
+    config = restore_config(settings_of_run(manifest), overrides, source=str(run / MANIFEST), layers=layers)
     prompt = (
         manifest.prompt if config.image.picture and not manifest.prompt else check_prompt(manifest.prompt)
     )
     return Asked(prompt, manifest.seed, config, run)
+
+
+_LCM_GUIDANCE = (
+    8.5  # what ``embedded_guidance`` was where nobody set it, before it was null for the family's own
+)
+
+
+def settings_of_run(manifest: Manifest) -> dict[str, Any]:
+    """The settings that a run was given, in today's terms.
+
+    Versions that did not know ``lift.keep`` wrote 8.5 where no guidance inside a network was asked for; only LCM, whose
+    own value that still is, ever heard it.
+    """
+    told = dict(manifest.config or {})
+    lift = told.get("lift")
+    if told.get("embedded_guidance") == _LCM_GUIDANCE and not (isinstance(lift, dict) and "keep" in lift):
+        del told["embedded_guidance"]
+    return told
 
 
 def find_run(where: Path) -> Path:

@@ -105,7 +105,7 @@ class ModelStore:
             if name is None:
                 continue
             folder, known = self.folder(role), entry_of(role, name)
-            self._places[role] = [folder]
+            self._places[role] = [] if folder == Path() else [folder]  # a lift that reads nothing
             content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": name,

@@ -12,23 +12,28 @@ from functools import cache
 from ...configs.schema import MakeConfig, RecipeConfig
 
 _REACHED = 0.5  # of a matrix product's speed, by networks
-_SIDE, _SECONDS = 1024, 0.15
+_SIDES, _SECONDS = {"cpu": 1024}, 0.15
+_ELSEWHERE = 4096
 _BACKWARD = 3  # a pass forward and back costs three forward
 
-BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_MIB = 1e6 / 2**20  # of a million bytes
+_FLOAT32 = 4 * _MIB
 
 
 @cache
 def gigaflops(device: str, dtype: str) -> float:
-    """Billions of operations a second of this machine, by products of matrices of 1,024 x 1,024."""
+    """Billions of operations a second of this machine, by products of square matrices."""
     import torch
 
-    matrix = torch.ones(_SIDE, _SIDE, device=device, dtype=getattr(torch, dtype))
+    side = _SIDES.get(device, _ELSEWHERE)
+    matrix = torch.ones(side, side, device=device, dtype=getattr(torch, dtype))
+    float((matrix @ matrix)[0, 0])  # the first waits for libraries that are loaded when they are needed
     began, rounds = time.perf_counter(), 0
     while (passed := time.perf_counter() - began) < _SECONDS or rounds < 2:
         float((matrix @ matrix)[0, 0])  # read, so that an accelerator has to be done
         rounds += 1
-    return rounds * 2 * _SIDE**3 / passed / 1e9
+    return rounds * 2 * side**3 / passed / 1e9
 
 
 def operations(stage: str, config: MakeConfig) -> float | None:
@@ -37,10 +42,12 @@ def operations(stage: str, config: MakeConfig) -> float | None:
 
     base, lift = COSTS.get(config.base), COSTS.get(config.lift_model)
     if stage == "lift":
-        if config.lift_model == "ball":
+        if config.lift_model == "blob":
             return 0.0
         two = 2 if config.lift.guidance > 1 else 1
-        return None if lift is None else config.lift.keep * config.lift.steps * two * lift.call
+        return (
+            None if lift is None or not lift.call else config.lift.keep * config.lift.steps * two * lift.call
+        )
     if base is None:
         return None
     if stage == "image":
@@ -56,16 +63,17 @@ def operations(stage: str, config: MakeConfig) -> float | None:
     return None
 
 
-def parameters_m(stage: str, config: MakeConfig) -> float | None:
-    """Millions of parameters that a stage holds, a domain beside the base counted as its network again."""
+def megabytes(stage: str, config: MakeConfig) -> float | None:
+    """MiB of the weights that a stage holds, a domain beside the base counted as its denoiser again."""
     from ...systems.models.costs import COSTS
 
     base, lift = COSTS.get(config.base), COSTS.get(config.lift_model)
     if stage == "lift":
-        return 0.0 if config.lift_model == "ball" else None if lift is None else lift.parameters_m
+        return 0.0 if config.lift_model == "blob" else None if lift is None else _FLOAT32 * lift.parameters_m
     if base is None or stage not in ("image", "refine", "paint"):
         return None
-    return base.parameters_m * (1 + _has_domain(config))
+    denoisers = base.denoiser_m * (1 + _has_domain(config))
+    return _MIB * (_BYTES[config.dtype] * denoisers + 4 * (base.parameters_m - base.denoiser_m))
 
 
 def seconds(stage: str, config: MakeConfig) -> float | None:

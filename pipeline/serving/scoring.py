@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...configs.errors import BadInput, SlipcastError
-from ...configs.schema import MakeConfig
+from ...configs.schema import MakeConfig, RefineConfig
 from ...guidance.distillation import draw_timesteps, sds_gradient
 from ...guidance.noise import named_generator
 from ...systems.guided.recipes import recipe_named
@@ -51,10 +51,13 @@ class Scorer:
         if self.size % base.cell:
             raise BadInput(f"--size must be a multiple of {base.cell} for {base.name!r}, not {self.size}")
         context = StageContext(prompt, config, Path(), {}, 0, "guidance", progress, models)
-        if config.refine.view_negatives:
-            raise BadInput(
-                "refine.view_negatives goes by azimuths, which clients do not send; leave it at 0 to serve guidance"
-            )
+        for name, why in (
+            ("view_negatives", "goes by azimuths, and clients send words"),
+            ("heard_from", "goes by five words for a view, and clients send any"),
+            ("encoder", "is refinement's own, and clients are served by the base's"),
+        ):
+            if getattr(config.refine, name) != getattr(RefineConfig(), name):
+                raise BadInput(f"refine.{name} {why}; leave it out to serve guidance")
         self._views = guided_views(context, config.refine)
         if prompt:
             for sentence in notes_on(prompt, base, "front view"):
@@ -121,8 +124,9 @@ class Scorer:
                 "the gradient holds NaN or infinity, although the latents' own does not; serve with dtype=float32"
             )
         lengths = {name: sum(many) / len(many) for name, many in norms.items()}
-        lengths["gradient"] = float(grad.flatten(1).norm(dim=1).mean())
-        told = {"loss": float(0.5 * grad.square().sum()), "t": t.tolist(), "norms": lengths}
+        precise = grad.double()  # squares of what float32 holds need not fit into it
+        lengths["gradient"] = float(precise.flatten(1).norm(dim=1).mean())
+        told = {"loss": float(0.5 * precise.square().sum()), "t": t.tolist(), "norms": lengths}
         return told, gradient.float().cpu()
 
     def _encoded(self, asked: Asked) -> tuple[Tensor, Tensor]:
@@ -161,6 +165,6 @@ def _norms_into(norms: dict[str, list[float]]) -> Callable[[Mapping[str, Tensor]
 
     def watch(pushes: Mapping[str, Tensor]) -> None:
         for name, push in pushes.items():
-            norms.setdefault(name, []).extend(push.float().flatten(1).norm(dim=1).tolist())
+            norms.setdefault(name, []).extend(push.double().flatten(1).norm(dim=1).tolist())
 
     return watch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,17 +14,23 @@ from typing import Any
 from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput
 
+_TOKEN = re.compile(rb"[\w-]{43}|")
+"""What ``secrets.token_urlsafe(32)`` looks like, or nothing yet."""
+
 
 @contextlib.contextmanager
 def new_token(path: Path) -> Iterator[str]:
     """A new token, in a file of mode 600 for as long as the block lasts.
 
     Raises:
-        BadInput: a folder is there.
-        SlipcastError: the file cannot be written.
+        BadInput: a folder is there, or a file that is no token.
+        SlipcastError: the file cannot be written, or read.
     """
     if path.is_dir():
         raise BadInput(f"{path} is a folder; --token-file expects the path of a file")
+    with explain_os_errors(path, "reading the token", then=""):
+        if path.exists() and not _TOKEN.fullmatch(path.read_bytes()[:200].strip()):
+            raise BadInput(f"--token-file={path} is there already and no token; give another name")
     token = secrets.token_urlsafe(32)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explain_os_errors(path, "writing the token", then=""):

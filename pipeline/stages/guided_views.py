@@ -65,16 +65,17 @@ class GuidedViews:
             framings: words added to the prompt, one text for each view; an empty one adds none.
             views: by which words a term is heard or not (``refine.heard_from``); the framings where left out.
             prompt: another one than that of the settings.
-            weights: by the names of the recipe's terms, in the place of the settings' own.
+            weights: by the names of the recipe's terms, in the place of the settings' own and of their schedules.
         Raises: BadInput for an unknown weight, or one that is not a finite number.
         """
         group, heard = self.group, dict[str, tuple[float, ...]]()
         made = replace(
             self.made, framings=tuple(framings), prompt=self.made.prompt if prompt is None else prompt
         )
-        told = {**self.weights, **(weights or {})}
+        told = dict(self.weights)
         if isinstance(group, RefineConfig):
             made, told, heard = at_step(made, told, group, self.step, framings if views is None else views)
+        told |= weights or {}
         guidance = picture_guidance(
             group.recipe,
             made,
@@ -137,9 +138,9 @@ def guided_views(
                 "refine.score=nfsd needs refine.negative, words for what pictures should not be, such as "
                 "refine.negative=['blurry, low quality']"
             )
-        if group.combine == "balance":
+        if group.combine in ("balance", "project"):
             raise BadInput(
-                "refine.combine=balance would change the length of what refine.score=nfsd puts in the base's place; "
+                f"refine.combine={group.combine} would change what refine.score=nfsd puts in the base's place; "
                 "choose another of the two"
             )
         made, ugly = replace(made, negatives=()), (", ".join(made.negatives),)

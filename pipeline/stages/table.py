@@ -55,8 +55,8 @@ _GUIDED = ("dtype", "device", "domain_strength", "lora_scale", "embedded_guidanc
 """What all stages that ask the guided denoiser read of the settings of all."""
 _AS_DRAWN = tuple(f"image.{item.name}" for item in fields(RecipeConfig))
 """With which guidance the picture was drawn."""
-_CHOSEN = "lift/picture*.png"
-"""The candidate that the lift chose; not there where it was given one picture."""
+_CHOSEN = "lift/picture.png*"
+"""The candidate that the lift chose, which is not there where it was given one picture; and no file of a folder."""
 
 STAGES: tuple[Stage, ...] = (
     # Version 2: candidates are ranked by the text alone, with four draws of noise.

@@ -17,6 +17,8 @@ from ...configs.over_steps import Number, check_schedule
 from ...configs.paths import given_path
 from .experiment import Leaf
 
+_LEFT_OUT = {"refine.grad_clamp": 0.0, "refine.t_min": 0.02, "refine.t_max": 0.98, "refine.t_max_end": 0.98}
+"""What threestudio does where a file does not say."""
 TAKEN, CONVERTED, NONE, REFUSED = "taken", "converted", "no counterpart", "refused"
 
 
@@ -73,7 +75,7 @@ class Mapped:
             raise BadInput(
                 f"{self.path} has no prompt; give system.prompt_processor.prompt='a vase', as threestudio takes it"
             )
-        told: dict[str, Any] = {"seed": self.seed, **self.settings}
+        told: dict[str, Any] = {"seed": self.seed, **_LEFT_OUT, **self.settings}
         if self.prompt:
             told["prompt"] = self.prompt
         return told | ({"inputs": dict(self.inputs)} if self.inputs else {})
@@ -130,14 +132,13 @@ def over_steps(read: Mapped, key: str, value: Any, factor: float = 1.0) -> Numbe
     if not isinstance(value, list):
         return scaled(last)
     first, *rest = (number(read, key, one) for one in ([0, *value] if len(value) == 3 else value))
+    if any(isinstance(step, float) for step in rest[2::2]):  # theirs count epochs then
+        return scaled(last)
     told = [
         first,
         *(scaled(one) if place in (0, *range(1, len(rest), 2)) else one for place, one in enumerate(rest)),
     ]
-    try:
-        check_schedule(key, told)
-    except BadInput:  # a step that is no whole number counts epochs
-        return scaled(last)
+    check_schedule(key, told)
     return told
 
 

@@ -49,9 +49,16 @@ def find_domain(name: str, what: str = "domain") -> Path:
     Raises: BadInput with the nearest name where there is neither.
     """
     path = given_path(name, what)
-    for place in (path, domains_folder() / name if path.name == name else path):
+    places = (path, domains_folder() / name if path.name == name else path)
+    for place in places:
         if (place / CARD).is_file():
             return place
+    for place in places:
+        if any((place / card).is_file() for card in CARDS):
+            raise BadInput(
+                f"{place} is a LoRA or a whole model, which is told its prompt and has no weights to balance; "
+                "only a null-text domain has"
+            )
     raise unknown_name("domain", name, [one.name for one in known_domains() if (one / CARD).is_file()])
 
 

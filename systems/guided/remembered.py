@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from ...guidance.conditioning import Condition, as_conditioning, stacked
 from ...guidance.predictors import ConditionalDenoiser, NoisePredictor
 
-_MOST = 4096
+_MOST = 256  # texts; of Flux one takes 8 MB
 
 
 class RemembersTexts:
-    """As ``base``, with what it told of every prompt kept, of the last few thousand at least.
+    """As ``base``, with what it told of every prompt kept, of the last few hundred at least.
 
     Texts are read one at a time, so that what is told of one does not depend on those beside it.
     """

@@ -84,7 +84,7 @@ def load_custom(
             f"{path} has another autoencoder than the base {base.name!r}, so their predictions cannot be added; "
             "give a model made of that base"
         )
-    return model
+    return replace(model, embedded_guidance=base.embedded_guidance)
 
 
 def load_any_domain(

@@ -1,4 +1,4 @@
-"""Whatever a lift returns, on the grid that the next stages read; and the ball where nothing is lifted."""
+"""Whatever a lift returns, on the grid that the next stages read; and the blob where nothing is lifted."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def as_grid(lifted: RadianceField | Mesh, resolution: int) -> FrozenGrid:
     return FrozenGrid(torch.sigmoid(raw_from_density(density) / 2).view(cube), colours.view(*cube, 3))
 
 
-_BALL_RADIUS, _BALL_EDGE, _BALL_GREY = 0.5, 0.1, 0.5
+_BLOB_RADIUS, _BLOB_EDGE, _BLOB_GREY = 0.5, 0.1, 0.5
 
 
-def ball(resolution: int) -> FrozenGrid:
+def blob(resolution: int) -> FrozenGrid:
     """A soft grey ball in the middle, on ``resolution`` cells a side: what DreamFusion begins from, in our frame."""
     away = cell_centres(resolution).norm(dim=1)
     cube = (resolution,) * 3
-    occupancy = torch.sigmoid((_BALL_RADIUS - away) / _BALL_EDGE).view(cube)
-    return FrozenGrid(occupancy, torch.full((*cube, 3), _BALL_GREY))
+    occupancy = torch.sigmoid((_BLOB_RADIUS - away) / _BLOB_EDGE).view(cube)
+    return FrozenGrid(occupancy, torch.full((*cube, 3), _BLOB_GREY))

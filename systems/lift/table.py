@@ -132,16 +132,16 @@ def _command_identity(source: Path) -> str:
     return source_identity(source)
 
 
-def _ball(task: LiftTask) -> RadianceField:
-    from .gridding import ball
+def _blob(task: LiftTask) -> RadianceField:
+    from .gridding import blob
 
-    return ball(task.settings.resolution)
+    return blob(task.settings.resolution)
 
 
 LIFTS: dict[str, Lift] = {
     "starter": Lift(_starter),
     "mesh": Lift(_mesh, _mesh_identity, "a mesh of yours: GLB, glTF, OBJ, PLY or STL"),
-    "ball": Lift(_ball, lambda source: "1", needs_source=False, licence="Apache-2.0"),
+    "blob": Lift(_blob, lambda source: "1", needs_source=False, licence="Apache-2.0"),
     "shap-e": Lift(_shap_e, source="a folder of ShapEImg2ImgPipeline", alias="shap-e"),
     "triposr": Lift(
         _triposr, _triposr_identity, "a folder with TripoSR's config.yaml and model.ckpt", alias="triposr"

@@ -63,16 +63,19 @@ class Health:
         opacity = measured.get("opacity")
         if opacity is None or self.coverage < _ANYTHING:
             return
+        # From close by a view shows a part of the object, which may be any share of it: nothing is said then.
         least, most = (self.coverage * zoom**2 for zoom in self.zoom)
+        if least > 1:
+            return
         if opacity < _LEFT * least:
             raise Collapsed(
                 f"refinement step {index}: next to nothing of the object is left (it covers {opacity:.2%} of the "
-                f"views, and {self.coverage:.0%} of the picture); raise refine.drift_weight or lower refine.lr_density"
+                f"views, and {self.coverage:.0%} of the picture); raise refine.drift_weight or lower the learning rates"
             )
         if opacity > _ALL > most:
             raise Collapsed(
                 f"refinement step {index}: the field fills every view; raise refine.drift_weight or lower "
-                "refine.lr_density"
+                "the learning rates"
             )
 
     def check_gradient(self, index: int, gradient: float) -> None:

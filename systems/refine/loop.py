@@ -119,6 +119,10 @@ def refine_field(
                 raise
             over = refinement.health.said != []
             index, losses = refinement.back()
+            if over and index == 0:
+                raise SlipcastError(
+                    f"{collapse}; that was the second time, before any checkpoint"
+                ) from collapse
             notice(refinement.health.take_down(collapse, index))
             if log is not None:
                 log.cut(index)

@@ -169,3 +169,15 @@ def test_factors_of_views_stay_through_recipes() -> None:
 def test_two_terms_of_the_same_branches_have_two_names() -> None:
     twice = Guidance(BASE, [Term(ONE, BASE, 1.0), Term(ONE, BASE, 2.0)])
     assert list(twice.pushes(said(), TIMES)) == ["a - base", "a - base (2)"]
+
+
+def test_a_difference_of_nothing_but_rounding_pushes_nothing_beside_long_ones() -> None:
+    """Two branches of one text differ by rounding, or by nothing: neither is made as long as the others."""
+    long = torch.full((1, 1, 8, 8), 3.0)
+    for small in (torch.zeros_like(long), torch.full_like(long, 1e-7)):
+        pushes = balanced([long, small, -long], [torch.ones(1, 1, 1, 1)] * 3)
+        assert all(push.isfinite().all() for push in pushes)
+        assert torch.equal(pushes[1], torch.zeros_like(long))
+        torch.testing.assert_close(pushes[0], long)
+    (alone,) = balanced([torch.zeros_like(long)], [torch.ones(1, 1, 1, 1)])
+    assert torch.equal(alone, torch.zeros_like(long))

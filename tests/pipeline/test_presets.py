@@ -119,10 +119,10 @@ def test_fetching_a_preset_begins_with_what_is_missing(tmp_path: Path, monkeypat
     assert refused.exit_code == 2 and "not both" in refused.stderr
 
 
-def test_a_ball_is_what_dreamfusion_begins_from():
-    from slipcast.systems.lift.gridding import ball
+def test_a_blob_is_what_dreamfusion_begins_from():
+    from slipcast.systems.lift.gridding import blob
 
-    grid = ball(32)
+    grid = blob(32)
     solid = float((grid.occupancy > 0.5).float().mean())
     assert solid == pytest.approx(4 / 3 * 3.14159 * 0.5**3 / 8, rel=0.05)
     assert grid.colours.unique().tolist() == [0.5]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from slipcast.pipeline.batch.listing import difference
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.report.compare_page import compare_page
+from slipcast.pipeline.report.writing import write_report
 
 from .test_pages import EVIL, Page
 
@@ -64,6 +65,10 @@ def test_peoples_files_stay_and_a_page_needs_two_runs(runs: tuple[Path, Path], t
     mine.write_text("<p>mine")
     code, said = run("--diff", *runs, "--page", mine)
     assert code == 2 and "give another name" in said and mine.read_text() == "<p>mine"
+    report = runs[0] / "report.html"
+    write_report(runs[0])
+    before = report.read_bytes()
+    assert run("--diff", *runs, "--page", report)[0] == 2 and report.read_bytes() == before
     code, said = run(runs[0].parent, "--page", tmp_path / "x.html")
     assert code == 2 and "--diff A B" in said
     code, said = run("--diff", *runs, "--page", tmp_path)

@@ -13,7 +13,7 @@ from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.make import MakeResult, make
 from slipcast.pipeline.run.keys import Inputs, given, inputs, stage_keys
-from slipcast.pipeline.run.manifest import Manifest, read_manifest
+from slipcast.pipeline.run.manifest import MANIFEST, Manifest, asked_of, read_manifest
 from slipcast.pipeline.run.record import StageRecord, read_record
 from slipcast.pipeline.run.stage import Stage, StageContext, check_needs
 from slipcast.pipeline.stages.table import STAGES
@@ -167,3 +167,44 @@ def test_a_manifest_is_written_as_it_is_read(old_run: Path, tmp_path: Path) -> N
         "forced": {"from": "lift", "done": ["lift"]},
     }
     assert Manifest.from_json(forced).as_json() == forced
+
+
+@pytest.mark.parametrize(("written", "kept"), [(8.5, False), (3.0, True)])
+def test_guidance_inside_that_nobody_asked_for_is_null_in_runs_of_before(
+    written: float, kept: bool, tmp_path: Path
+) -> None:
+    """Its default was 8.5 until it became the family's own; as a wish it would change every key."""
+    run = Workshop(tmp_path / "runs").make().run
+    told = json.loads((run / MANIFEST).read_text())
+    told["config"]["embedded_guidance"] = written
+    del told["config"]["lift"]["keep"]
+    (run / MANIFEST).write_text(json.dumps(told))
+    assert asked_of(run).config.embedded_guidance == (written if kept else None)
+    told["config"]["lift"]["keep"] = 1  # a run of today: 8.5 is what was asked for
+    (run / MANIFEST).write_text(json.dumps(told))
+    assert asked_of(run).config.embedded_guidance == written
+
+
+def test_files_in_folders_of_a_lifts_own_are_no_chosen_picture() -> None:
+    lift = StageRecord(
+        "key", {"field.safetensors": "a", "pictures/1.png": "b", "picture.png": "c"}, {}, 1.0, 1.0
+    )
+    refine = next(stage for stage in STAGES if stage.name == "refine")
+    assert set(given(refine, {"lift": lift})) == {"lift/field.safetensors", "lift/picture.png"}
+
+
+def test_optional_needs_do_not_count_in_the_keys_of_old() -> None:
+    """Versions up to 0.1 hashed all that the stages before had made: of paint those are image and mesh, not lift."""
+    paint = next(stage for stage in STAGES if stage.name == "paint")
+    made = {
+        name: StageRecord("key", outputs, {}, 1.0, 1.0)
+        for name, outputs in {
+            "image": {"image.png": "a"},
+            "mesh": {"mesh.safetensors": "b"},
+            "lift": {"field.safetensors": "c"},
+        }.items()
+    }
+    config = load_config("starter")
+    with_lift = stage_keys(paint, "a cup", 0, config, made, {})
+    without = stage_keys(paint, "a cup", 0, config, {k: v for k, v in made.items() if k != "lift"}, {})
+    assert with_lift == without

@@ -207,3 +207,16 @@ def _still_answers(running: Running) -> None:
                 return
             except (AssertionError, OSError, Gone, KeyError):
                 assert time.monotonic() < until
+
+
+def test_a_file_that_is_no_token_is_left_alone(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(BadInput, match="is there already and no token"), new_token(notes):
+        pass
+    assert notes.read_text() == "mine"
+    left = tmp_path / "token"
+    left.write_text("x" * 43 + "\n")  # of a server that was killed
+    with new_token(left) as token:
+        assert left.read_text().strip() == token
+    assert not left.exists()

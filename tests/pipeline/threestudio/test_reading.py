@@ -207,7 +207,7 @@ def test_a_mesh_that_a_shape_begins_with_is_lifted() -> None:
         ("system.refinement=true", "run its first stage's file"),
         ("system.prompt_processor.prompt=lib:cowboy", "write the prompt out"),
         ("seed=0.5", "a seed is a whole number"),
-        ("trainer.max_steps=many", "trainer.max_steps in theirs.yaml expects a number, not 'many'"),
+        ("trainer.max_steps=many", "max_step_percent in theirs.yaml expects a number, not 'many'"),
         ("system.guidance.max_step_percent=[1, 2]", r"expects a number or \[step, from, to, step\]"),
         ("trainer.max_steps=${oc.env:HOME}", "asks 'oc.env', which is not worked out here; write out"),
         ("trainer.max_steps=${trainer.steps}", "refers to 'trainer.steps', which the file does not have"),
