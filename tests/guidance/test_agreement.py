@@ -56,7 +56,8 @@ def test_pictures_that_agree_are_those_of_ddim() -> None:
     for now, then in zip(times, [*times[1:], None], strict=True):
         eps = Denoiser()(x, torch.tensor([now] * 2))
         before, after = (
-            schedule.alpha_bar(torch.tensor(t)) if t is not None else torch.tensor(1.0) for t in (now, then)
+            schedule.alpha_bar(torch.tensor([t]))[0] if t is not None else torch.tensor(1.0)
+            for t in (now, then)
         )
         x0 = (x - (1 - before).sqrt() * eps) / before.sqrt()
         x = after.sqrt() * x0 + (1 - after).sqrt() * eps

@@ -49,7 +49,7 @@ def test_its_noise_and_the_time_that_a_network_is_told_are_diffusers(theirs) -> 
     torch.testing.assert_close(x_t, theirs.scale_noise(x0, told, eps), atol=1e-5, rtol=1e-6)
     example = example_of(x0, eps, T, PATH, "flow_prediction")
     torch.testing.assert_close(example.x, x_t, atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(example.t, told, atol=1e-3, rtol=0)
+    torch.testing.assert_close(example.t.to(told), told, atol=1e-3, rtol=0)
     torch.testing.assert_close(example.target, eps - x0, atol=1e-6, rtol=1e-6)  # where a = 1 - s is 0, too
 
 

@@ -45,7 +45,7 @@ def noise(batch: int = 4) -> torch.Tensor:
 
 def exact(x: torch.Tensor, t: int, mean: float = MEAN) -> torch.Tensor:
     """Where the probability-flow ODE takes x at timestep t: deviations from the mean keep their number of sigmas."""
-    alpha_bar = from_diffusers(scheduler()).alpha_bar(torch.tensor(t)).item()
+    alpha_bar = from_diffusers(scheduler()).alpha_bar(torch.tensor([t])).item()
     return mean + VARIANCE**0.5 * (x - alpha_bar**0.5 * mean) / (alpha_bar * VARIANCE + 1 - alpha_bar) ** 0.5
 
 

@@ -13,7 +13,9 @@ import pytest
 from slipcast.configs.errors import SlipcastError
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.make import make
+from slipcast.pipeline.run.keys import given
 from slipcast.pipeline.stages import lift as stage
+from slipcast.pipeline.stages.table import STAGES
 from slipcast.systems.images.files import read_subject
 from slipcast.systems.lift.looks import Looks
 
@@ -40,7 +42,7 @@ def test_candidates_are_lifted_ranked_and_the_chosen_picture_goes_on(
     told = json.loads((image / "kept.json").read_text())
     ranking = json.loads((image / "image.json").read_text())["ranking"]
     assert [one["candidate"] for one in told["kept"]] == ranking[:2]
-    assert set(told["kept"][0]) == {"candidate", "text", "in_domain"}
+    assert set(told["kept"][0]) == {"candidate", "text", "domain"}
     assert (image / "image.png").read_bytes() == (image / "kept-1.png").read_bytes()
     assert looked == [pytest.approx(np.radians(20))] * 2
     assert (lift / "picture.png").read_bytes() == (image / "kept-2.png").read_bytes()
@@ -48,7 +50,8 @@ def test_candidates_are_lifted_ranked_and_the_chosen_picture_goes_on(
     assert facts["chosen"] == ranking[1]
     assert [one["candidate"] for one in facts["lifted"]] == ranking[:2]
     assert facts["lifted"][0]["faults"] == ["too small"]
-    assert "lift/picture.png" in made.records["refine"].inputs
+    refine = next(one for one in STAGES if one.name == "refine")
+    assert "lift/picture.png" in given(refine, made.records)
 
 
 def test_one_candidate_is_what_it_was(tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ def test_the_real_threestudio_takes_a_step(scorer: Scorer, running: Running, tmp
 def _check(scorer: Scorer, task: dict[str, Any], told: dict[str, Any]) -> None:
     for step, high, answer in zip(task["steps"], (0.9, 0.6), told["answers"], strict=True):
         wanted = _truth(scorer, task, step, [0.02, high], clamp=0.5)
-        assert float((answer["gradient"] - wanted).norm()) < 1e-6 * float(wanted.norm())
+        assert float((answer["gradient"] - wanted).norm()) < 1e-5 * float(
+            wanted.norm()
+        )  # float32, and other batches
         assert float(wanted.abs().max()) > 1e-4
         assert answer["loss"] > 0 and answer["out"]["loss_sds"] == pytest.approx(answer["loss"])
         assert (answer["out"]["min_step"], answer["out"]["max_step"]) == (20, int(1000 * high))

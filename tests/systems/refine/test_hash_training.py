@@ -19,6 +19,7 @@ from slipcast.systems.refine import hash_fit
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
 from slipcast.systems.refine.hash_fit import fitted, near_surface
 from slipcast.systems.refine.hash_training import HashTraining, _largest
+from slipcast.systems.refine.health import Collapsed
 from slipcast.systems.refine.loop import refine_field
 from slipcast.systems.refine.regularisers import drift
 from slipcast.systems.refine.warm_start import warm_start
@@ -91,10 +92,12 @@ def test_near_the_surface_is_on_both_sides_of_it():
     assert near[away < 1.5 / SIZE].all() and not near[away > 9.0 / SIZE].any()
 
 
-def test_an_empty_field_goes_through():
+def test_an_empty_field_is_one_and_no_refinement_of_it():
     nothing = FrozenGrid(torch.zeros((SIZE,) * 3), torch.full((SIZE,) * 3 + (3,), 0.5))
-    made = refined(dataclasses.replace(CONFIG, steps=2), init=nothing)
+    made = HashTraining(nothing, CONFIG).finish()
     assert made.raw_density.isfinite().all() and (made.raw_density < 0).all()
+    with pytest.raises(Collapsed, match="next to nothing of the object is left"):
+        refined(dataclasses.replace(CONFIG, steps=2), init=nothing)
 
 
 def test_a_picture_paints_the_front_and_leaves_the_shape_as_it_does_with_voxels():
