@@ -145,7 +145,12 @@ def test_the_table_declares_all_that_a_stage_looks_at(stage: Stage) -> None:
     assert all(any(name == need or fnmatchcase(name, need) for need in stage.needs) for name in inputs)
     assert inputs >= {name for name in stage.needs if "*" not in name}
     assert {name for name in settings if name.split(".")[0] != stage.name} == set(stage.reads)
-    roles = {"lift": "lift_model", "custom": "model", "base_with_loras": "loras"}
+    roles = {
+        "lift": "lift_model",
+        "custom": "model",
+        "base_with_loras": "loras",
+        "tiny_encoder": "refine.encoder",
+    }
     assert {roles.get(name, name) for name in models} <= set(stage.roles)
 
 
