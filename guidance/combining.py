@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .algebra import Guidance
 from .shapes import Latents
+from .transforms import along, norm
 
 _ROUNDING = 1e-4  # of the longest difference: float32 networks differ by less between two runs of one text
 Combination = Callable[[Sequence[Latents], Sequence[Tensor]], list[Tensor]]
@@ -30,7 +31,7 @@ def balanced(deltas: Sequence[Latents], weights: Sequence[Tensor]) -> list[Tenso
     A term of weight 0 at a sample does not count there, and neither does a difference of nothing but rounding, such as
     of a text and itself: it pushes nothing.
     """
-    lengths = torch.stack([_length(delta) for delta in deltas])
+    lengths = torch.stack([norm(delta) for delta in deltas])
     on = torch.stack([(weight != 0).expand_as(lengths[0]) for weight in weights])
     on = on & (lengths > _ROUNDING * (lengths * on).amax(0))
     mean = (lengths * on).sum(0) / on.sum(0).clamp_min(1)
@@ -63,12 +64,6 @@ def alternated(guidance: Guidance, turn: int) -> Guidance:
 
 def _unopposed(push: Tensor, others: Sequence[Tensor]) -> Tensor:
     for other in others:
-        against = (push * other).flatten(1).sum(1).clamp_max(0)
-        length2 = other.flatten(1).square().sum(1).clamp_min(torch.finfo(push.dtype).tiny)
-        push = push - (against / length2).view(-1, 1, 1, 1) * other
+        opposes = (push * other).flatten(1).sum(1) < 0
+        push = torch.where(opposes.view(-1, 1, 1, 1), push - along(push, other), push)
     return push
-
-
-def _length(delta: Tensor) -> Tensor:
-    """[B, 1, 1, 1], never 0."""
-    return delta.flatten(1).norm(dim=1).clamp_min(torch.finfo(delta.dtype).tiny).view(-1, 1, 1, 1)

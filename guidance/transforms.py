@@ -84,7 +84,7 @@ class PerpendicularTo:
         return (self.positive, self.negative)
 
     def __call__(self, delta: Latents, eps: Answers) -> Latents:
-        return delta - _along(delta, eps[self.positive] - eps[self.negative])
+        return delta - along(delta, eps[self.positive] - eps[self.negative])
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Projected:
 
     def __call__(self, delta: Latents, eps: Answers) -> Latents:
         if self.norm_cap:
-            delta = delta * (self.norm_cap / _norm(delta)).clamp_max(1)
-        parallel = _along(delta, eps[self.onto])
+            delta = delta * (self.norm_cap / norm(delta)).clamp_max(1)
+        parallel = along(delta, eps[self.onto])
         return delta - (1 - self.eta) * parallel
 
 
@@ -145,7 +145,7 @@ class MagnitudeAware:
         return (self.base,)
 
     def __call__(self, weight: Tensor, delta: Latents, eps: Answers) -> Tensor:
-        return 1 + (weight - 1) * torch.exp(-self.alpha * _norm(delta) / _norm(eps[self.base]))
+        return 1 + (weight - 1) * torch.exp(-self.alpha * norm(delta) / norm(eps[self.base]))
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class ZeroStar:
         return (self.unconditional, self.conditional)
 
     def __call__(self, eps: Answers) -> Answers:
-        fitted = _along(eps[self.conditional], eps[self.unconditional])
+        fitted = along(eps[self.conditional], eps[self.unconditional])
         return {**eps, self.unconditional: fitted}
 
 
@@ -202,10 +202,10 @@ class NormCapped:
         return (self.like,)
 
     def __call__(self, eps_hat: Latents, eps: Answers) -> Latents:
-        return eps_hat * (self.ratio * _norm(eps[self.like]) / _norm(eps_hat)).clamp_max(1)
+        return eps_hat * (self.ratio * norm(eps[self.like]) / norm(eps_hat)).clamp_max(1)
 
 
-def _along(vector: Tensor, direction: Tensor) -> Tensor:
+def along(vector: Tensor, direction: Tensor) -> Tensor:
     """The part of [B, ...] vectors along others, sample by sample; nothing where there is no direction."""
     v, d = vector.flatten(1), direction.flatten(1)
     # Clamped: the squared length of a zero direction must not divide.
@@ -213,7 +213,7 @@ def _along(vector: Tensor, direction: Tensor) -> Tensor:
     return (((v * d).sum(1) / length2)[:, None] * d).view_as(vector)
 
 
-def _norm(vector: Tensor) -> Tensor:
+def norm(vector: Tensor) -> Tensor:
     """Length of each sample, [B, 1, 1, 1], never 0."""
     lengths = vector.flatten(1).norm(dim=1).clamp_min(torch.finfo(vector.dtype).tiny)
     return lengths.view(-1, *(1,) * (vector.ndim - 1))

@@ -17,6 +17,8 @@ from ..field.volume_rendering import render_image
 from ..field.voxels import FrozenGrid
 from ..types import SubjectImage
 
+View = tuple[torch.Tensor, torch.Tensor]
+"""Premultiplied colours [S, S, 3] and opacity [S, S]."""
 _SIDE = 96  # pixels
 _SEEN = 0.5  # opacity
 _EMPTY, _FULL = 0.0005, 0.65  # shares of the cube's cells
@@ -61,7 +63,7 @@ def looks_of(grid: FrozenGrid, picture: SubjectImage, elevation_rad: float) -> L
     return Looks(
         overlap=float(both.sum()) / either if either else 0.0,
         colour_error=float(off[both].mean()) if bool(both.any()) else 1.0,
-        faults=tuple(_faults(grid, elevation_rad)),
+        faults=tuple(_faults(grid, (front, alpha), elevation_rad)),
     )
 
 
@@ -82,7 +84,7 @@ def best_of(measures: Sequence[Mapping[str, float]]) -> list[int]:
     return sorted(range(len(measures)), key=lambda place: -points[place])
 
 
-def _faults(grid: FrozenGrid, elevation_rad: float) -> list[str]:
+def _faults(grid: FrozenGrid, front: View, elevation_rad: float) -> list[str]:
     solid = grid.occupancy > 0.5
     share = float(solid.float().mean())
     if share < _EMPTY:
@@ -95,7 +97,7 @@ def _faults(grid: FrozenGrid, elevation_rad: float) -> list[str]:
         faults.append(
             f"the lift is as flat as a card: {deep} cells deep where it is {max(wide, tall)} wide or tall"
         )
-    if _shows_its_front_behind(grid, elevation_rad):
+    if _shows_its_front_behind(grid, front, elevation_rad):
         faults.append(
             "the lift looks from behind as it does from the front, and not from its sides: a second face"
         )
@@ -108,21 +110,22 @@ def _extent(line: torch.Tensor) -> int:
     return int(there.max() - there.min()) + 1 if len(there) else 0
 
 
-def _shows_its_front_behind(grid: FrozenGrid, elevation_rad: float) -> bool:
+def _shows_its_front_behind(grid: FrozenGrid, front: View, elevation_rad: float) -> bool:
     """Whether the front's colours are seen again from behind, and less from both sides (Janus).
 
     Outlines say nothing, for every object has the same one from behind, mirrored. Colours are compared where two views
     overlap, each less its mean there; an object of one colour has no face.
     """
-    front, *others = (_view(grid, math.radians(turn), elevation_rad) for turn in (0, 90, 180, 270))
     seen = front[1] > _SEEN
     if not bool(seen.any()) or float(front[0][seen].std(dim=0).mean()) < _PLAIN:
         return False
-    right, back, left = (_correlation(front, other) for other in others)
+    right, back, left = (
+        _correlation(front, _view(grid, math.radians(turn), elevation_rad)) for turn in (90, 180, 270)
+    )
     return back > _SAME and back - max(right, left) > _OTHER
 
 
-def _correlation(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]) -> float:
+def _correlation(one: View, other: View) -> float:
     both = (one[1] > _SEEN) & (other[1] > _SEEN)
     if not bool(both.any()):
         return 0.0
@@ -130,7 +133,6 @@ def _correlation(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tens
     return float((a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-9))
 
 
-def _view(grid: FrozenGrid, azimuth_rad: float, elevation_rad: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Premultiplied colours [S, S, 3] and opacity [S, S]."""
+def _view(grid: FrozenGrid, azimuth_rad: float, elevation_rad: float) -> View:
     rgb, alpha, _ = render_image(grid, orbit_camera(azimuth_rad, elevation_rad), _SIDE, samples=64)
     return rgb, alpha

@@ -13,7 +13,6 @@ from functools import cached_property
 
 import torch
 
-from ...configs.over_steps import changes
 from ...configs.schema import RefineConfig
 from ..field.hash_field import HashField
 from ..field.hash_levels import GridShape
@@ -21,15 +20,15 @@ from ..field.query import CHUNK
 from ..field.trilinear import interpolate
 from ..field.voxels import DENSITY_PEAK, NEGLIGIBLE_DENSITY, VoxelField, cell_centres, occupied_cells
 from ..types import RadianceField
+from .cell_terms import colour_variation, drift_weight, shape_variation, undecided
 from .connectivity import join_pieces
 from .hash_fit import fitted, near_surface
-from .regularisers import drift, indecision, total_variation
+from .regularisers import drift
 from .step import Loss, Step
 from .surface_colour import surface_points
 from .trainable import Trained
 from .warm_start import warm_start
 
-_LAST_DRIFT = 0.2  # as the voxels'
 _FAR_POINTS = 2048  # a step's, of the drift's share far from the surface
 _NETWORK_SHARE = 0.1  # of the table's rate: a weight of the network moves everything at once
 _SURE = 2.0  # raw density, at sharpness 1, of cells that are solid: as to ``voxels.occupied_cells``
@@ -85,14 +84,15 @@ class HashTraining:
         """The voxels' terms, with their weights."""
         return {
             "drift": self._drift,
-            "shape variation": self._shape_variation,
-            "colour variation": self._colour_variation,
-            "indecision": self._indecision,
+            "shape variation": lambda step: shape_variation(step, self._shown.occupancy, self._matter),
+            "colour variation": lambda step: colour_variation(
+                step, self._shown.raw_colour, self._shown.occupancy, self._matter
+            ),
+            "indecision": lambda step: undecided(step, self._shown.occupancy, self._matter),
         }
 
     def _drift(self, step: Step) -> torch.Tensor:
-        fades = 1.0 if changes(self._config.drift_weight) else max(1 - step.done, _LAST_DRIFT)
-        start, weight = self._start, step.at(self._config.drift_weight) * fades
+        start, weight = self._start, drift_weight(step)
         near = drift(self._shown.raw_density, start.raw_density, self._matter)
         if not len(self._far):
             return weight * near
@@ -103,20 +103,6 @@ class HashTraining:
         # Each point stands for as many cells, so that the term is the voxels' on average.
         far = drift(self.field.raw(points)[:, 0], wanted, self._matter) * len(self._far) / _FAR_POINTS
         return weight * (near + far)
-
-    def _shape_variation(self, step: Step) -> torch.Tensor:
-        variation = total_variation(self._shown.occupancy[..., None])
-        return step.at(self._config.tv_weight) * variation / self._matter
-
-    def _colour_variation(self, step: Step) -> torch.Tensor:
-        colour = torch.sigmoid(self._shown.raw_colour)
-        variation = total_variation(colour, self._shown.occupancy.detach())
-        return step.at(self._config.tv_color_weight) * variation / self._matter
-
-    def _indecision(self, step: Step) -> torch.Tensor:
-        rises = 1.0 if changes(self._config.indecision_weight) else step.done
-        weight = step.at(self._config.indecision_weight) * rises
-        return weight * indecision(self._shown.occupancy, self._matter)
 
     @torch.no_grad()
     def finish(self) -> VoxelField:

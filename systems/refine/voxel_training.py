@@ -6,18 +6,16 @@ from collections.abc import Mapping
 
 import torch
 
-from ...configs.over_steps import changes
 from ...configs.schema import RefineConfig
 from ..field.voxels import VoxelField
 from ..types import RadianceField
+from .cell_terms import colour_variation, drift_weight, shape_variation, undecided
 from .connectivity import join_pieces
-from .regularisers import drift, indecision, total_variation
+from .regularisers import drift
 from .step import Loss, Step
 from .surface_colour import SurfaceColoured
 from .trainable import Trained
 from .warm_start import warm_start
-
-_LAST_DRIFT = 0.2  # of the drift's weight stays to the end: it alone holds what no picture shows
 
 
 class VoxelTraining:
@@ -53,31 +51,15 @@ class VoxelTraining:
         """Drift fades, indecision comes up: first keep the shape, then make it crisp."""
         return {
             "drift": self._drift,
-            "shape variation": self._shape_variation,
-            "colour variation": self._colour_variation,
-            "indecision": self._indecision,
+            "shape variation": lambda step: shape_variation(step, self._shown.occupancy, self._matter),
+            "colour variation": lambda step: colour_variation(
+                step, self._shown.raw_colour, self._shown.occupancy, self._matter
+            ),
+            "indecision": lambda step: undecided(step, self._shown.occupancy, self._matter),
         }
 
     def _drift(self, step: Step) -> torch.Tensor:
-        fades = 1.0 if changes(self._config.drift_weight) else max(1 - step.done, _LAST_DRIFT)
-        weight = step.at(self._config.drift_weight) * fades
-        return weight * drift(self.field.raw_density, self._initial, self._matter)
-
-    def _shape_variation(self, step: Step) -> torch.Tensor:
-        return (
-            step.at(self._config.tv_weight) * total_variation(self._shown.occupancy[..., None]) / self._matter
-        )
-
-    def _colour_variation(self, step: Step) -> torch.Tensor:
-        # Colour matters only where there is matter; elsewhere nothing shows it.
-        colour = torch.sigmoid(self._shown.raw_colour)
-        variation = total_variation(colour, self._shown.occupancy.detach())
-        return step.at(self._config.tv_color_weight) * variation / self._matter
-
-    def _indecision(self, step: Step) -> torch.Tensor:
-        rises = 1.0 if changes(self._config.indecision_weight) else step.done
-        weight = step.at(self._config.indecision_weight) * rises
-        return weight * indecision(self._shown.occupancy, self._matter)
+        return drift_weight(step) * drift(self.field.raw_density, self._initial, self._matter)
 
     @torch.no_grad()
     def finish(self) -> VoxelField:

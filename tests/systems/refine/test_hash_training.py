@@ -169,7 +169,9 @@ def test_drift_is_the_voxels_on_average():
     everywhere = training.field.raw(cell_centres(SIZE))[:, 0].view_as(start)
     truth = drift(everywhere, start, training._matter).item()
 
-    now: Any = SimpleNamespace(done=0.0, generator=torch.Generator().manual_seed(0), at=lambda number: number)
+    now: Any = SimpleNamespace(
+        config=CONFIG, done=0.0, generator=torch.Generator().manual_seed(0), at=lambda number: number
+    )
     told = training._drift(now).item() / float(CONFIG.drift_weight)  # pyright: ignore[reportArgumentType]
     assert told == pytest.approx(truth, rel=0.3)
 
