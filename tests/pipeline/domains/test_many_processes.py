@@ -37,7 +37,8 @@ def test_two_processes_are_one_that_accumulates(tmp_path: Path) -> None:
         timeout=280,
         check=False,
     )
-    assert done.stdout.count("finished True") == 2, done.stderr[-3000:]
+    # Both write to one pipe, a word at a time: only how often each word comes is sure.
+    assert done.stdout.count("finished") == done.stdout.count("True") == 2, done.stderr[-3000:]
     one = train_domain(
         launched_training.settings(base, pictures, 2),
         Means("cpu"),
