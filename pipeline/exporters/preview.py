@@ -1,7 +1,7 @@
 """Pictures of a finished mesh without a GPU: single views, a sheet beside the subject's picture, a turntable.
 
-``shading="none"`` shows the baked colours as they are, for evaluation; ``"soft"`` lights the object from the camera's
-upper left, for people.
+``shading="none"`` shows the baked colours as they are, ``"soft"`` lights them from the camera's upper left: both for
+evaluation. ``"table"`` is for people: all maps under a soft box, on a table that carries a shadow (``lighting``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...systems.field.cameras import FRONT_ELEVATION_RAD, Camera, orbit_camera, 
 from ...systems.mesh.rasterizer import EMPTY, interpolate, rasterize
 from ...systems.texture.lookup import sample_texture, shrink_to_footprint
 from ...systems.types import Mesh, SubjectImage
+from .lighting import KEY, Table, lit
 
 Color = tuple[float, float, float]
 WHITE: Color = (1.0, 1.0, 1.0)
@@ -30,8 +31,8 @@ CLAY: Color = (0.72, 0.70, 0.68)
 """Colour of a mesh without texture."""
 CLAY_LINEAR = tuple(round(((c + 0.055) / 1.055) ** 2.4, 4) for c in CLAY)
 """The same in linear light, as glTF and USD read a factor; it is far from sRGB's toe."""
-_LIGHT = np.array([-0.45, 0.65, 0.61])  # in the camera's axes (right, up, towards the viewer), unit length
 _AMBIENT = 0.45
+SHADINGS = ("none", "soft", "table")
 _SEARCHED_SIZES = (1.0, 0.8, 0.6, 0.45, 0.3)
 
 
@@ -58,13 +59,18 @@ def render_views(
     supersample: int = 2,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """``render_mesh`` for many cameras; the shrunken texture is made once, for the first camera's distance."""
-    if shading not in ("soft", "none"):
-        raise BadInput(f"shading must be 'soft' or 'none', not {shading!r}")
+    if shading not in SHADINGS:
+        raise BadInput(f"shading must be one of {', '.join(SHADINGS)}, not {shading!r}")
     fine = size * supersample
     views = [_place(mesh, camera, fine) for camera in cameras]
-    texture = None if mesh.texture is None or not views else shrink_to_footprint(mesh, views[0][0])
+    if views and mesh.texture is not None:
+        maps = {"texture": shrink_to_footprint(mesh, views[0][0])}
+        if shading == "table" and mesh.orm is not None:
+            maps["orm"] = shrink_to_footprint(mesh.with_(texture=mesh.orm), views[0][0])
+        mesh = mesh.with_(**maps)
+    table = Table.under(mesh) if shading == "table" else None
     return [
-        _render(mesh, texture, camera, placed, size, supersample, background, shading)
+        _render(mesh, camera, placed, size, supersample, background, shading, table)
         for camera, placed in zip(cameras, views, strict=True)
     ]
 
@@ -75,7 +81,7 @@ def ring_cameras(count: int, elevation_rad: float = FRONT_ELEVATION_RAD) -> list
 
 
 def preview_sheet(
-    subject: SubjectImage, mesh: Mesh, path: Path | None = None, *, size: int = 256, background: Color = PAPER
+    subject: SubjectImage, mesh: Mesh, path: Path | None = None, *, size: int = 512, background: Color = PAPER
 ) -> np.ndarray:
     """The subject's picture, twice as large, and two rows of four views round the mesh: uint8 [2 size, 6 size, 3].
 
@@ -83,7 +89,9 @@ def preview_sheet(
     """
     picture = Image.fromarray(_to_bytes(subject.over(background)))
     picture = np.asarray(picture.resize((2 * size, 2 * size), Image.Resampling.LANCZOS))
-    views = [_to_bytes(rgb) for rgb, _ in render_views(mesh, ring_cameras(8), size, background)]
+    views = [
+        _to_bytes(rgb) for rgb, _ in render_views(mesh, ring_cameras(8), size, background, shading="table")
+    ]
     rows = np.concatenate([np.concatenate(views[:4], 1), np.concatenate(views[4:], 1)], 0)
     sheet = np.concatenate([picture, rows], 1)
     if path is not None:
@@ -115,12 +123,15 @@ def write_turntable(
         raise BadInput(f"a turntable is a .gif or .mp4 with at least 1 frame, not {path.name} with {frames}")
     cameras = ring_cameras(frames)
     if path.suffix == ".mp4":
-        pictures = [_to_bytes(rgb) for rgb, _ in render_views(mesh, cameras, size + size % 2, background)]
+        pictures = [
+            _to_bytes(rgb)
+            for rgb, _ in render_views(mesh, cameras, size + size % 2, background, shading="table")
+        ]
         data = _mp4(pictures, frames / seconds)
     else:
         data = b""
         for factor in _SEARCHED_SIZES:
-            views = render_views(mesh, cameras, int(size * factor), background)
+            views = render_views(mesh, cameras, int(size * factor), background, shading="table")
             data = _gif([_to_bytes(rgb) for rgb, _ in views], seconds)
             if len(data) <= max_bytes:
                 break
@@ -135,25 +146,34 @@ def _place(mesh: Mesh, camera: Camera, size: int) -> tuple[np.ndarray, np.ndarra
 
 def _render(
     mesh: Mesh,
-    texture: np.ndarray | None,
     camera: Camera,
     placed: tuple[np.ndarray, np.ndarray],
     size: int,
     supersample: int,
     background: Color,
     shading: str,
+    table: Table | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     fine = size * supersample
     face, weights = rasterize(placed[0], placed[1], mesh.faces, fine, fine)
     covered = face != EMPTY
-    if mesh.uv is None or texture is None:
+    uv = None if mesh.uv is None else interpolate(mesh.uv, mesh.faces, face, weights)
+    if uv is None or mesh.texture is None:
         color = np.broadcast_to(np.asarray(CLAY, np.float32), (int(covered.sum()), 3))
     else:
-        color = sample_texture(texture, interpolate(mesh.uv, mesh.faces, face, weights))
-    if shading == "soft":
-        color = color * _soft_light(interpolate(mesh.normals, mesh.faces, face, weights), camera)[:, None]
+        color = sample_texture(mesh.texture, uv)
+    if shading != "none":
+        normals = interpolate(mesh.normals, mesh.faces, face, weights)
+        if shading == "soft":
+            color = color * _soft_light(normals, camera)[:, None]
+        else:
+            points = interpolate(mesh.vertices, mesh.faces, face, weights)
+            orm = None if uv is None or mesh.orm is None else sample_texture(mesh.orm, uv)
+            color = lit(color, normals, points, orm, camera)
     picture = np.empty((fine, fine, 3), np.float32)
     picture[:] = background
+    if table is not None:  # so soft that it needs no finer pixels
+        picture[:] = table.seen(camera, size, background).repeat(supersample, 0).repeat(supersample, 1)
     picture[covered] = color.clip(0, 1)
     grid = (size, supersample, size, supersample)
     return picture.reshape(*grid, 3).mean(axis=(1, 3)), covered.reshape(grid).mean(
@@ -166,7 +186,7 @@ def _soft_light(normals: np.ndarray, camera: Camera) -> np.ndarray:
 
     A wrapped Lambert term: it falls to nothing behind the object, not at its side, like a large soft box.
     """
-    light = camera.cam_to_world[:3, :3].numpy().astype(np.float32) @ _LIGHT.astype(np.float32)
+    light = camera.cam_to_world[:3, :3].numpy().astype(np.float32) @ KEY
     length = np.linalg.norm(normals, axis=1).clip(1e-9)
     wrapped = 0.5 + 0.5 * (normals @ light) / length
     # Light is linear, the colours are not: a linear factor f is f^(1/2.2) on sRGB values.
