@@ -20,12 +20,13 @@ from ..run.signals import stop_on_signals
 from .batch_asking import batch
 from .blender import blender
 from .console import STOPPED, Commands, exit_codes
-from .domain import domain
+from .domain_keeping import domain
 from .evaluate import evaluate
 from .export import export
 from .guidance import guidance
 from .image import image
 from .make import make
+from .options import AllowPickle, Debug, Json
 from .report import report
 from .runs import runs
 from .staged import run
@@ -48,11 +49,6 @@ app.add_typer(domain, name="domain")
 app.add_typer(evaluate, name="eval")
 app.add_typer(guidance, name="guidance")
 app.add_typer(threestudio, name="threestudio")
-
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout instead of a path or a table.")
-]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -90,9 +86,7 @@ def fetch(
     full_precision: Annotated[
         bool, typer.Option("--full-precision", help="Weights in float32 even where there are fp16 ones.")
     ] = False,
-    allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Take pickled weights where there are no others.")
-    ] = False,
+    allow_pickle: AllowPickle = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -10,17 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from .batch_options import Debug, Jobs, Json, Local, Out, batch, counted, folder_here, options_of
+from .batch_options import Jobs, Local, Out, batch, counted, folder_here, options_of
 from .console import PartlyFailed, exit_codes
+from .options import Debug, Json, Overrides
 
 
 @batch.command()
 def run(
     jobs: Jobs,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings of all jobs.", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
     config: Annotated[str, typer.Option(help="Preset or YAML file of the jobs that name none.")] = "starter",
     out: Out = "runs",
     local: Local = Path("runs"),

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from .batch import batch  # whose command run comes first
-from .batch_options import Debug, Ids, Jobs, Json, Local, Out, counted, folder_here
+from .batch_options import Ids, Jobs, Local, Out, counted, folder_here
 from .console import exit_codes
+from .options import Debug, Json
 
 
 @batch.command()

@@ -42,8 +42,6 @@ Local = Annotated[
     Path, typer.Option(help="With --out at an address: folder here for the ledger and copies of the runs.")
 ]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="These only.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def folder_here(out: str, local: Path) -> Path:

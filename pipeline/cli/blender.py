@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import PartlyFailed, exit_codes
+from .options import Debug, Json
 
 if TYPE_CHECKING:
     from ..library import Library
@@ -26,8 +27,6 @@ Program = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @blender.command("library")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import exit_codes
+from .options import Debug, Json
 
 evaluate = typer.Typer(no_args_is_help=True, help="Measure pictures or assets against a folder of pictures.")
 
@@ -37,8 +38,6 @@ Clip = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Where the networks compute: auto, cpu, cuda, cuda:N or mps.")]
 Draws = Annotated[int, typer.Option(min=0, max=10_000, help="Draws of the bootstrap; 0 for no intervals.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of a table.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @evaluate.command()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import PartlyFailed, exit_codes
+from .options import Debug, Json, option
 
 if TYPE_CHECKING:
     from ...configs.schema import ExportConfig
@@ -24,43 +25,39 @@ LODS = (0.5, 0.25, 0.1)
 """Levels of detail where they are asked for without saying which."""
 
 
-def _option(sentence: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=sentence, show_default=False, **more)
-
-
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
     format: Annotated[
         str | None,
-        _option("glb, gltf, obj, ply, stl, usdz, fbx, blend, with commas; the run's own if left out."),
+        option("glb, gltf, obj, ply, stl, usdz, fbx, blend, with commas; the run's own if left out."),
     ] = None,
-    out: Annotated[Path | None, _option("Folder for the files; RUN/exports if left out.")] = None,
-    name: Annotated[str | None, _option("Name of files and object; made of the prompt if left out.")] = None,
-    height: Annotated[float | None, _option("Height in metres; as the run was exported if left out.")] = None,
+    out: Annotated[Path | None, option("Folder for the files; RUN/exports if left out.")] = None,
+    name: Annotated[str | None, option("Name of files and object; made of the prompt if left out.")] = None,
+    height: Annotated[float | None, option("Height in metres; as the run was exported if left out.")] = None,
     faces: Annotated[
-        int | None, _option("Reduce the mesh to so many faces; as the run was exported if left out.")
+        int | None, option("Reduce the mesh to so many faces; as the run was exported if left out.")
     ] = None,
     roughness: Annotated[
         float | None,
-        _option("Of the whole surface, 0 glossy to 1 matt; as the run was exported if left out."),
+        option("Of the whole surface, 0 glossy to 1 matt; as the run was exported if left out."),
     ] = None,
     textures: Annotated[
-        str | None, _option("png, jpeg or webp, the smallest; as the run was exported if left out.")
+        str | None, option("png, jpeg or webp, the smallest; as the run was exported if left out.")
     ] = None,
     lods: Annotated[
         bool,
-        _option("Levels of detail too: the run's export.lods, or 1/2, 1/4 and 1/10 of the faces.", "--lods"),
+        option("Levels of detail too: the run's export.lods, or 1/2, 1/4 and 1/10 of the faces.", "--lods"),
     ] = False,
     quads: Annotated[
         bool,
-        _option("Pair triangles into quads where the format holds them: OBJ, FBX and .blend.", "--quads"),
+        option("Pair triangles into quads where the format holds them: OBJ, FBX and .blend.", "--quads"),
     ] = False,
     blender: Annotated[
-        Path | None, _option("The Blender that writes .blend and FBX; looked for if left out.")
+        Path | None, option("The Blender that writes .blend and FBX; looked for if left out.")
     ] = None,
-    force: Annotated[bool, _option("Replace files that exist.", "--force")] = False,
-    as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
-    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
+    force: Annotated[bool, option("Replace files that exist.", "--force")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Write a finished run again, in other formats or another size. Prints the path of each file."""
     with exit_codes(debug=debug, as_json=as_json):

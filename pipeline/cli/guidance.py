@@ -16,6 +16,21 @@ import typer
 
 from ...configs.stopping import asked_to_stop, forget
 from .console import exit_codes
+from .options import (
+    AllowPickle,
+    Base,
+    Debug,
+    Device,
+    Domain,
+    Dtype,
+    Embeddings,
+    ImagePrompts,
+    Loras,
+    LowMemory,
+    Model,
+    Overrides,
+    option,
+)
 
 guidance = typer.Typer(no_args_is_help=True, help="Guidance for other programs, such as threestudio.")
 
@@ -25,20 +40,13 @@ def _root() -> None:
     """A group, although it has one command."""
 
 
-def _option(sentence: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=sentence, show_default=False, **more)
-
-
 @guidance.command("serve")
 def serve(
     prompt: Annotated[
         str | None,
         typer.Argument(help="Of requests that bring none, in quotes; may be left out.", show_default=False),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings, such as refine.recipe=cfg.", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
     config: Annotated[str, typer.Option(help="A preset's name, or a YAML file.")] = "starter",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="At 127.0.0.1; 0 takes any that is free.")
@@ -52,26 +60,20 @@ def serve(
     ] = None,
     size: Annotated[
         int | None,
-        _option("Pixels that pictures are brought to; the base's own if left out.", min=8, max=2048),
+        option("Pixels that pictures are brought to; the base's own if left out.", min=8, max=2048),
     ] = None,
-    base: Annotated[str | None, _option("The frozen prior: alias, hub id, folder or checkpoint.")] = None,
-    domain: Annotated[str | None, _option("The domain: 'starter', a folder, or none.")] = None,
-    model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
-    lora: Annotated[
-        list[str] | None, _option("A LoRA in the base, FILE or FILE:strength; may be repeated.")
-    ] = None,
-    embedding: Annotated[
-        list[str] | None, _option("Textual inversion, FILE or FILE:word; may be repeated.")
-    ] = None,
-    image_prompt: Annotated[
-        list[str] | None, _option("PICTURE[:NETWORK][:SCALE], seen beside the text; may be repeated.")
-    ] = None,
-    device: Annotated[str | None, _option("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
-    dtype: Annotated[str | None, _option("auto, float32, bfloat16 or float16.")] = None,
-    low_memory: Annotated[bool, _option("Hold one network on the device at a time.", "--low-memory")] = False,
-    allow_pickle: Annotated[bool, _option("Read pickled checkpoints.", "--allow-pickle")] = False,
-    as_json: Annotated[bool, _option("Print a JSON object a line for all that happens.", "--json")] = False,
-    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
+    base: Base = None,
+    domain: Domain = None,
+    model: Model = None,
+    lora: Loras = None,
+    embedding: Embeddings = None,
+    image_prompt: ImagePrompts = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    low_memory: LowMemory = False,
+    allow_pickle: AllowPickle = False,
+    as_json: Annotated[bool, option("Print a JSON object a line for all that happens.", "--json")] = False,
+    debug: Debug = False,
 ) -> None:
     """Serve the guidance of the settings refine until Ctrl-C. The first line printed is its address, once ready."""
     with exit_codes(debug=debug, as_json=as_json):

@@ -12,10 +12,26 @@ import typer
 
 from ...configs.stopping import check_stop
 from .console import exit_codes
-
-
-def _option(sentence: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=sentence, show_default=False, **more)
+from .options import (
+    AllowPickle,
+    Base,
+    Debug,
+    Device,
+    Domain,
+    DomainStrength,
+    Dtype,
+    EmbeddedGuidance,
+    Embeddings,
+    ImageEncoder,
+    ImagePrompts,
+    Json,
+    Loras,
+    LoraScale,
+    LowMemory,
+    Model,
+    Vae,
+    option,
+)
 
 
 def image(
@@ -23,102 +39,83 @@ def image(
         str | None, typer.Argument(help="What to draw, in quotes; for DiT a class.", show_default=False)
     ] = None,
     recipe: Annotated[
-        str | None, _option("in_domain (default; cfg without a domain), composable, perp_neg, ...")
+        str | None, option("in_domain (default; cfg without a domain), composable, perp_neg, ...")
     ] = None,
-    base: Annotated[
-        str | None, _option("The frozen prior: alias, hub id, folder or .safetensors checkpoint.")
-    ] = None,
-    vae: Annotated[
-        str | None, _option("Another autoencoder than the base's own: folder or .safetensors file.")
-    ] = None,
-    domain: Annotated[str | None, _option("The domain: 'starter', a folder, or none.")] = None,
-    model: Annotated[str | None, _option("A custom model of the base: LoRA, checkpoint or domain.")] = None,
-    lora: Annotated[
-        list[str] | None, _option("A LoRA in the base, FILE or FILE:strength; may be repeated.")
-    ] = None,
-    embedding: Annotated[
-        list[str] | None, _option("Textual inversion, FILE or FILE:word; may be repeated.")
-    ] = None,
+    base: Base = None,
+    vae: Vae = None,
+    domain: Domain = None,
+    model: Model = None,
+    lora: Loras = None,
+    embedding: Embeddings = None,
     weight: Annotated[
-        list[str] | None, _option("Weight of a term, such as domain=3.5; may be repeated.")
+        list[str] | None, option("Weight of a term, such as domain=3.5; may be repeated.")
     ] = None,
     until: Annotated[
-        list[str] | None, _option("Noise fraction up to which a term is on, such as domain=0.5.")
+        list[str] | None, option("Noise fraction up to which a term is on, such as domain=0.5.")
     ] = None,
     since: Annotated[
-        list[str] | None, _option("Noise fraction from which up a term is on, such as domain=0.2.")
+        list[str] | None, option("Noise fraction from which up a term is on, such as domain=0.2.")
     ] = None,
     guidance_rescale: Annotated[
-        float | None, _option("Give the sum this much of the prompt's own contrast, 0 to 1.")
+        float | None, option("Give the sum this much of the prompt's own contrast, 0 to 1.")
     ] = None,
-    embedded_guidance: Annotated[
-        float | None, _option("Guidance weight that a network is told which has guidance inside (LCM, Flux).")
-    ] = None,
+    embedded_guidance: EmbeddedGuidance = None,
     balance: Annotated[
-        float | None, _option("Share this total weight by the norm of the differences.")
+        float | None, option("Share this total weight by the norm of the differences.")
     ] = None,
-    negative: Annotated[list[str] | None, _option("Prompt to stay away from; may be repeated.")] = None,
+    negative: Annotated[list[str] | None, option("Prompt to stay away from; may be repeated.")] = None,
     wanted: Annotated[
-        list[str] | None, _option("One more prompt that must hold: 'text'=weight.", "--and")
+        list[str] | None, option("One more prompt that must hold: 'text'=weight.", "--and")
     ] = None,
     unwanted: Annotated[
-        list[str] | None, _option("A prompt that must not hold: 'text'=weight.", "--not")
+        list[str] | None, option("A prompt that must not hold: 'text'=weight.", "--not")
     ] = None,
     control: Annotated[
         list[str] | None,
-        _option(
+        option(
             "KIND:PICTURE[:NETWORK][:SCALE][:OPTION=...], such as canny:img.png:0.8:end=0.6; may be repeated."
         ),
     ] = None,
-    control_scale: Annotated[float | None, _option("Factor on the controls.")] = None,
+    control_scale: Annotated[float | None, option("Factor on the controls.")] = None,
     control_start: Annotated[
-        float | None, _option("Share of the steps before the controls are heard, 0 to 1.")
+        float | None, option("Share of the steps before the controls are heard, 0 to 1.")
     ] = None,
     control_end: Annotated[
-        float | None, _option("Share of the steps after which they are not, 0 to 1.")
+        float | None, option("Share of the steps after which they are not, 0 to 1.")
     ] = None,
     control_branches: Annotated[
-        str | None, _option("Which branches hear them: text (those of the prompt) or all.")
+        str | None, option("Which branches hear them: text (those of the prompt) or all.")
     ] = None,
-    image_prompt: Annotated[
-        list[str] | None,
-        _option("PICTURE[:NETWORK][:SCALE], seen beside the text (IP-Adapter); may be repeated."),
-    ] = None,
-    image_encoder: Annotated[
-        str | None, _option("Folder of the image encoder of --image-prompt; the one beside it if left out.")
-    ] = None,
-    edit: Annotated[str | None, _option("Picture to start from.")] = None,
-    strength: Annotated[
-        float | None, _option("How far an edited picture goes back to noise, 0 to 1.")
-    ] = None,
-    mask: Annotated[str | None, _option("With --edit: white parts are painted anew.")] = None,
+    image_prompt: ImagePrompts = None,
+    image_encoder: ImageEncoder = None,
+    edit: Annotated[str | None, option("Picture to start from.")] = None,
+    strength: Annotated[float | None, option("How far an edited picture goes back to noise, 0 to 1.")] = None,
+    mask: Annotated[str | None, option("With --edit: white parts are painted anew.")] = None,
     scheduler: Annotated[
         str | None,
-        _option("dpm++, dpm++-karras, ddim, euler, heun, lcm, ...; what the base says if left out."),
+        option("dpm++, dpm++-karras, ddim, euler, heun, lcm, ...; what the base says if left out."),
     ] = None,
-    steps: Annotated[int | None, _option("Denoising steps.")] = None,
-    seed: Annotated[int | None, _option("Seed, as in make.")] = None,
-    count: Annotated[int | None, _option("How many pictures of that seed.", "--count", "--grid")] = None,
+    steps: Annotated[int | None, option("Denoising steps.")] = None,
+    seed: Annotated[int | None, option("Seed, as in make.")] = None,
+    count: Annotated[int | None, option("How many pictures of that seed.", "--count", "--grid")] = None,
     as_make: Annotated[
-        bool, _option("Add view and background words: the candidates that make draws.", "--as-make")
+        bool, option("Add view and background words: the candidates that make draws.", "--as-make")
     ] = False,
-    domain_strength: Annotated[
-        float | None, _option("Factor on the domain's weight; 0 is the base alone.")
-    ] = None,
+    domain_strength: DomainStrength = None,
     size: Annotated[
         str | None,
-        _option("512 for a square, 512x768 for width and height; an edited picture keeps its own."),
+        option("512 for a square, 512x768 for width and height; an edited picture keeps its own."),
     ] = None,
-    lora_scale: Annotated[float | None, _option("Strength of a LoRA.")] = None,
-    spec: Annotated[Path | None, _option("YAML file with the same settings, and complex conditions.")] = None,
+    lora_scale: LoraScale = None,
+    spec: Annotated[Path | None, option("YAML file with the same settings, and complex conditions.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("pictures"),
-    explain: Annotated[bool, _option("Say what would be computed, and draw nothing.", "--explain")] = False,
-    low_memory: Annotated[bool, _option("Hold one network on the device at a time.", "--low-memory")] = False,
-    allow_pickle: Annotated[bool, _option("Read pickled checkpoints.", "--allow-pickle")] = False,
-    device: Annotated[str | None, _option("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
-    dtype: Annotated[str | None, _option("auto, float32, bfloat16 or float16.")] = None,
-    as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
-    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
+    explain: Annotated[bool, option("Say what would be computed, and draw nothing.", "--explain")] = False,
+    low_memory: LowMemory = False,
+    allow_pickle: AllowPickle = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Draw pictures with guided diffusion. The last line printed is the contact sheet, or the only picture."""
     with exit_codes(debug=debug, as_json=as_json):

@@ -15,6 +15,28 @@ import typer
 from ...configs.stopping import check_stop
 from .console import PartlyFailed, exit_codes
 from .export import LODS
+from .options import (
+    AllowPickle,
+    Base,
+    Debug,
+    Device,
+    Domain,
+    DomainStrength,
+    DryRun,
+    Dtype,
+    EmbeddedGuidance,
+    Embeddings,
+    ImageEncoder,
+    ImagePrompts,
+    Json,
+    Loras,
+    LoraScale,
+    LowMemory,
+    Model,
+    Overrides,
+    Vae,
+    option,
+)
 
 if TYPE_CHECKING:
     from ..make import MakeResult
@@ -23,19 +45,11 @@ if TYPE_CHECKING:
 Layers = list[tuple[str, Mapping[str, Any]]]
 
 
-def _named(sentence: str) -> Any:
-    """An option for a setting of the same name."""
-    return typer.Option(help=sentence, show_default=False)
-
-
 def make(
     prompt: Annotated[
         str | None, typer.Argument(help="What to make, in quotes; none with --resume.", show_default=False)
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Settings, such as refine.steps=100.", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
     config: Annotated[
         str | None, typer.Option(help="A preset's name, or a YAML file.", show_default="starter")
     ] = None,
@@ -61,67 +75,33 @@ def make(
             help="A picture of yours to lift, instead of drawing one; several of one object, the front first.",
         ),
     ] = None,
-    base: Annotated[
-        str | None, _named("The text-to-image model: alias, hub id, folder or .safetensors checkpoint.")
-    ] = None,
-    vae: Annotated[
-        str | None, _named("Another autoencoder than the base's own: folder or .safetensors file.")
-    ] = None,
-    domain: Annotated[str | None, _named("The domain: 'starter', a folder, or none.")] = None,
-    model: Annotated[str | None, _named("A custom model of the base: LoRA, checkpoint or domain.")] = None,
-    lora_scale: Annotated[float | None, _named("Strength of a LoRA.")] = None,
-    domain_strength: Annotated[
-        float | None, _named("Factor on the domain's weight; 0 is the base alone.")
-    ] = None,
-    embedded_guidance: Annotated[
-        float | None, _named("Guidance weight that a network is told which has guidance inside (LCM, Flux).")
-    ] = None,
-    lora: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE[:STRENGTH]",
-            help="A LoRA in the base, for picture, refinement and paint; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    embedding: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE[:WORD]", help="A textual-inversion embedding; may be repeated.", show_default=False
-        ),
-    ] = None,
-    image_prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PICTURE[:NETWORK][:SCALE]",
-            help="A picture seen beside the text (IP-Adapter), in refinement and paint too; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    image_encoder: Annotated[
-        str | None, _named("Folder of the image encoder of --image-prompt; the one beside it if left out.")
-    ] = None,
-    device: Annotated[str | None, _named("auto (the quickest here), cpu, cuda, cuda:N or mps.")] = None,
-    dtype: Annotated[str | None, _named("auto, float32, bfloat16 or float16.")] = None,
-    height: Annotated[float | None, _named("Height of the object in metres.")] = None,
-    roughness: Annotated[float | None, _named("Of the whole surface, 0 glossy to 1 matt.")] = None,
-    faces: Annotated[int | None, _named("Reduce the exported mesh to so many faces.")] = None,
+    base: Base = None,
+    vae: Vae = None,
+    domain: Domain = None,
+    model: Model = None,
+    lora_scale: LoraScale = None,
+    domain_strength: DomainStrength = None,
+    embedded_guidance: EmbeddedGuidance = None,
+    lora: Loras = None,
+    embedding: Embeddings = None,
+    image_prompt: ImagePrompts = None,
+    image_encoder: ImageEncoder = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    height: Annotated[float | None, option("Height of the object in metres.")] = None,
+    roughness: Annotated[float | None, option("Of the whole surface, 0 glossy to 1 matt.")] = None,
+    faces: Annotated[int | None, option("Reduce the exported mesh to so many faces.")] = None,
     lods: Annotated[
         bool, typer.Option("--lods", help="Levels of detail too: 1/2, 1/4 and 1/10 of the faces.")
     ] = False,
     spec: Annotated[
-        Path | None, _named("A YAML file of `slipcast image`: how the picture is drawn, conditions and all.")
+        Path | None, option("A YAML file of `slipcast image`: how the picture is drawn, conditions and all.")
     ] = None,
-    low_memory: Annotated[
-        bool, typer.Option("--low-memory", help="Hold one network on the device at a time.")
-    ] = False,
-    allow_pickle: Annotated[bool, typer.Option("--allow-pickle", help="Read pickled checkpoints.")] = False,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would run, with which models, for how long; make nothing."),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a path.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    low_memory: LowMemory = False,
+    allow_pickle: AllowPickle = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Make a textured 3D asset: image, lift, refine, mesh, paint, export. The last line printed is the GLB's path."""
     with exit_codes(debug=debug, as_json=as_json):
@@ -220,9 +200,9 @@ def _resumed(
     from ...configs.errors import BadInput
     from ..run.manifest import asked_of
 
-    for option, value in (("--config", config), ("--out", out), ("--seed", seed), ("--spec", spec)):
+    for name, value in (("--config", config), ("--out", out), ("--seed", seed), ("--spec", spec)):
         if value is not None:
-            raise BadInput(f"--resume takes folder, seed and settings from {run}; leave {option} out")
+            raise BadInput(f"--resume takes folder, seed and settings from {run}; leave {name} out")
     if overrides and "=" not in overrides[0]:
         raise BadInput(f"--resume takes the prompt from {run}; leave {overrides[0]!r} out")
     return asked_of(run, overrides, layers)

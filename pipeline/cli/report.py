@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .console import exit_codes
+from .options import Debug, Json
 
 
 def report(
@@ -17,8 +18,8 @@ def report(
         Path, typer.Argument(metavar="RUN|FOLDER", help="A run, or a folder of runs.", show_default=False)
     ] = Path("runs"),
     open_it: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Write report.html of a run, or index.html of a folder of runs (runs if left out). Prints the path of the page."""
     with exit_codes(debug=debug, as_json=as_json):

@@ -10,31 +10,28 @@ from typing import Annotated, Any
 import typer
 
 from .console import exit_codes
-
-
-def _option(sentence: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=sentence, show_default=False, **more)
+from .options import Debug, Json, option
 
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("runs"),
     diff: Annotated[
-        tuple[Path, Path] | None, _option("How two runs differ: settings, figures, pictures.", metavar="A B")
+        tuple[Path, Path] | None, option("How two runs differ: settings, figures, pictures.", metavar="A B")
     ] = None,
     page: Annotated[
-        Path | None, _option("With --diff: a page to write, pictures side by side.", metavar="FILE.html")
+        Path | None, option("With --diff: a page to write, pictures side by side.", metavar="FILE.html")
     ] = None,
-    state: Annotated[str | None, _option("Only those that are finished, unfinished or failed.")] = None,
+    state: Annotated[str | None, option("Only those that are finished, unfinished or failed.")] = None,
     older: Annotated[
-        str | None, _option("Only those unchanged for longer than, such as, 12h, 7d or 2w.")
+        str | None, option("Only those unchanged for longer than, such as, 12h, 7d or 2w.")
     ] = None,
-    larger: Annotated[str | None, _option("Only those larger than, such as, 500M or 2G.")] = None,
+    larger: Annotated[str | None, option("Only those larger than, such as, 500M or 2G.")] = None,
     prune: Annotated[
-        bool, _option("Remove the runs that are listed; files that slipcast did not make stay.", "--prune")
+        bool, option("Remove the runs that are listed; files that slipcast did not make stay.", "--prune")
     ] = False,
-    yes: Annotated[bool, _option("Do not ask before removing.", "--yes")] = False,
-    as_json: Annotated[bool, _option("Print one JSON object.", "--json")] = False,
-    debug: Annotated[bool, _option("Show the traceback of an error.", "--debug")] = False,
+    yes: Annotated[bool, option("Do not ask before removing.", "--yes")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """List, compare and remove runs. The oldest are listed first."""
     with exit_codes(debug=debug, as_json=as_json):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import exit_codes
+from .options import Debug, DryRun, Json, Overrides
 
 if TYPE_CHECKING:
     from ..threestudio.mapping import Mapped
@@ -25,20 +26,15 @@ def run(
             show_default=False,
         ),
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings.", show_default=False)
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
     from_stage: Annotated[
         str | None, typer.Option("--from", help="Run this stage and the later ones anew.")
     ] = None,
     until_stage: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say what would run, with which models, for how long; make nothing."),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Make the runs that a file describes, one after the other; docs/batch.md shows one. Prints a path a run."""
     with exit_codes(debug=debug, as_json=as_json):

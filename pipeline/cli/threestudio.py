@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .console import exit_codes
+from .options import Debug, Json
 
 threestudio = typer.Typer(no_args_is_help=True, help="slipcast's guidance in threestudio.")
 
@@ -26,8 +27,8 @@ def install(
     force: Annotated[
         bool, typer.Option("--force", help="Also over a file that is not slipcast's, or was changed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Write one file into its folder custom, and say what to write into a YAML. The last line printed is the file."""
     with exit_codes(debug=debug, as_json=as_json):
