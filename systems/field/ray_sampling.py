@@ -44,50 +44,58 @@ class RaySamples:
 
 
 @njit(inline="always")
-def _box_span(origin, direction):
-    """Distances at which a ray enters and leaves [-1, 1]^3 (slab test), not behind the origin; none if near >= far."""
+def _span(origin, direction, low, high):
+    """Distances at which a ray enters and leaves a box (slab test), not behind the origin; none if near >= far."""
     near, far = np.float32(0), _FAR
     for axis in range(3):
         if abs(direction[axis]) < 1e-12:
-            if abs(origin[axis]) > 1:
+            if origin[axis] < low[axis] or origin[axis] > high[axis]:
                 far = np.float32(-1)
             continue
-        one = (np.float32(-1) - origin[axis]) / direction[axis]
-        two = (np.float32(1) - origin[axis]) / direction[axis]
+        one = (low[axis] - origin[axis]) / direction[axis]
+        two = (high[axis] - origin[axis]) / direction[axis]
         near, far = max(near, min(one, two)), min(far, max(one, two))
     return near, far
 
 
 @njit(inline="always")
-def _cell_exit(origin, direction, cell, axis, count):
+def _cell_of(origin, direction, distance, count):
+    place = origin + (distance + _NUDGE) * direction
+    return max(0, min(int((place + 1) * 0.5 * count), count - 1))
+
+
+@njit(inline="always")
+def _cell_exit(origin, direction, cell, count):
     """Distance at which the ray leaves the cell through the planes of one axis."""
-    if abs(direction[axis]) < 1e-12:
+    if abs(direction) < 1e-12:
         return _FAR
-    side = cell + 1 if direction[axis] > 0 else cell
+    side = cell + 1 if direction > 0 else cell
     plane = np.float32(side) * np.float32(2) / np.float32(count) - np.float32(1)
-    return (plane - origin[axis]) / direction[axis]
+    return (plane - origin) / direction
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, error_model="numpy")
 def _walk(mask, origin, direction, near, far, distances, step, offset):
     """Follow one ray from cell to cell; returns its length inside cells to look at.
 
     With step > 0 also writes the distance of every sample: sample s lies (s + offset) * step into that length.
     """
     count = mask.shape[0]
-    cell = np.empty(3, np.int64)
-    for axis in range(3):
-        place = origin[axis] + (near + _NUDGE) * direction[axis]
-        cell[axis] = max(0, min(int((place + 1) * 0.5 * count), count - 1))
+    x, y, z = origin[0], origin[1], origin[2]
+    right, up, along = direction[0], direction[1], direction[2]
+    i, j, k = _cell_of(x, right, near, count), _cell_of(y, up, near, count), _cell_of(z, along, near, count)
+    # Of three exits one changes from cell to cell: a division is what such a step costs.
+    exit_x, exit_y = _cell_exit(x, right, i, count), _cell_exit(y, up, j, count)
+    exit_z = _cell_exit(z, along, k, count)
     here, length, solid, written = near, np.float32(0), np.float32(0), 0
     while here < far:
-        axis, leave = 0, _cell_exit(origin, direction, cell[0], 0, count)
-        for other in range(1, 3):
-            distance = _cell_exit(origin, direction, cell[other], other, count)
-            if distance < leave:
-                axis, leave = other, distance
+        axis, leave = 0, exit_x
+        if exit_y < leave:
+            axis, leave = 1, exit_y
+        if exit_z < leave:
+            axis, leave = 2, exit_z
         leave = max(here, min(leave, far))
-        content = mask[cell[0], cell[1], cell[2]]
+        content = mask[i, j, k]
         if content == SOLID:
             solid += leave - here
             if solid >= OPAQUE_LENGTH:
@@ -103,32 +111,57 @@ def _walk(mask, origin, direction, near, far, distances, step, offset):
                     written += 1
             length += leave - here
         here = leave
-        cell[axis] += 1 if direction[axis] > 0 else -1
-        if cell[axis] < 0 or cell[axis] >= count:
-            break
+        if axis == 0:
+            i += 1 if right > 0 else -1
+            if i < 0 or i >= count:
+                break
+            exit_x = _cell_exit(x, right, i, count)
+        elif axis == 1:
+            j += 1 if up > 0 else -1
+            if j < 0 or j >= count:
+                break
+            exit_y = _cell_exit(y, up, j, count)
+        else:
+            k += 1 if along > 0 else -1
+            if k < 0 or k >= count:
+                break
+            exit_z = _cell_exit(z, along, k, count)
     if step > 0:
         for late in range(written, distances.shape[0]):  # rounding can leave the very last sample over
             distances[late] = here
     return length
 
 
-@compiled(nogil=True)
-def _measure(mask, origins, directions, spans, lengths, start, stop):
+@compiled(nogil=True, error_model="numpy")
+def _measure(mask, box, origins, directions, spans, lengths, start, stop):
     nothing = np.empty(0, np.float32)
     for ray in range(start, stop):
-        near, far = _box_span(origins[ray], directions[ray])
+        near, far = _span(origins[ray], directions[ray], box[0], box[1])
         spans[ray, 0], spans[ray, 1] = near, far
         lengths[ray] = 0
         if near < far:
             lengths[ray] = _walk(mask, origins[ray], directions[ray], near, far, nothing, _NO_STEP, _NO_STEP)
 
 
-@compiled(nogil=True)
+@compiled(nogil=True, error_model="numpy")
 def _place(mask, origins, directions, spans, rays, steps, offsets, distances, start, stop):
     for row in range(start, stop):
         ray = rays[row]
         near, far = spans[ray, 0], spans[ray, 1]
         _walk(mask, origins[ray], directions[ray], near, far, distances[row], steps[row], offsets[row])
+
+
+def _surrounding(cells: np.ndarray) -> np.ndarray:
+    """Low and high corner, float32 [2, 3], of a box around all that is not EMPTY: rays outside need no walk.
+
+    A cell wider than need be, so that rounding leaves nothing out; not beyond [-1, 1]^3.
+    """
+    corners = np.empty((2, 3), np.float32)
+    for axis in range(3):
+        filled = np.flatnonzero((cells != EMPTY).any(axis=tuple({0, 1, 2} - {axis})))
+        ends = (filled[0] - 1, filled[-1] + 2) if len(filled) else (0, 0)
+        corners[:, axis] = np.clip(np.array(ends, np.float32) * 2 / len(cells) - 1, -1, 1)
+    return corners
 
 
 def ray_offsets(count: int, generator: torch.Generator | None) -> PerRay:
@@ -159,12 +192,15 @@ def sample_rays(
     cells = np.full((1, 1, 1), LOOK, np.uint8) if mask is None else mask.contiguous().numpy()
     starts, ways = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
     spans, lengths = np.empty((len(starts), 2), np.float32), np.empty(len(starts), np.float32)
-    in_parts(lambda _, a, b: _measure(cells, starts, ways, spans, lengths, a, b), len(starts))
+    box = _surrounding(cells)
+    in_parts(lambda _, a, b: _measure(cells, box, starts, ways, spans, lengths, a, b), len(starts))
     rays = np.flatnonzero(lengths > SHORTEST)
     steps = lengths[rays] / np.float32(samples)
     offsets = ray_offsets(len(starts), generator).numpy()[rays]
     distances = np.empty((len(rays), samples), np.float32)
     in_parts(
-        lambda _, a, b: _place(cells, starts, ways, spans, rays, steps, offsets, distances, a, b), len(rays)
+        lambda _, a, b: _place(cells, starts, ways, spans, rays, steps, offsets, distances, a, b),
+        len(rays),
+        least=1024,
     )
     return RaySamples(torch.from_numpy(rays), torch.from_numpy(distances), torch.from_numpy(steps))

@@ -1,7 +1,8 @@
 """How rays through a field are added up, one way for each kind of device: the table ``RENDERERS``.
 
 The dense ones put the same number of samples on every ray, where ``ray_sampling`` says to look, and differ in what
-places them: numba's kernels on the CPU, tensor operations on any device. nerfacc's packed one marches in equal steps
+places them: numba's kernels on the CPU, tensor operations on any device. For a field that is nothing but a grid one
+kernel does all of it on the CPU (``grid_rendering``). nerfacc's packed one marches in equal steps
 through what is not empty, with as many samples on a ray as it needs; its kernels are CUDA's alone.
 """
 
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from ..types import RadianceField
+from .grid_rendering import Gridded, render_grid
 from .query import device_of
 from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
 from .ray_sampling_torch import sample_rays_by_torch
@@ -59,6 +61,12 @@ def _dense(
     return _spread(rgb, rays, count), _spread(opacity, rays, count), _spread(depth, rays, count)
 
 
+def _gridded(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
+    if not isinstance(field, Gridded):
+        raise ValueError("the renderer 'grid' reads fields that are grids; ask for 'numba'")
+    return render_grid(field, origins, directions, **sampling._asdict())
+
+
 def _packed(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
     """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them."""
     from nerfacc import accumulate_along_rays, render_weight_from_density, traverse_grids
@@ -86,18 +94,19 @@ def _spread(values: torch.Tensor, rays: torch.Tensor, count: int) -> torch.Tenso
 
 
 RENDERERS: dict[str, Renderer] = {
+    "grid": _gridded,
     "numba": partial(_dense, sample_rays),
     "torch": partial(_dense, sample_rays_by_torch),
     "nerfacc": _packed,
 }
-"""numba: the CPU; torch: any device; nerfacc: CUDA with nerfacc's kernels."""
+"""grid: fields that are a grid, on the CPU; numba: the CPU; torch: any device; nerfacc: CUDA with nerfacc's kernels."""
 
 
 def renderer_for(field: RadianceField) -> str:
     """The quickest key of ``RENDERERS`` for the device that a field is on."""
     kind = device_of(field).type
     if kind == "cpu":
-        return "numba"
+        return "grid" if isinstance(field, Gridded) else "numba"
     return "nerfacc" if kind == "cuda" and _has_kernels() else "torch"
 
 

@@ -27,8 +27,8 @@ PARTS = 2
 """Into how many parts work is cut. A constant, not the number of cores: the order of sums must not depend on it."""
 
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
-# Sums may be reordered at compile time, but NaN and infinity keep their meaning.
-_REORDER = {"contract", "reassoc", "nsz"}
+REORDER = {"contract", "reassoc", "nsz"}
+"""For kernels: sums may be reordered at compile time, but NaN and infinity keep their meaning."""
 
 
 @lru_cache(maxsize=1)
@@ -36,14 +36,17 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=PARTS - 1, thread_name_prefix="slipcast-grid")
 
 
-def in_parts(work: Callable[[int, int, int], None], count: int) -> None:
+def in_parts(work: Callable[[int, int, int], None], count: int, *, least: int = 4096) -> None:
     """Call ``work(part, start, stop)`` for PARTS ranges of ``count`` items, side by side if torch may use two threads.
 
     The kernels release the interpreter lock; plain threads keep out of the way of OpenMP, whose second pool would spin
     against torch's.
+
+    Args:
+        least: fewer items are not worth a thread.
     """
     edges = [count * part // PARTS for part in range(PARTS + 1)]
-    if torch.get_num_threads() == 1 or count < 4096:
+    if torch.get_num_threads() == 1 or count < least:
         for part in range(PARTS):
             work(part, edges[part], edges[part + 1])
         return
@@ -54,7 +57,7 @@ def in_parts(work: Callable[[int, int, int], None], count: int) -> None:
 
 
 @njit(inline="always")
-def _locate(point, resolution):
+def locate(point, resolution):
     """Lower corner and the eight weights, x slowest. Integers are clamped last, so that a NaN stays inside the grid."""
     scale = np.float32(resolution)
     x = (point[0] + _ONE) * _HALF * scale - _HALF
@@ -72,10 +75,11 @@ def _locate(point, resolution):
     return i, j, k, low, high
 
 
-@compiled(nogil=True, fastmath=_REORDER)
-def _gather(grid, points, out, start, stop):
+@compiled(nogil=True, fastmath=REORDER)
+def gather(grid, points, out, start, stop):
+    """The grid's values [., 4] at points start to stop."""
     for n in range(start, stop):
-        i, j, k, a, b = _locate(points[n], grid.shape[0])
+        i, j, k, a, b = locate(points[n], grid.shape[0])
         for c in range(4):  # a literal count: the compiler turns the loop into one vector operation
             out[n, c] = (
                 a[0] * grid[i, j, k, c]
@@ -89,10 +93,11 @@ def _gather(grid, points, out, start, stop):
             )
 
 
-@compiled(nogil=True, fastmath=_REORDER)
-def _scatter(grad, points, upstream, start, stop):
+@compiled(nogil=True, fastmath=REORDER)
+def scatter(grad, points, upstream, start, stop):
+    """Add upstream [., 4], the derivatives by what ``gather`` gives, to those by the grid."""
     for n in range(start, stop):
-        i, j, k, a, b = _locate(points[n], grad.shape[0])
+        i, j, k, a, b = locate(points[n], grad.shape[0])
         for c in range(4):
             value = upstream[n, c]
             grad[i, j, k, c] += a[0] * value
@@ -113,7 +118,7 @@ class _Interpolate(torch.autograd.Function):
         ctx.grid_shape = grid.shape
         cells, places = grid.detach().contiguous().numpy(), points.numpy()
         out = np.empty((len(places), 4), cells.dtype)
-        in_parts(lambda _, start, stop: _gather(cells, places, out, start, stop), len(places))
+        in_parts(lambda _, start, stop: gather(cells, places, out, start, stop), len(places))
         return torch.from_numpy(out)
 
     @staticmethod
@@ -121,7 +126,7 @@ class _Interpolate(torch.autograd.Function):
         (points,) = ctx.saved_tensors
         places, signal = points.numpy(), upstream[0].contiguous().numpy()
         buffers = np.zeros((PARTS, *ctx.grid_shape), signal.dtype)
-        in_parts(lambda part, start, stop: _scatter(buffers[part], places, signal, start, stop), len(places))
+        in_parts(lambda part, start, stop: scatter(buffers[part], places, signal, start, stop), len(places))
         total = torch.from_numpy(buffers[0])
         for other in buffers[1:]:
             total += torch.from_numpy(other)

@@ -15,51 +15,64 @@ from numba import njit
 from ..compiled import compiled
 from ..field.trilinear import PARTS, in_parts
 
+_ZERO, _HALF = np.float32(0), np.float32(0.5)
 _SOFT_STEP = np.float32(0.05)  # differences well below this count squared, well above it linearly
 
 
 @njit(inline="always")
-def _pair(one, two, weight):
-    """Value of one soft absolute difference, halved as both cells count it, and its derivative by ``one``."""
-    difference = one - two
-    size = np.sqrt(difference * difference + _SOFT_STEP * _SOFT_STEP)
-    return weight * np.float32(0.5) * (size - _SOFT_STEP), weight * difference / size
+def _pairs(row, weights, other, its_weights, here, there, count, slopes, values):
+    """``count`` soft absolute differences of two rows, from where each begins, and their derivatives by the first.
+
+    Each is halved, as both of its cells count it.
+    """
+    for n in range(count):
+        weight = min(weights[here + n], its_weights[there + n])
+        difference = row[here + n] - other[there + n]
+        size = np.sqrt(difference * difference + _SOFT_STEP * _SOFT_STEP)
+        slope, value = weight * difference / size, weight * _HALF * (size - _SOFT_STEP)
+        slopes[here + n] += slope if weight > 0 else _ZERO
+        values[here + n] += value if weight > 0 else _ZERO
 
 
-@compiled(nogil=True)
-def _variation(values, weights, grad, sums, part, start, stop):
-    """Every cell gathers from its six neighbours: no cell is written twice, so parts can run side by side."""
-    resolution, channels = values.shape[0], values.shape[3]
-    total = 0.0
+@compiled(nogil=True, error_model="numpy")
+def _variation(rows, weights, channels, grad, sums, part, start, stop):
+    """Every cell gathers from its six neighbours: no cell is written twice, so parts can run side by side.
+
+    rows, weights, grad: [R, R, R * C]; a row of cells at a time, so that the compiler makes vector operations of it.
+    """
+    resolution, length = rows.shape[0], rows.shape[2]
+    values, total = np.empty(length, np.float32), 0.0
     for i in range(start, stop):
         for j in range(resolution):
-            for k in range(resolution):
-                here = weights[i, j, k]
-                for c in range(channels):
-                    slope = np.float32(0)
-                    for axis in range(3):
-                        for way in (-1, 1):
-                            a = i + way if axis == 0 else i
-                            b = j + way if axis == 1 else j
-                            d = k + way if axis == 2 else k
-                            at = a if axis == 0 else (b if axis == 1 else d)
-                            if at < 0 or at >= resolution:
-                                continue
-                            weight = min(here, weights[a, b, d])
-                            if weight > 0:
-                                value, rise = _pair(values[i, j, k, c], values[a, b, d, c], weight)
-                                total += value
-                                slope += rise
-                    grad[i, j, k, c] = slope
+            row, its, slopes = rows[i, j], weights[i, j], grad[i, j]
+            slopes[:], values[:] = _ZERO, _ZERO
+            if i > 0:
+                _pairs(row, its, rows[i - 1, j], weights[i - 1, j], 0, 0, length, slopes, values)
+            if i < resolution - 1:
+                _pairs(row, its, rows[i + 1, j], weights[i + 1, j], 0, 0, length, slopes, values)
+            if j > 0:
+                _pairs(row, its, rows[i, j - 1], weights[i, j - 1], 0, 0, length, slopes, values)
+            if j < resolution - 1:
+                _pairs(row, its, rows[i, j + 1], weights[i, j + 1], 0, 0, length, slopes, values)
+            _pairs(row, its, row, its, channels, 0, length - channels, slopes, values)
+            _pairs(row, its, row, its, 0, channels, length - channels, slopes, values)
+            for n in range(length):
+                total += values[n]
     sums[part] = total
 
 
 class _TotalVariation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        cells, importance = values.detach().contiguous().numpy(), weights.detach().contiguous().numpy()
-        grad, sums = np.empty_like(cells), np.zeros(PARTS)
-        in_parts(lambda part, a, b: _variation(cells, importance, grad, sums, part, a, b), len(cells))
+        cells, channels = values.detach().contiguous().numpy(), values.shape[3]
+        importance = weights.detach()[..., None].expand(values.shape).contiguous().numpy()
+        grad, sums, side = np.empty_like(cells), np.zeros(PARTS), len(cells)
+        rows = [array.reshape(side, side, side * channels) for array in (cells, importance, grad)]
+        in_parts(
+            lambda part, a, b: _variation(rows[0], rows[1], channels, rows[2], sums, part, a, b),
+            side,
+            least=16,
+        )
         ctx.save_for_backward(torch.from_numpy(grad))
         return torch.tensor(sums.sum(), dtype=values.dtype)
 
