@@ -22,12 +22,12 @@ from numba import njit
 from ..compiled import compiled
 from .ray_sampling import sample_rays
 from .shapes import Cells, Channels, PerRay, Rays
-from .trilinear import PARTS, gather, in_parts, scatter
+from .trilinear import PARTS, gather, in_chunks, in_parts, scatter
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 # Products and sums may be one operation; reordered, ``_exp`` would lose half of its digits.
 _FUSE = {"contract"}
-_FEW_RAYS = 128  # are not worth a thread
+_FEW_RAYS = 512  # a thread's share at a time
 _LEAST_OPACITY = np.float32(1e-6)  # of a ray whose depth is told
 # exp(x) = 2^n exp(x - n ln 2); ln 2 in two parts, of which n times the first is exact.
 _PER_LN2, _LN2_HIGH, _LN2_LOW = np.float32(1.442695041), np.float32(0.693359375), np.float32(-2.1219444e-4)
@@ -163,7 +163,7 @@ class _Render(torch.autograd.Function):
         sums = np.zeros((len(origins), 5), np.float32)
         ctx.placed = origins, directions, rays, distances, steps, *numbers, shown
         ctx.shape = cells.shape
-        in_parts(lambda _, a, b: _add_up(cells, *ctx.placed, sums, a, b), len(rays), least=_FEW_RAYS)
+        in_chunks(lambda a, b: _add_up(cells, *ctx.placed, sums, a, b), len(rays), _FEW_RAYS)
         ctx.sums = sums
         return torch.from_numpy(sums)
 

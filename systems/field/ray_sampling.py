@@ -17,7 +17,7 @@ from numba import njit
 
 from ..compiled import compiled
 from .shapes import Cells, PerRay, Rays
-from .trilinear import in_parts
+from .trilinear import in_chunks
 
 EMPTY, LOOK, SOLID = 0, 1, 2
 OPAQUE_LENGTH = 0.2
@@ -27,7 +27,6 @@ SHORTEST = 1e-4
 
 _FAR = np.float32(1e30)
 _NUDGE = np.float32(1e-6)
-_NO_STEP = np.float32(0)
 
 
 @dataclass(frozen=True)
@@ -74,12 +73,9 @@ def _cell_exit(origin, direction, cell, count):
     return (plane - origin) / direction
 
 
-@compiled(nogil=True, error_model="numpy")
-def _walk(mask, origin, direction, near, far, distances, step, offset):
-    """Follow one ray from cell to cell; returns its length inside cells to look at.
-
-    With step > 0 also writes the distance of every sample: sample s lies (s + offset) * step into that length.
-    """
+@njit(inline="always")
+def _walk(mask, origin, direction, near, far, enters, leaves):
+    """Follow one ray from cell to cell: where it enters and leaves those to look at, and how many they are."""
     count = mask.shape[0]
     x, y, z = origin[0], origin[1], origin[2]
     right, up, along = direction[0], direction[1], direction[2]
@@ -87,7 +83,7 @@ def _walk(mask, origin, direction, near, far, distances, step, offset):
     # Of three exits one changes from cell to cell: a division is what such a step costs.
     exit_x, exit_y = _cell_exit(x, right, i, count), _cell_exit(y, up, j, count)
     exit_z = _cell_exit(z, along, k, count)
-    here, length, solid, written = near, np.float32(0), np.float32(0), 0
+    here, solid, found = near, np.float32(0), 0
     while here < far:
         axis, leave = 0, exit_x
         if exit_y < leave:
@@ -102,14 +98,8 @@ def _walk(mask, origin, direction, near, far, distances, step, offset):
                 leave = max(here, leave - (solid - np.float32(OPAQUE_LENGTH)))
                 far = leave
         if content != EMPTY:
-            if step > 0:
-                while written < distances.shape[0]:
-                    into = (np.float32(written) + offset) * step - length
-                    if into >= leave - here:
-                        break
-                    distances[written] = here + into
-                    written += 1
-            length += leave - here
+            enters[found], leaves[found] = here, leave
+            found += 1
         here = leave
         if axis == 0:
             i += 1 if right > 0 else -1
@@ -126,29 +116,42 @@ def _walk(mask, origin, direction, near, far, distances, step, offset):
             if k < 0 or k >= count:
                 break
             exit_z = _cell_exit(z, along, k, count)
-    if step > 0:
-        for late in range(written, distances.shape[0]):  # rounding can leave the very last sample over
-            distances[late] = here
-    return length
+    return found
+
+
+@njit(inline="always")
+def _spread(enters, leaves, found, step, offset, distances):
+    """Sample s lies (s + offset) * step into the length inside cells to look at."""
+    length, written = np.float32(0), 0
+    for cell in range(found):
+        here, inside = enters[cell], leaves[cell] - enters[cell]
+        while written < len(distances):
+            into = (np.float32(written) + offset) * step - length
+            if into >= inside:
+                break
+            distances[written] = here + into
+            written += 1
+        length += inside
+    for late in range(written, len(distances)):  # rounding can leave the very last sample over
+        distances[late] = leaves[found - 1]
 
 
 @compiled(nogil=True, error_model="numpy")
-def _measure(mask, box, origins, directions, spans, lengths, start, stop):
-    nothing = np.empty(0, np.float32)
+def _place(mask, box, origins, directions, offsets, lengths, distances, start, stop):
+    """Lengths [N] inside cells to look at, and where there is one the samples' distances [N, S]."""
+    most = 3 * mask.shape[0]  # cells on a straight line
+    enters, leaves = np.empty(most, np.float32), np.empty(most, np.float32)
+    samples = np.float32(distances.shape[1])
     for ray in range(start, stop):
+        lengths[ray] = length = np.float32(0)
         near, far = _span(origins[ray], directions[ray], box[0], box[1])
-        spans[ray, 0], spans[ray, 1] = near, far
-        lengths[ray] = 0
         if near < far:
-            lengths[ray] = _walk(mask, origins[ray], directions[ray], near, far, nothing, _NO_STEP, _NO_STEP)
-
-
-@compiled(nogil=True, error_model="numpy")
-def _place(mask, origins, directions, spans, rays, steps, offsets, distances, start, stop):
-    for row in range(start, stop):
-        ray = rays[row]
-        near, far = spans[ray, 0], spans[ray, 1]
-        _walk(mask, origins[ray], directions[ray], near, far, distances[row], steps[row], offsets[row])
+            found = _walk(mask, origins[ray], directions[ray], near, far, enters, leaves)
+            for cell in range(found):
+                length += leaves[cell] - enters[cell]
+            lengths[ray] = length
+            if length > SHORTEST:
+                _spread(enters, leaves, found, length / samples, offsets[ray], distances[ray])
 
 
 def _surrounding(cells: np.ndarray) -> np.ndarray:
@@ -191,16 +194,11 @@ def sample_rays(
     # Every array here is the CPU's: ``ray_sampling_torch`` does the same elsewhere.
     cells = np.full((1, 1, 1), LOOK, np.uint8) if mask is None else mask.contiguous().numpy()
     starts, ways = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
-    spans, lengths = np.empty((len(starts), 2), np.float32), np.empty(len(starts), np.float32)
-    box = _surrounding(cells)
-    in_parts(lambda _, a, b: _measure(cells, box, starts, ways, spans, lengths, a, b), len(starts))
+    offsets, box = ray_offsets(len(starts), generator).numpy(), _surrounding(cells)
+    lengths, distances = np.empty(len(starts), np.float32), np.empty((len(starts), samples), np.float32)
+    in_chunks(
+        lambda a, b: _place(cells, box, starts, ways, offsets, lengths, distances, a, b), len(starts), 1024
+    )
     rays = np.flatnonzero(lengths > SHORTEST)
     steps = lengths[rays] / np.float32(samples)
-    offsets = ray_offsets(len(starts), generator).numpy()[rays]
-    distances = np.empty((len(rays), samples), np.float32)
-    in_parts(
-        lambda _, a, b: _place(cells, starts, ways, spans, rays, steps, offsets, distances, a, b),
-        len(rays),
-        least=1024,
-    )
-    return RaySamples(torch.from_numpy(rays), torch.from_numpy(distances), torch.from_numpy(steps))
+    return RaySamples(torch.from_numpy(rays), torch.from_numpy(distances[rays]), torch.from_numpy(steps))

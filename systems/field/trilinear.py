@@ -52,8 +52,33 @@ def in_parts(work: Callable[[int, int, int], None], count: int, *, least: int = 
         return
     pending = [_pool().submit(work, part, edges[part], edges[part + 1]) for part in range(1, PARTS)]
     work(0, edges[0], edges[1])
-    for future in pending:
-        future.result()
+    for part, future in enumerate(pending, 1):
+        if (
+            future.cancel()
+        ):  # torch's threads spin for a while after each operation: ours may not have come to run
+            work(part, edges[part], edges[part + 1])
+        else:
+            future.result()
+
+
+def in_chunks(work: Callable[[int, int], None], count: int, size: int) -> None:
+    """Call ``work(start, stop)`` for ranges of up to ``size`` of ``count`` items, side by side as in ``in_parts``.
+
+    For work whose result does not depend on the order: whichever thread is free takes the next range.
+    """
+    starts = iter(range(0, count, size))  # its next() is one step of the interpreter: no range is taken twice
+
+    def take() -> None:
+        for start in starts:
+            work(start, min(start + size, count))
+
+    if torch.get_num_threads() == 1 or count <= size:
+        take()
+        return
+    helper = _pool().submit(take)
+    take()
+    if not helper.cancel():
+        helper.result()
 
 
 @njit(inline="always")
@@ -96,18 +121,23 @@ def gather(grid, points, out, start, stop):
 @compiled(nogil=True, fastmath=REORDER)
 def scatter(grad, points, upstream, start, stop):
     """Add upstream [., 4], the derivatives by what ``gather`` gives, to those by the grid."""
+    count, flat = grad.shape[0], grad.reshape(-1, 4)
+    one, layer, slab = np.uintp(1), np.uintp(count), np.uintp(count * count)
     for n in range(start, stop):
-        i, j, k, a, b = locate(points[n], grad.shape[0])
+        i, j, k, a, b = locate(points[n], count)
+        # Of one unsigned index the compiler knows that it does not count from the end, as negative ones do.
+        here = np.uintp((i * count + j) * count + k)
+        there = here + slab
         for c in range(4):
             value = upstream[n, c]
-            grad[i, j, k, c] += a[0] * value
-            grad[i, j, k + 1, c] += a[1] * value
-            grad[i, j + 1, k, c] += a[2] * value
-            grad[i, j + 1, k + 1, c] += a[3] * value
-            grad[i + 1, j, k, c] += b[0] * value
-            grad[i + 1, j, k + 1, c] += b[1] * value
-            grad[i + 1, j + 1, k, c] += b[2] * value
-            grad[i + 1, j + 1, k + 1, c] += b[3] * value
+            flat[here, c] += a[0] * value
+            flat[here + one, c] += a[1] * value
+            flat[here + layer, c] += a[2] * value
+            flat[here + layer + one, c] += a[3] * value
+            flat[there, c] += b[0] * value
+            flat[there + one, c] += b[1] * value
+            flat[there + layer, c] += b[2] * value
+            flat[there + layer + one, c] += b[3] * value
 
 
 class _Interpolate(torch.autograd.Function):
@@ -118,7 +148,7 @@ class _Interpolate(torch.autograd.Function):
         ctx.grid_shape = grid.shape
         cells, places = grid.detach().contiguous().numpy(), points.numpy()
         out = np.empty((len(places), 4), cells.dtype)
-        in_parts(lambda _, start, stop: gather(cells, places, out, start, stop), len(places))
+        in_chunks(lambda start, stop: gather(cells, places, out, start, stop), len(places), 8192)
         return torch.from_numpy(out)
 
     @staticmethod

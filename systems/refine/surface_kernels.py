@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..compiled import compiled
-from ..field.trilinear import gather, in_parts, locate
+from ..field.trilinear import gather, in_chunks, locate
 
 _ONE, _TWO = np.float32(1), np.float32(2)
 _LEAST_SLOPE = np.float32(1e-6)
@@ -62,9 +62,7 @@ def _descend(grid, cells, cell, reach, steps, at_surface, feet, arrived, start, 
         gather(grid, foot, value, 0, 1)
         x, y, z = foot[0, 0] - centre[0], foot[0, 1] - centre[1], foot[0, 2] - centre[2]
         inside = abs(foot[0, 0]) <= _ONE and abs(foot[0, 1]) <= _ONE and abs(foot[0, 2]) <= _ONE
-        arrived[n] = (
-            abs(value[0, 0]) < at_surface and np.sqrt(x * x + y * y + z * z) < reach and inside
-        )
+        arrived[n] = abs(value[0, 0]) < at_surface and np.sqrt(x * x + y * y + z * z) < reach and inside
         for axis in range(3):
             feet[n, axis] = foot[0, axis]
 
@@ -117,11 +115,11 @@ def surface_points_on_cpu(
     raw = raw_density.detach().contiguous().numpy()
     cell, farthest = np.float32(2 / len(raw)), np.float32(reach)
     grid, near = np.empty((*raw.shape, 4), np.float32), np.empty(raw.shape, np.bool_)
-    in_parts(lambda _, a, b: _slopes(raw, cell, farthest, grid, near, a, b), len(raw), least=16)
+    in_chunks(lambda a, b: _slopes(raw, cell, farthest, grid, near, a, b), len(raw), 8)
     cells = np.flatnonzero(near)
     feet, arrived = np.empty((len(cells), 3), np.float32), np.empty(len(cells), np.bool_)
     numbers = cell, farthest, steps, np.float32(at_surface)
-    in_parts(lambda _, a, b: _descend(grid, cells, *numbers, feet, arrived, a, b), len(cells))
+    in_chunks(lambda a, b: _descend(grid, cells, *numbers, feet, arrived, a, b), len(cells), 2048)
     return torch.from_numpy(cells[arrived]), torch.from_numpy(feet[arrived])
 
 
@@ -133,7 +131,7 @@ class _Extend(torch.autograd.Function):
         where, places = cells.numpy(), feet.numpy()
         out = colours.copy()
         flat = out.reshape(-1, 3)
-        in_parts(lambda _, a, b: _bring(colours, where, places, flat, a, b), len(where))
+        in_chunks(lambda a, b: _bring(colours, where, places, flat, a, b), len(where), 4096)
         return torch.from_numpy(out)
 
     @staticmethod
