@@ -7,7 +7,7 @@ w_i = T_i (1 - exp(-x_i)) and G_i the derivative of the loss by w_i,
     dL/dx_i = T_i exp(-x_i) G_i - sum over j > i of w_j G_j
 
 (NeRF's quadrature, arXiv:2003.08934, eq. 3, differentiated). Samples are those of ``ray_sampling``; sums come in
-another order and exponentials from a polynomial, so that pictures equal the other renderers' to 1e-6, not to the bit.
+another order and exponentials from a polynomial, so that pictures equal the other renderers' to 2e-6, not to the bit.
 Each part of the rays scatters into a buffer of its own: the same inputs give the same bits however many threads run.
 """
 
@@ -25,8 +25,6 @@ from .shapes import Cells, Channels, PerRay, Rays
 from .trilinear import PARTS, gather, in_chunks, in_parts, scatter
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
-# Products and sums may be one operation; reordered, ``_exp`` would lose half of its digits.
-_FUSE = {"contract"}
 _FEW_RAYS = 512  # a thread's share at a time
 _LEAST_OPACITY = np.float32(1e-6)  # of a ray whose depth is told
 # exp(x) = 2^n exp(x - n ln 2); ln 2 in two parts, of which n times the first is exact.
@@ -67,9 +65,8 @@ def _exp(x):
     return y * np.int32((n + 127) << 23).view(np.float32)
 
 
-@njit
+@njit(inline="always")
 def _points(origin, direction, distances, points):
-    """Compiled by itself, for what is reordered would round otherwise: a hard surface tells apart the last bits."""
     for s in range(len(distances)):
         for axis in range(3):
             points[s, axis] = origin[axis] + distances[s] * direction[axis]
@@ -96,7 +93,7 @@ def _weigh(shown, density, before, weights):
         weights[s] *= before[s]
 
 
-@compiled(nogil=True, error_model="numpy", fastmath=_FUSE)
+@compiled(nogil=True, error_model="numpy")
 def _add_up(grid, origins, directions, rays, distances, steps, peak, sharpness, shown, sums, start, stop):
     """sums [N, 5]: colour, opacity, depth; shown [A, S, 4]: the activations, for the way back."""
     count = distances.shape[1]
@@ -123,7 +120,7 @@ def _add_up(grid, origins, directions, rays, distances, steps, peak, sharpness, 
         sums[ray, 4] = depth / max(opacity, _LEAST_OPACITY)
 
 
-@compiled(nogil=True, error_model="numpy", fastmath=_FUSE)
+@compiled(nogil=True, error_model="numpy")
 def _take_back(
     grad, origins, directions, rays, distances, steps, peak, sharpness, shown, sums, upstream, start, stop
 ):

@@ -5,6 +5,9 @@ A grid is [R, R, R, 4], index order [x, y, z], four channels last (density, red,
 two numba kernels read and scatter the channels of a corner at once (``torch.nn.functional.grid_sample`` walks the
 channels one by one); on other devices ``grid_sample`` itself is used, with the same meaning of coordinates.
 
+Other kernels have ``gather`` and ``scatter`` compiled into them. They round as they are written, without the compiler's
+leave to reorder or fuse: a hard surface makes 1e-4 of a last bit, and bits must not depend on who calls.
+
 The backward pass scatters into a fixed number of private buffers that are summed in a fixed order, so that its result
 does not depend on how many threads run: the same inputs give the same bits.
 """
@@ -27,8 +30,6 @@ PARTS = 2
 """Into how many parts work is cut. A constant, not the number of cores: the order of sums must not depend on it."""
 
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
-REORDER = {"contract", "reassoc", "nsz"}
-"""For kernels: sums may be reordered at compile time, but NaN and infinity keep their meaning."""
 
 
 @lru_cache(maxsize=1)
@@ -100,12 +101,12 @@ def locate(point, resolution):
     return i, j, k, low, high
 
 
-@compiled(nogil=True, fastmath=REORDER)
+@compiled(nogil=True)
 def gather(grid, points, out, start, stop):
     """The grid's values [., 4] at points start to stop."""
     for n in range(start, stop):
         i, j, k, a, b = locate(points[n], grid.shape[0])
-        for c in range(4):  # a literal count: the compiler turns the loop into one vector operation
+        for c in range(4):
             out[n, c] = (
                 a[0] * grid[i, j, k, c]
                 + a[1] * grid[i, j, k + 1, c]
@@ -118,7 +119,7 @@ def gather(grid, points, out, start, stop):
             )
 
 
-@compiled(nogil=True, fastmath=REORDER)
+@compiled(nogil=True)
 def scatter(grad, points, upstream, start, stop):
     """Add upstream [., 4], the derivatives by what ``gather`` gives, to those by the grid."""
     count, flat = grad.shape[0], grad.reshape(-1, 4)
