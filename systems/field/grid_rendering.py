@@ -22,10 +22,14 @@ from numba import njit
 from ..compiled import compiled
 from .ray_sampling import sample_rays
 from .shapes import Cells, Channels, PerRay, Rays
-from .trilinear import PARTS, gather, in_chunks, in_parts, scatter
+from .trilinear import PARTS, blend, in_chunks, in_parts, locate, share
 
 _ZERO, _ONE, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _FEW_RAYS = 512  # a thread's share at a time
+# A sample of less weight shows no colour: all of a ray's together are below a picture's last bits. When a surface is
+# hard nine in ten are.
+_UNSEEN = np.float32(1e-8)
+_UNFELT = np.float32(1e-16)  # derivatives: nothing beside Adam's epsilon
 _LEAST_OPACITY = np.float32(1e-6)  # of a ray whose depth is told
 # exp(x) = 2^n exp(x - n ln 2); ln 2 in two parts, of which n times the first is exact.
 _PER_LN2, _LN2_HIGH, _LN2_LOW = np.float32(1.442695041), np.float32(0.693359375), np.float32(-2.1219444e-4)
@@ -78,11 +82,11 @@ def _sigmoid(x):
 
 
 @njit(inline="always")
-def _weigh(shown, density, before, weights):
+def _weigh(solid, density, before, weights):
     """T_i and w_i of a ray's samples; density: what x_i is where all is solid."""
     tau = _ZERO
     for s in range(len(weights)):
-        weights[s] = -density * shown[s, 0]
+        weights[s] = -density * solid[s]
         before[s] = tau
         tau += weights[s]
     for s in range(len(before)):
@@ -96,24 +100,39 @@ def _weigh(shown, density, before, weights):
 @compiled(nogil=True, error_model="numpy")
 def _add_up(grid, origins, directions, rays, distances, steps, peak, sharpness, shown, sums, start, stop):
     """sums [N, 5]: colour, opacity, depth; shown [A, S, 4]: the activations, for the way back."""
-    count = distances.shape[1]
+    resolution, count = grid.shape[0], distances.shape[1]
     before, weights = np.empty(count, np.float32), np.empty(count, np.float32)
-    points = np.empty((count, 3), np.float32)
+    points, solid = np.empty((count, 3), np.float32), np.empty(count, np.float32)
+    colours, seen = np.empty((count, 3), np.float32), np.empty(count, np.int64)
     for row in range(start, stop):
-        ray = rays[row]
+        ray, found = rays[row], 0
         _points(origins[ray], directions[ray], distances[row], points)
-        gather(grid, points, shown[row], 0, count)
         for s in range(count):
-            shown[row, s, 0] *= sharpness
-        flat = shown[row].reshape(-1)
-        for n in range(len(flat)):
+            i, j, k, a, b = locate(points[s], resolution)
+            solid[s] = sharpness * blend(grid, i, j, k, a, b, 0)
+        for s in range(count):
+            solid[s] = _sigmoid(solid[s])
+        _weigh(solid, steps[row] * peak, before, weights)
+        for s in range(count):
+            shown[row, s, 0] = solid[s]
+            if not weights[s] < _UNSEEN:  # NaN is to be seen
+                i, j, k, a, b = locate(points[s], resolution)
+                for c in range(3):
+                    colours[found, c] = blend(grid, i, j, k, a, b, c + 1)
+                seen[found] = s
+                found += 1
+        flat = colours.reshape(-1)
+        for n in range(3 * found):
             flat[n] = _sigmoid(flat[n])
-        _weigh(shown[row], steps[row] * peak, before, weights)
         red, green, blue, opacity, depth = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
+        for n in range(found):
+            w = weights[seen[n]]
+            for c in range(3):
+                shown[row, seen[n], c + 1] = colours[n, c]
+            red += w * colours[n, 0]
+            green += w * colours[n, 1]
+            blue += w * colours[n, 2]
         for s in range(count):
-            red += weights[s] * shown[row, s, 1]
-            green += weights[s] * shown[row, s, 2]
-            blue += weights[s] * shown[row, s, 3]
             opacity += weights[s]
             depth += weights[s] * distances[row, s]
         sums[ray, 0], sums[ray, 1], sums[ray, 2], sums[ray, 3] = red, green, blue, opacity
@@ -125,29 +144,36 @@ def _take_back(
     grad, origins, directions, rays, distances, steps, peak, sharpness, shown, sums, upstream, start, stop
 ):
     """Scatter upstream [N, 5], the loss's derivatives by the sums, into the grid's."""
-    count = distances.shape[1]
+    resolution, count, flat = grad.shape[0], distances.shape[1], grad.reshape(-1, 4)
     before, weights = np.empty(count, np.float32), np.empty(count, np.float32)
-    points, slopes = np.empty((count, 3), np.float32), np.empty((count, 4), np.float32)
+    points, solid = np.empty((count, 3), np.float32), np.empty(count, np.float32)
     for row in range(start, stop):
-        ray, solid = rays[row], steps[row] * peak
+        ray, density = rays[row], steps[row] * peak
         red, green, blue = upstream[ray, 0], upstream[ray, 1], upstream[ray, 2]
         opacity = max(sums[ray, 3], _LEAST_OPACITY)
         far = upstream[ray, 4] / opacity
         here = upstream[ray, 3] - (far * sums[ray, 4] if sums[ray, 3] > _LEAST_OPACITY else _ZERO)
-        _weigh(shown[row], solid, before, weights)
+        for s in range(count):
+            solid[s] = shown[row, s, 0]
+        _weigh(solid, density, before, weights)
+        _points(origins[ray], directions[ray], distances[row], points)
         behind = _ZERO
         for s in range(count - 1, -1, -1):
-            p, r, g, b = shown[row, s, 0], shown[row, s, 1], shown[row, s, 2], shown[row, s, 3]
-            w = weights[s]
-            by_weight = red * r + green * g + blue * b + here + far * distances[row, s]
-            slopes[s, 0] = (before[s] - w) * by_weight - behind
+            w, p = weights[s], solid[s]
+            by_weight, seen = here + far * distances[row, s], not w < _UNSEEN
+            if seen:
+                by_weight += red * shown[row, s, 1] + green * shown[row, s, 2] + blue * shown[row, s, 3]
+            slope = ((before[s] - w) * by_weight - behind) * density * sharpness * p * (_ONE - p)
             behind += w * by_weight
-            slopes[s, 0] *= solid * sharpness * p * (_ONE - p)
-            slopes[s, 1] = w * red * r * (_ONE - r)
-            slopes[s, 2] = w * green * g * (_ONE - g)
-            slopes[s, 3] = w * blue * b * (_ONE - b)
-        _points(origins[ray], directions[ray], distances[row], points)
-        scatter(grad, points, slopes, 0, count)
+            if not seen and abs(slope) < _UNFELT:
+                continue
+            i, j, k, a, b = locate(points[s], resolution)
+            share(flat, resolution, i, j, k, a, b, 0, slope)
+            if seen:
+                r, g, bl = shown[row, s, 1], shown[row, s, 2], shown[row, s, 3]
+                share(flat, resolution, i, j, k, a, b, 1, w * red * r * (_ONE - r))
+                share(flat, resolution, i, j, k, a, b, 2, w * green * g * (_ONE - g))
+                share(flat, resolution, i, j, k, a, b, 3, w * blue * bl * (_ONE - bl))
 
 
 class _Render(torch.autograd.Function):

@@ -5,7 +5,7 @@ A grid is [R, R, R, 4], index order [x, y, z], four channels last (density, red,
 two numba kernels read and scatter the channels of a corner at once (``torch.nn.functional.grid_sample`` walks the
 channels one by one); on other devices ``grid_sample`` itself is used, with the same meaning of coordinates.
 
-Other kernels have ``gather`` and ``scatter`` compiled into them. They round as they are written, without the compiler's
+Other kernels have these loops' bodies compiled into them. They round as they are written, without the compiler's
 leave to reorder or fuse: a hard surface makes 1e-4 of a last bit, and bits must not depend on who calls.
 
 The backward pass scatters into a fixed number of private buffers that are summed in a fixed order, so that its result
@@ -101,44 +101,54 @@ def locate(point, resolution):
     return i, j, k, low, high
 
 
+@njit(inline="always")
+def blend(grid, i, j, k, a, b, c):
+    """One channel at a point that ``locate`` found."""
+    return (
+        a[0] * grid[i, j, k, c]
+        + a[1] * grid[i, j, k + 1, c]
+        + a[2] * grid[i, j + 1, k, c]
+        + a[3] * grid[i, j + 1, k + 1, c]
+        + b[0] * grid[i + 1, j, k, c]
+        + b[1] * grid[i + 1, j, k + 1, c]
+        + b[2] * grid[i + 1, j + 1, k, c]
+        + b[3] * grid[i + 1, j + 1, k + 1, c]
+    )
+
+
+@njit(inline="always")
+def share(flat, count, i, j, k, a, b, c, value):
+    """Add a derivative by one channel there to those by the grid, [R^3, 4] of R = ``count``."""
+    # Of one unsigned index the compiler knows that it does not count from the end, as negative ones do.
+    one, layer = np.uintp(1), np.uintp(count)
+    here = np.uintp((i * count + j) * count + k)
+    there = here + np.uintp(count * count)
+    flat[here, c] += a[0] * value
+    flat[here + one, c] += a[1] * value
+    flat[here + layer, c] += a[2] * value
+    flat[here + layer + one, c] += a[3] * value
+    flat[there, c] += b[0] * value
+    flat[there + one, c] += b[1] * value
+    flat[there + layer, c] += b[2] * value
+    flat[there + layer + one, c] += b[3] * value
+
+
 @compiled(nogil=True)
 def gather(grid, points, out, start, stop):
     """The grid's values [., 4] at points start to stop."""
     for n in range(start, stop):
         i, j, k, a, b = locate(points[n], grid.shape[0])
         for c in range(4):
-            out[n, c] = (
-                a[0] * grid[i, j, k, c]
-                + a[1] * grid[i, j, k + 1, c]
-                + a[2] * grid[i, j + 1, k, c]
-                + a[3] * grid[i, j + 1, k + 1, c]
-                + b[0] * grid[i + 1, j, k, c]
-                + b[1] * grid[i + 1, j, k + 1, c]
-                + b[2] * grid[i + 1, j + 1, k, c]
-                + b[3] * grid[i + 1, j + 1, k + 1, c]
-            )
+            out[n, c] = blend(grid, i, j, k, a, b, c)
 
 
 @compiled(nogil=True)
-def scatter(grad, points, upstream, start, stop):
-    """Add upstream [., 4], the derivatives by what ``gather`` gives, to those by the grid."""
+def _scatter(grad, points, upstream, start, stop):
     count, flat = grad.shape[0], grad.reshape(-1, 4)
-    one, layer, slab = np.uintp(1), np.uintp(count), np.uintp(count * count)
     for n in range(start, stop):
         i, j, k, a, b = locate(points[n], count)
-        # Of one unsigned index the compiler knows that it does not count from the end, as negative ones do.
-        here = np.uintp((i * count + j) * count + k)
-        there = here + slab
         for c in range(4):
-            value = upstream[n, c]
-            flat[here, c] += a[0] * value
-            flat[here + one, c] += a[1] * value
-            flat[here + layer, c] += a[2] * value
-            flat[here + layer + one, c] += a[3] * value
-            flat[there, c] += b[0] * value
-            flat[there + one, c] += b[1] * value
-            flat[there + layer, c] += b[2] * value
-            flat[there + layer + one, c] += b[3] * value
+            share(flat, count, i, j, k, a, b, c, upstream[n, c])
 
 
 class _Interpolate(torch.autograd.Function):
@@ -157,7 +167,7 @@ class _Interpolate(torch.autograd.Function):
         (points,) = ctx.saved_tensors
         places, signal = points.numpy(), upstream[0].contiguous().numpy()
         buffers = np.zeros((PARTS, *ctx.grid_shape), signal.dtype)
-        in_parts(lambda part, start, stop: scatter(buffers[part], places, signal, start, stop), len(places))
+        in_parts(lambda part, start, stop: _scatter(buffers[part], places, signal, start, stop), len(places))
         total = torch.from_numpy(buffers[0])
         for other in buffers[1:]:
             total += torch.from_numpy(other)
