@@ -100,7 +100,7 @@ def _weigh(solid, density, before, weights):
 @compiled(nogil=True, error_model="numpy")
 def _add_up(grid, origins, directions, rays, distances, steps, peak, sharpness, shown, sums, start, stop):
     """sums [N, 5]: colour, opacity, depth; shown [A, S, 4]: the activations, for the way back."""
-    resolution, count = grid.shape[0], distances.shape[1]
+    resolution, count, cells = grid.shape[0], distances.shape[1], grid.reshape(-1, 4)
     before, weights = np.empty(count, np.float32), np.empty(count, np.float32)
     points, solid = np.empty((count, 3), np.float32), np.empty(count, np.float32)
     colours, seen = np.empty((count, 3), np.float32), np.empty(count, np.int64)
@@ -109,7 +109,7 @@ def _add_up(grid, origins, directions, rays, distances, steps, peak, sharpness, 
         _points(origins[ray], directions[ray], distances[row], points)
         for s in range(count):
             i, j, k, a, b = locate(points[s], resolution)
-            solid[s] = sharpness * blend(grid, i, j, k, a, b, 0)
+            solid[s] = sharpness * blend(cells, resolution, i, j, k, a, b, 0)
         for s in range(count):
             solid[s] = _sigmoid(solid[s])
         _weigh(solid, steps[row] * peak, before, weights)
@@ -118,7 +118,7 @@ def _add_up(grid, origins, directions, rays, distances, steps, peak, sharpness, 
             if not weights[s] < _UNSEEN:  # NaN is to be seen
                 i, j, k, a, b = locate(points[s], resolution)
                 for c in range(3):
-                    colours[found, c] = blend(grid, i, j, k, a, b, c + 1)
+                    colours[found, c] = blend(cells, resolution, i, j, k, a, b, c + 1)
                 seen[found] = s
                 found += 1
         flat = colours.reshape(-1)

@@ -102,24 +102,27 @@ def locate(point, resolution):
 
 
 @njit(inline="always")
-def blend(grid, i, j, k, a, b, c):
-    """One channel at a point that ``locate`` found."""
+def blend(flat, count, i, j, k, a, b, c):
+    """One channel of a grid [R^3, C] of R = ``count`` at a point that ``locate`` found."""
+    # Of one unsigned index the compiler knows that it does not count from the end, as negative ones do.
+    one, layer = np.uintp(1), np.uintp(count)
+    here = np.uintp((i * count + j) * count + k)
+    there = here + np.uintp(count * count)
     return (
-        a[0] * grid[i, j, k, c]
-        + a[1] * grid[i, j, k + 1, c]
-        + a[2] * grid[i, j + 1, k, c]
-        + a[3] * grid[i, j + 1, k + 1, c]
-        + b[0] * grid[i + 1, j, k, c]
-        + b[1] * grid[i + 1, j, k + 1, c]
-        + b[2] * grid[i + 1, j + 1, k, c]
-        + b[3] * grid[i + 1, j + 1, k + 1, c]
+        a[0] * flat[here, c]
+        + a[1] * flat[here + one, c]
+        + a[2] * flat[here + layer, c]
+        + a[3] * flat[here + layer + one, c]
+        + b[0] * flat[there, c]
+        + b[1] * flat[there + one, c]
+        + b[2] * flat[there + layer, c]
+        + b[3] * flat[there + layer + one, c]
     )
 
 
 @njit(inline="always")
 def share(flat, count, i, j, k, a, b, c, value):
-    """Add a derivative by one channel there to those by the grid, [R^3, 4] of R = ``count``."""
-    # Of one unsigned index the compiler knows that it does not count from the end, as negative ones do.
+    """Add a derivative by one channel there to those by the grid."""
     one, layer = np.uintp(1), np.uintp(count)
     here = np.uintp((i * count + j) * count + k)
     there = here + np.uintp(count * count)
@@ -136,10 +139,11 @@ def share(flat, count, i, j, k, a, b, c, value):
 @compiled(nogil=True)
 def gather(grid, points, out, start, stop):
     """The grid's values [., 4] at points start to stop."""
+    count, flat = grid.shape[0], grid.reshape(-1, 4)
     for n in range(start, stop):
-        i, j, k, a, b = locate(points[n], grid.shape[0])
+        i, j, k, a, b = locate(points[n], count)
         for c in range(4):
-            out[n, c] = blend(grid, i, j, k, a, b, c)
+            out[n, c] = blend(flat, count, i, j, k, a, b, c)
 
 
 @compiled(nogil=True)

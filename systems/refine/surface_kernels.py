@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..compiled import compiled
-from ..field.trilinear import gather, in_chunks, locate
+from ..field.trilinear import blend, gather, in_chunks, locate, share
 
 _ONE, _TWO = np.float32(1), np.float32(2)
 _LEAST_SLOPE = np.float32(1e-6)
@@ -70,36 +70,21 @@ def _descend(grid, cells, cell, reach, steps, at_surface, feet, arrived, start, 
 @compiled(nogil=True)
 def _bring(colours, cells, feet, out, start, stop):
     """To each cell the colours at its foot; out [R^3, 3]."""
+    count, flat = len(colours), colours.reshape(-1, 3)
     for n in range(start, stop):
-        i, j, k, a, b = locate(feet[n], len(colours))
+        i, j, k, a, b = locate(feet[n], count)
         for c in range(3):
-            out[cells[n], c] = (
-                a[0] * colours[i, j, k, c]
-                + a[1] * colours[i, j, k + 1, c]
-                + a[2] * colours[i, j + 1, k, c]
-                + a[3] * colours[i, j + 1, k + 1, c]
-                + b[0] * colours[i + 1, j, k, c]
-                + b[1] * colours[i + 1, j, k + 1, c]
-                + b[2] * colours[i + 1, j + 1, k, c]
-                + b[3] * colours[i + 1, j + 1, k + 1, c]
-            )
+            out[cells[n], c] = blend(flat, count, i, j, k, a, b, c)
 
 
 @compiled(nogil=True)
 def _take_back(grad, cells, feet, upstream):
     """What the cells hear, upstream [R^3, 3], goes to the colours about their feet."""
+    count, flat = len(grad), grad.reshape(-1, 3)
     for n in range(len(cells)):
-        i, j, k, a, b = locate(feet[n], len(grad))
+        i, j, k, a, b = locate(feet[n], count)
         for c in range(3):
-            value = upstream[cells[n], c]
-            grad[i, j, k, c] += a[0] * value
-            grad[i, j, k + 1, c] += a[1] * value
-            grad[i, j + 1, k, c] += a[2] * value
-            grad[i, j + 1, k + 1, c] += a[3] * value
-            grad[i + 1, j, k, c] += b[0] * value
-            grad[i + 1, j, k + 1, c] += b[1] * value
-            grad[i + 1, j + 1, k, c] += b[2] * value
-            grad[i + 1, j + 1, k + 1, c] += b[3] * value
+            share(flat, count, i, j, k, a, b, c, upstream[cells[n], c])
 
 
 def surface_points_on_cpu(
