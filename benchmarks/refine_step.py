@@ -1,6 +1,6 @@
 """Where the time of a step of refinement goes on the CPU: the networks', and each part of our own code.
 
-    python -m benchmarks.refine_step [--noun teapot] [--field voxels] [--steps 60] [--threads 2] [--out benchmarks/results]
+    python -m benchmarks.refine_step [--noun teapot] [--field voxels hashgrid] [--steps 60] [--threads 2] [--out DIR]
 
 The starter's preset as it is (2 views of 128 pixels), of a picture of the starter's generator that the starter lifted.
 So many of the preset's steps are taken, evenly over the run, so that the field hardens and the terms change their

@@ -80,7 +80,7 @@ class _CheckedFiles(IndexDataCacheFile):
 
 
 def _stamps_of_called(function: Callable[..., Any]) -> list[tuple[str, float, int]]:
-    """Times and sizes of the files whose compiled functions it calls: they become part of it, and numba sees one file."""
+    """Files whose compiled functions it calls, with times and sizes: they become part of it, and numba looks at one."""
     files, asked = set[str](), [function]
     while asked:
         one = asked.pop()

@@ -1,7 +1,7 @@
 """Rays through a grid of raw values on the CPU, in one pass: samples, interpolation, activations, sums, and back.
 
 What ``renderers`` does in a dozen operations over all samples, each of them written to memory, is done here ray by ray
-while its samples are in the cache, and the gradient likewise: with x_i = sigma_i delta_i, T_i = exp(-sum of x_j, j < i),
+while its samples are in the cache, and so is the gradient: with x_i = sigma_i delta_i, T_i = exp(-sum of x_j, j < i),
 w_i = T_i (1 - exp(-x_i)) and G_i the derivative of the loss by w_i,
 
     dL/dx_i = T_i exp(-x_i) G_i - sum over j > i of w_j G_j
