@@ -21,6 +21,8 @@ from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
 from .ray_sampling_torch import sample_rays_by_torch
 from .shapes import Cells, PerRay, Rays
 
+_DARK = 1e-4  # of the light: behind this, samples are left out
+
 Sums = tuple[Rays, PerRay, PerRay]
 """rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
 
@@ -68,19 +70,33 @@ def _gridded(field: RadianceField, origins: Rays, directions: Rays, sampling: Sa
 
 
 def _packed(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
-    """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them."""
-    from nerfacc import accumulate_along_rays, render_weight_from_density, traverse_grids
+    """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them.
+
+    nerfacc's estimator marches through the mask as it is at this moment, and leaves out what no light reaches: to find
+    that the field is asked for density alone, without a gradient and, on a GPU, in half precision.
+    """
+    from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_density
 
     device, count, step, mask = origins.device, len(origins), 2 / sampling.samples, sampling.mask
     if mask is None:
         mask = torch.full((1, 1, 1), LOOK, dtype=torch.uint8, device=device)
-    box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]], device=device)
-    begin = ray_offsets(count, sampling.generator).to(device) * step
-    pieces, marched, _ = traverse_grids(
-        origins, directions, (mask != EMPTY)[None], box, near_planes=begin, step_size=step
+    estimator = OccGridEstimator([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0], len(mask)).to(device)
+    estimator.binaries = (mask != EMPTY)[None]
+
+    def density_at(starts: PerRay, ends: PerRay, rays: torch.Tensor) -> PerRay:
+        middle = (starts + ends) / 2
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            return field(origins[rays] + middle[:, None] * directions[rays])[0].float()
+
+    rays, starts, ends = estimator.sampling(
+        origins,
+        directions,
+        density_at,
+        t_min=ray_offsets(count, sampling.generator).to(device) * step,
+        render_step_size=step,
+        early_stop_eps=_DARK,
     )
-    starts, ends = pieces.vals[pieces.is_left], pieces.vals[pieces.is_right]
-    rays, middle = marched.ray_indices, (starts + ends) / 2
+    middle = (starts + ends) / 2
     density, colour = field(origins[rays] + middle[:, None] * directions[rays])
     weights, _, _ = render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=count)
     opacity = accumulate_along_rays(weights, None, rays, count)[:, 0]
