@@ -80,7 +80,7 @@ def _packed(field: RadianceField, origins: Rays, directions: Rays, sampling: Sam
     device, count, step, mask = origins.device, len(origins), 2 / sampling.samples, sampling.mask
     if mask is None:
         mask = torch.full((1, 1, 1), LOOK, dtype=torch.uint8, device=device)
-    estimator = OccGridEstimator([-1.0, -1.0, -1.0, 1.0, 1.0, 1.0], len(mask)).to(device)
+    estimator = OccGridEstimator([-1, -1, -1, 1, 1, 1], len(mask)).to(device)
     estimator.binaries = (mask != EMPTY)[None]
 
     def density_at(starts: PerRay, ends: PerRay, rays: torch.Tensor) -> PerRay:
