@@ -36,13 +36,10 @@ _HEAVY = ("torch", "numpy", "scipy.ndimage", "diffusers", "transformers", "numba
 _SLACK = 30.0  # seconds: compiling a mutated kernel takes some
 
 EQUIVALENT = {
-    "systems/refine/regularisers.py _variation: weight > 0 -> weight >= 0": "a pair of weight 0 adds 0",
-    "systems/refine/regularisers.py _variation: k + way -> k - way": "both neighbours are visited either way",
-    "systems/refine/regularisers.py _variation: j + way -> j - way": "as above",
-    "systems/refine/regularisers.py _variation: i + way -> i - way": "as above",
-    "systems/refine/surface_colour.py surface_points: raw_density.abs() < _REACH_CELLS * cell * steep -> "
+    "systems/refine/regularisers.py _pairs: weight > 0 -> weight >= 0": "a pair of weight 0 adds 0",
+    "systems/refine/surface_colour.py surface_points_by_torch: raw_density.abs() < _REACH_CELLS * cell * steep -> "
     "raw_density.abs() <= _REACH_CELLS * cell * steep": "a cell just so far off is left out in the end",
-    "systems/refine/surface_colour.py surface_points: feet.abs() <= 1 -> feet.abs() < 1": "of probability 0",
+    "systems/refine/surface_colour.py surface_points_by_torch: feet.abs() <= 1 -> feet.abs() < 1": "of probability 0",
     "systems/refine/connectivity.py _ways: raw > 0 -> raw >= 0": "a cell of exactly 0 hardly is",
     "systems/refine/noise.py _direction: 2 * math.pi -> 4 * math.pi": "bins of other numbers, as many",
     "guidance/algebra.py coefficients: abs(value) < _ROUNDING -> abs(value) <= _ROUNDING": "no such weight",

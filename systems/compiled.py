@@ -79,6 +79,21 @@ class _CheckedFiles(IndexDataCacheFile):
         return hashlib.sha256(self._version.encode() + b"\0" + content).digest()
 
 
+def _stamps_of_called(function: Callable[..., Any]) -> list[tuple[str, float, int]]:
+    """Files whose compiled functions it calls, with times and sizes: they become part of it, and numba looks at one."""
+    files, asked = set[str](), [function]
+    while asked:
+        one = asked.pop()
+        for name in one.__code__.co_names:
+            called = getattr(one.__globals__.get(name), "py_func", None)
+            if called is not None and called is not one:
+                asked.append(called)
+                files.add(called.__code__.co_filename)
+    files.discard(function.__code__.co_filename)
+    found = ((path, Path(path).stat()) for path in sorted(files))
+    return [(path, told.st_mtime, told.st_size) for path, told in found]
+
+
 class _KernelCache(FunctionCache):
     """numba's cache of one function over ``_CheckedFiles``; it is given up when it cannot be written."""
 
@@ -87,7 +102,7 @@ class _KernelCache(FunctionCache):
         self._cache_file = _CheckedFiles(
             cache_path=self._cache_path,
             filename_base=self._impl.filename_base,
-            source_stamp=self._impl.locator.get_source_stamp(),
+            source_stamp=(self._impl.locator.get_source_stamp(), *_stamps_of_called(function)),
         )
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -69,12 +70,18 @@ def orbit_camera(
 
 def camera_rays(camera: Camera, size: int) -> tuple[Rays, Rays]:
     """One ray per pixel centre, row by row from the top: origins and unit directions, each [size*size, 3]."""
-    steps = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2 - 1
-    half = math.tan(camera.fov_y_rad / 2)
-    down, right = torch.meshgrid(steps * half, steps * half, indexing="ij")
-    own = torch.stack([right, -down, -torch.ones_like(down)], dim=-1).reshape(-1, 3)
+    own = _own_directions(camera.fov_y_rad, size)
     directions = torch.nn.functional.normalize(own @ camera.cam_to_world[:3, :3].T, dim=-1)
     return camera.position.expand_as(directions).contiguous(), directions
+
+
+@lru_cache(maxsize=4)
+def _own_directions(fov_y_rad: float, size: int) -> Rays:
+    """Through the pixels' centres in the camera's own axes, at depth 1: [size*size, 3], not to be changed."""
+    steps = (torch.arange(size, dtype=torch.float32) + 0.5) / size * 2 - 1
+    half = math.tan(fov_y_rad / 2)
+    down, right = torch.meshgrid(steps * half, steps * half, indexing="ij")
+    return torch.stack([right, -down, -torch.ones_like(down)], dim=-1).reshape(-1, 3)
 
 
 def project(camera: Camera, points: Points, size: int) -> tuple[Float[torch.Tensor, "point 2"], PerPoint]:

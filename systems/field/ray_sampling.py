@@ -17,7 +17,7 @@ from numba import njit
 
 from ..compiled import compiled
 from .shapes import Cells, PerRay, Rays
-from .trilinear import in_parts
+from .trilinear import in_chunks
 
 EMPTY, LOOK, SOLID = 0, 1, 2
 OPAQUE_LENGTH = 0.2
@@ -27,7 +27,6 @@ SHORTEST = 1e-4
 
 _FAR = np.float32(1e30)
 _NUDGE = np.float32(1e-6)
-_NO_STEP = np.float32(0)
 
 
 @dataclass(frozen=True)
@@ -44,91 +43,128 @@ class RaySamples:
 
 
 @njit(inline="always")
-def _box_span(origin, direction):
-    """Distances at which a ray enters and leaves [-1, 1]^3 (slab test), not behind the origin; none if near >= far."""
+def _span(origin, direction, low, high):
+    """Distances at which a ray enters and leaves a box (slab test), not behind the origin; none if near >= far."""
     near, far = np.float32(0), _FAR
     for axis in range(3):
         if abs(direction[axis]) < 1e-12:
-            if abs(origin[axis]) > 1:
+            if origin[axis] < low[axis] or origin[axis] > high[axis]:
                 far = np.float32(-1)
             continue
-        one = (np.float32(-1) - origin[axis]) / direction[axis]
-        two = (np.float32(1) - origin[axis]) / direction[axis]
+        one = (low[axis] - origin[axis]) / direction[axis]
+        two = (high[axis] - origin[axis]) / direction[axis]
         near, far = max(near, min(one, two)), min(far, max(one, two))
     return near, far
 
 
 @njit(inline="always")
-def _cell_exit(origin, direction, cell, axis, count):
+def _cell_of(origin, direction, distance, count):
+    place = origin + (distance + _NUDGE) * direction
+    return max(0, min(int((place + 1) * 0.5 * count), count - 1))
+
+
+@njit(inline="always")
+def _cell_exit(origin, direction, cell, count):
     """Distance at which the ray leaves the cell through the planes of one axis."""
-    if abs(direction[axis]) < 1e-12:
+    if abs(direction) < 1e-12:
         return _FAR
-    side = cell + 1 if direction[axis] > 0 else cell
+    side = cell + 1 if direction > 0 else cell
     plane = np.float32(side) * np.float32(2) / np.float32(count) - np.float32(1)
-    return (plane - origin[axis]) / direction[axis]
+    return (plane - origin) / direction
 
 
-@compiled(nogil=True)
-def _walk(mask, origin, direction, near, far, distances, step, offset):
-    """Follow one ray from cell to cell; returns its length inside cells to look at.
-
-    With step > 0 also writes the distance of every sample: sample s lies (s + offset) * step into that length.
-    """
+@njit(inline="always")
+def _walk(mask, origin, direction, near, far, enters, leaves):
+    """Follow one ray from cell to cell: where it enters and leaves those to look at, and how many they are."""
     count = mask.shape[0]
-    cell = np.empty(3, np.int64)
-    for axis in range(3):
-        place = origin[axis] + (near + _NUDGE) * direction[axis]
-        cell[axis] = max(0, min(int((place + 1) * 0.5 * count), count - 1))
-    here, length, solid, written = near, np.float32(0), np.float32(0), 0
+    x, y, z = origin[0], origin[1], origin[2]
+    right, up, along = direction[0], direction[1], direction[2]
+    i, j, k = _cell_of(x, right, near, count), _cell_of(y, up, near, count), _cell_of(z, along, near, count)
+    # Of three exits one changes from cell to cell: a division is what such a step costs.
+    exit_x, exit_y = _cell_exit(x, right, i, count), _cell_exit(y, up, j, count)
+    exit_z = _cell_exit(z, along, k, count)
+    here, solid, found = near, np.float32(0), 0
     while here < far:
-        axis, leave = 0, _cell_exit(origin, direction, cell[0], 0, count)
-        for other in range(1, 3):
-            distance = _cell_exit(origin, direction, cell[other], other, count)
-            if distance < leave:
-                axis, leave = other, distance
+        axis, leave = 0, exit_x
+        if exit_y < leave:
+            axis, leave = 1, exit_y
+        if exit_z < leave:
+            axis, leave = 2, exit_z
         leave = max(here, min(leave, far))
-        content = mask[cell[0], cell[1], cell[2]]
+        content = mask[i, j, k]
         if content == SOLID:
             solid += leave - here
             if solid >= OPAQUE_LENGTH:
                 leave = max(here, leave - (solid - np.float32(OPAQUE_LENGTH)))
                 far = leave
         if content != EMPTY:
-            if step > 0:
-                while written < distances.shape[0]:
-                    into = (np.float32(written) + offset) * step - length
-                    if into >= leave - here:
-                        break
-                    distances[written] = here + into
-                    written += 1
-            length += leave - here
+            enters[found], leaves[found] = here, leave
+            found += 1
         here = leave
-        cell[axis] += 1 if direction[axis] > 0 else -1
-        if cell[axis] < 0 or cell[axis] >= count:
-            break
-    if step > 0:
-        for late in range(written, distances.shape[0]):  # rounding can leave the very last sample over
-            distances[late] = here
-    return length
+        if axis == 0:
+            i += 1 if right > 0 else -1
+            if i < 0 or i >= count:
+                break
+            exit_x = _cell_exit(x, right, i, count)
+        elif axis == 1:
+            j += 1 if up > 0 else -1
+            if j < 0 or j >= count:
+                break
+            exit_y = _cell_exit(y, up, j, count)
+        else:
+            k += 1 if along > 0 else -1
+            if k < 0 or k >= count:
+                break
+            exit_z = _cell_exit(z, along, k, count)
+    return found
 
 
-@compiled(nogil=True)
-def _measure(mask, origins, directions, spans, lengths, start, stop):
-    nothing = np.empty(0, np.float32)
+@njit(inline="always")
+def _spread(enters, leaves, found, step, offset, distances):
+    """Sample s lies (s + offset) * step into the length inside cells to look at."""
+    length, written = np.float32(0), 0
+    for cell in range(found):
+        here, inside = enters[cell], leaves[cell] - enters[cell]
+        while written < len(distances):
+            into = (np.float32(written) + offset) * step - length
+            if into >= inside:
+                break
+            distances[written] = here + into
+            written += 1
+        length += inside
+    for late in range(written, len(distances)):  # rounding can leave the very last sample over
+        distances[late] = leaves[found - 1]
+
+
+@compiled(nogil=True, error_model="numpy")
+def _place(mask, box, origins, directions, offsets, lengths, distances, start, stop):
+    """Lengths [N] inside cells to look at, and where there is one the samples' distances [N, S]."""
+    most = 3 * mask.shape[0]  # cells on a straight line
+    enters, leaves = np.empty(most, np.float32), np.empty(most, np.float32)
+    samples = np.float32(distances.shape[1])
     for ray in range(start, stop):
-        near, far = _box_span(origins[ray], directions[ray])
-        spans[ray, 0], spans[ray, 1] = near, far
-        lengths[ray] = 0
+        lengths[ray] = length = np.float32(0)
+        near, far = _span(origins[ray], directions[ray], box[0], box[1])
         if near < far:
-            lengths[ray] = _walk(mask, origins[ray], directions[ray], near, far, nothing, _NO_STEP, _NO_STEP)
+            found = _walk(mask, origins[ray], directions[ray], near, far, enters, leaves)
+            for cell in range(found):
+                length += leaves[cell] - enters[cell]
+            lengths[ray] = length
+            if length > SHORTEST:
+                _spread(enters, leaves, found, length / samples, offsets[ray], distances[ray])
 
 
-@compiled(nogil=True)
-def _place(mask, origins, directions, spans, rays, steps, offsets, distances, start, stop):
-    for row in range(start, stop):
-        ray = rays[row]
-        near, far = spans[ray, 0], spans[ray, 1]
-        _walk(mask, origins[ray], directions[ray], near, far, distances[row], steps[row], offsets[row])
+def _surrounding(cells: np.ndarray) -> np.ndarray:
+    """Low and high corner, float32 [2, 3], of a box around all that is not EMPTY: rays outside need no walk.
+
+    A cell wider than need be, so that rounding leaves nothing out; not beyond [-1, 1]^3.
+    """
+    corners = np.empty((2, 3), np.float32)
+    for axis in range(3):
+        filled = np.flatnonzero((cells != EMPTY).any(axis=tuple({0, 1, 2} - {axis})))
+        ends = (filled[0] - 1, filled[-1] + 2) if len(filled) else (0, 0)
+        corners[:, axis] = np.clip(np.array(ends, np.float32) * 2 / len(cells) - 1, -1, 1)
+    return corners
 
 
 def ray_offsets(count: int, generator: torch.Generator | None) -> PerRay:
@@ -158,13 +194,11 @@ def sample_rays(
     # Every array here is the CPU's: ``ray_sampling_torch`` does the same elsewhere.
     cells = np.full((1, 1, 1), LOOK, np.uint8) if mask is None else mask.contiguous().numpy()
     starts, ways = origins.detach().contiguous().numpy(), directions.detach().contiguous().numpy()
-    spans, lengths = np.empty((len(starts), 2), np.float32), np.empty(len(starts), np.float32)
-    in_parts(lambda _, a, b: _measure(cells, starts, ways, spans, lengths, a, b), len(starts))
+    offsets, box = ray_offsets(len(starts), generator).numpy(), _surrounding(cells)
+    lengths, distances = np.empty(len(starts), np.float32), np.empty((len(starts), samples), np.float32)
+    in_chunks(
+        lambda a, b: _place(cells, box, starts, ways, offsets, lengths, distances, a, b), len(starts), 1024
+    )
     rays = np.flatnonzero(lengths > SHORTEST)
     steps = lengths[rays] / np.float32(samples)
-    offsets = ray_offsets(len(starts), generator).numpy()[rays]
-    distances = np.empty((len(rays), samples), np.float32)
-    in_parts(
-        lambda _, a, b: _place(cells, starts, ways, spans, rays, steps, offsets, distances, a, b), len(rays)
-    )
-    return RaySamples(torch.from_numpy(rays), torch.from_numpy(distances), torch.from_numpy(steps))
+    return RaySamples(torch.from_numpy(rays), torch.from_numpy(distances[rays]), torch.from_numpy(steps))

@@ -1,7 +1,8 @@
 """How rays through a field are added up, one way for each kind of device: the table ``RENDERERS``.
 
 The dense ones put the same number of samples on every ray, where ``ray_sampling`` says to look, and differ in what
-places them: numba's kernels on the CPU, tensor operations on any device. nerfacc's packed one marches in equal steps
+places them: numba's kernels on the CPU, tensor operations on any device. For a field that is nothing but a grid one
+kernel does all of it on the CPU (``grid_rendering``). nerfacc's packed one marches in equal steps
 through what is not empty, with as many samples on a ray as it needs; its kernels are CUDA's alone.
 """
 
@@ -14,10 +15,13 @@ from typing import NamedTuple
 import torch
 
 from ..types import RadianceField
+from .grid_rendering import Gridded, render_grid
 from .query import device_of
 from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
 from .ray_sampling_torch import sample_rays_by_torch
 from .shapes import Cells, PerRay, Rays
+
+_DARK = 1e-4  # of the light: behind this, samples are left out
 
 Sums = tuple[Rays, PerRay, PerRay]
 """rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
@@ -59,20 +63,40 @@ def _dense(
     return _spread(rgb, rays, count), _spread(opacity, rays, count), _spread(depth, rays, count)
 
 
+def _gridded(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
+    if not isinstance(field, Gridded):
+        raise ValueError("the renderer 'grid' reads fields that are grids; ask for 'numba'")
+    return render_grid(field, origins, directions, **sampling._asdict())
+
+
 def _packed(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
-    """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them."""
-    from nerfacc import accumulate_along_rays, render_weight_from_density, traverse_grids
+    """Steps of 2 / samples: a ray straight through a full box gets ``samples`` of them.
+
+    nerfacc's estimator marches through the mask as it is at this moment, and leaves out what no light reaches: to find
+    that the field is asked for density alone, without a gradient and, on a GPU, in half precision.
+    """
+    from nerfacc import OccGridEstimator, accumulate_along_rays, render_weight_from_density
 
     device, count, step, mask = origins.device, len(origins), 2 / sampling.samples, sampling.mask
     if mask is None:
         mask = torch.full((1, 1, 1), LOOK, dtype=torch.uint8, device=device)
-    box = torch.tensor([[-1.0, -1.0, -1.0, 1.0, 1.0, 1.0]], device=device)
-    begin = ray_offsets(count, sampling.generator).to(device) * step
-    pieces, marched, _ = traverse_grids(
-        origins, directions, (mask != EMPTY)[None], box, near_planes=begin, step_size=step
+    estimator = OccGridEstimator([-1, -1, -1, 1, 1, 1], len(mask)).to(device)
+    estimator.binaries = (mask != EMPTY)[None]
+
+    def density_at(starts: PerRay, ends: PerRay, rays: torch.Tensor) -> PerRay:
+        middle = (starts + ends) / 2
+        with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            return field(origins[rays] + middle[:, None] * directions[rays])[0].float()
+
+    rays, starts, ends = estimator.sampling(
+        origins,
+        directions,
+        density_at,
+        t_min=ray_offsets(count, sampling.generator).to(device) * step,
+        render_step_size=step,
+        early_stop_eps=_DARK,
     )
-    starts, ends = pieces.vals[pieces.is_left], pieces.vals[pieces.is_right]
-    rays, middle = marched.ray_indices, (starts + ends) / 2
+    middle = (starts + ends) / 2
     density, colour = field(origins[rays] + middle[:, None] * directions[rays])
     weights, _, _ = render_weight_from_density(starts, ends, density, ray_indices=rays, n_rays=count)
     opacity = accumulate_along_rays(weights, None, rays, count)[:, 0]
@@ -86,18 +110,19 @@ def _spread(values: torch.Tensor, rays: torch.Tensor, count: int) -> torch.Tenso
 
 
 RENDERERS: dict[str, Renderer] = {
+    "grid": _gridded,
     "numba": partial(_dense, sample_rays),
     "torch": partial(_dense, sample_rays_by_torch),
     "nerfacc": _packed,
 }
-"""numba: the CPU; torch: any device; nerfacc: CUDA with nerfacc's kernels."""
+"""grid: fields that are a grid, on the CPU; numba: the CPU; torch: any device; nerfacc: CUDA with nerfacc's kernels."""
 
 
 def renderer_for(field: RadianceField) -> str:
     """The quickest key of ``RENDERERS`` for the device that a field is on."""
     kind = device_of(field).type
     if kind == "cpu":
-        return "numba"
+        return "grid" if isinstance(field, Gridded) else "numba"
     return "nerfacc" if kind == "cuda" and _has_kernels() else "torch"
 
 

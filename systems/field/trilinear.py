@@ -5,6 +5,9 @@ A grid is [R, R, R, 4], index order [x, y, z], four channels last (density, red,
 two numba kernels read and scatter the channels of a corner at once (``torch.nn.functional.grid_sample`` walks the
 channels one by one); on other devices ``grid_sample`` itself is used, with the same meaning of coordinates.
 
+Other kernels have these loops' bodies compiled into them. They round as they are written, without the compiler's
+leave to reorder or fuse: a hard surface makes 1e-4 of a last bit, and bits must not depend on who calls.
+
 The backward pass scatters into a fixed number of private buffers that are summed in a fixed order, so that its result
 does not depend on how many threads run: the same inputs give the same bits.
 """
@@ -27,8 +30,6 @@ PARTS = 2
 """Into how many parts work is cut. A constant, not the number of cores: the order of sums must not depend on it."""
 
 _HALF, _ONE, _ZERO = np.float32(0.5), np.float32(1), np.float32(0)
-# Sums may be reordered at compile time, but NaN and infinity keep their meaning.
-_REORDER = {"contract", "reassoc", "nsz"}
 
 
 @lru_cache(maxsize=1)
@@ -36,25 +37,53 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=PARTS - 1, thread_name_prefix="slipcast-grid")
 
 
-def in_parts(work: Callable[[int, int, int], None], count: int) -> None:
+def in_parts(work: Callable[[int, int, int], None], count: int, *, least: int = 4096) -> None:
     """Call ``work(part, start, stop)`` for PARTS ranges of ``count`` items, side by side if torch may use two threads.
 
     The kernels release the interpreter lock; plain threads keep out of the way of OpenMP, whose second pool would spin
     against torch's.
+
+    Args:
+        least: fewer items are not worth a thread.
     """
     edges = [count * part // PARTS for part in range(PARTS + 1)]
-    if torch.get_num_threads() == 1 or count < 4096:
+    if torch.get_num_threads() == 1 or count < least:
         for part in range(PARTS):
             work(part, edges[part], edges[part + 1])
         return
     pending = [_pool().submit(work, part, edges[part], edges[part + 1]) for part in range(1, PARTS)]
     work(0, edges[0], edges[1])
-    for future in pending:
-        future.result()
+    for part, future in enumerate(pending, 1):
+        if (
+            future.cancel()
+        ):  # torch's threads spin for a while after each operation: ours may not have come to run
+            work(part, edges[part], edges[part + 1])
+        else:
+            future.result()
+
+
+def in_chunks(work: Callable[[int, int], None], count: int, size: int) -> None:
+    """Call ``work(start, stop)`` for ranges of up to ``size`` of ``count`` items, side by side as in ``in_parts``.
+
+    For work whose result does not depend on the order: whichever thread is free takes the next range.
+    """
+    starts = iter(range(0, count, size))  # its next() is one step of the interpreter: no range is taken twice
+
+    def take() -> None:
+        for start in starts:
+            work(start, min(start + size, count))
+
+    if torch.get_num_threads() == 1 or count <= size:
+        take()
+        return
+    helper = _pool().submit(take)
+    take()
+    if not helper.cancel():
+        helper.result()
 
 
 @njit(inline="always")
-def _locate(point, resolution):
+def locate(point, resolution):
     """Lower corner and the eight weights, x slowest. Integers are clamped last, so that a NaN stays inside the grid."""
     scale = np.float32(resolution)
     x = (point[0] + _ONE) * _HALF * scale - _HALF
@@ -72,37 +101,58 @@ def _locate(point, resolution):
     return i, j, k, low, high
 
 
-@compiled(nogil=True, fastmath=_REORDER)
-def _gather(grid, points, out, start, stop):
-    for n in range(start, stop):
-        i, j, k, a, b = _locate(points[n], grid.shape[0])
-        for c in range(4):  # a literal count: the compiler turns the loop into one vector operation
-            out[n, c] = (
-                a[0] * grid[i, j, k, c]
-                + a[1] * grid[i, j, k + 1, c]
-                + a[2] * grid[i, j + 1, k, c]
-                + a[3] * grid[i, j + 1, k + 1, c]
-                + b[0] * grid[i + 1, j, k, c]
-                + b[1] * grid[i + 1, j, k + 1, c]
-                + b[2] * grid[i + 1, j + 1, k, c]
-                + b[3] * grid[i + 1, j + 1, k + 1, c]
-            )
+@njit(inline="always")
+def blend(flat, count, i, j, k, a, b, c):
+    """One channel of a grid [R^3, C] of R = ``count`` at a point that ``locate`` found."""
+    # Of one unsigned index the compiler knows that it does not count from the end, as negative ones do.
+    one, layer = np.uintp(1), np.uintp(count)
+    here = np.uintp((i * count + j) * count + k)
+    there = here + np.uintp(count * count)
+    return (
+        a[0] * flat[here, c]
+        + a[1] * flat[here + one, c]
+        + a[2] * flat[here + layer, c]
+        + a[3] * flat[here + layer + one, c]
+        + b[0] * flat[there, c]
+        + b[1] * flat[there + one, c]
+        + b[2] * flat[there + layer, c]
+        + b[3] * flat[there + layer + one, c]
+    )
 
 
-@compiled(nogil=True, fastmath=_REORDER)
-def _scatter(grad, points, upstream, start, stop):
+@njit(inline="always")
+def share(flat, count, i, j, k, a, b, c, value):
+    """Add a derivative by one channel there to those by the grid."""
+    one, layer = np.uintp(1), np.uintp(count)
+    here = np.uintp((i * count + j) * count + k)
+    there = here + np.uintp(count * count)
+    flat[here, c] += a[0] * value
+    flat[here + one, c] += a[1] * value
+    flat[here + layer, c] += a[2] * value
+    flat[here + layer + one, c] += a[3] * value
+    flat[there, c] += b[0] * value
+    flat[there + one, c] += b[1] * value
+    flat[there + layer, c] += b[2] * value
+    flat[there + layer + one, c] += b[3] * value
+
+
+@compiled(nogil=True)
+def gather(grid, points, out, start, stop):
+    """The grid's values [., 4] at points start to stop."""
+    count, flat = grid.shape[0], grid.reshape(-1, 4)
     for n in range(start, stop):
-        i, j, k, a, b = _locate(points[n], grad.shape[0])
+        i, j, k, a, b = locate(points[n], count)
         for c in range(4):
-            value = upstream[n, c]
-            grad[i, j, k, c] += a[0] * value
-            grad[i, j, k + 1, c] += a[1] * value
-            grad[i, j + 1, k, c] += a[2] * value
-            grad[i, j + 1, k + 1, c] += a[3] * value
-            grad[i + 1, j, k, c] += b[0] * value
-            grad[i + 1, j, k + 1, c] += b[1] * value
-            grad[i + 1, j + 1, k, c] += b[2] * value
-            grad[i + 1, j + 1, k + 1, c] += b[3] * value
+            out[n, c] = blend(flat, count, i, j, k, a, b, c)
+
+
+@compiled(nogil=True)
+def _scatter(grad, points, upstream, start, stop):
+    count, flat = grad.shape[0], grad.reshape(-1, 4)
+    for n in range(start, stop):
+        i, j, k, a, b = locate(points[n], count)
+        for c in range(4):
+            share(flat, count, i, j, k, a, b, c, upstream[n, c])
 
 
 class _Interpolate(torch.autograd.Function):
@@ -113,7 +163,7 @@ class _Interpolate(torch.autograd.Function):
         ctx.grid_shape = grid.shape
         cells, places = grid.detach().contiguous().numpy(), points.numpy()
         out = np.empty((len(places), 4), cells.dtype)
-        in_parts(lambda _, start, stop: _gather(cells, places, out, start, stop), len(places))
+        in_chunks(lambda start, stop: gather(cells, places, out, start, stop), len(places), 8192)
         return torch.from_numpy(out)
 
     @staticmethod

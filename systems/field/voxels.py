@@ -61,20 +61,30 @@ def occupied_cells(raw_density: Volume, sharpness: float = 1.0) -> Cells:
     value, and leaves a film of visible empty space around the object into which refinement can grow it.
     """
     threshold = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (sharpness * DENSITY_PEAK))).item() / sharpness
-    raw = raw_density.detach()
-    count = -(-raw.shape[0] // _MASK_CELL)
-    odd = count * _MASK_CELL - raw.shape[0]
-    raw = torch.nn.functional.pad(raw, (0, odd) * 3, value=-RAW_LIMIT)
-    blocks = raw.view(count, _MASK_CELL, count, _MASK_CELL, count, _MASK_CELL)
-    look = (blocks.amax((1, 3, 5)) > threshold).to(torch.uint8)
+    least, largest = _extremes(raw_density.detach())
+    look = (largest > threshold).to(torch.uint8)
     for axis in range(3):  # grow along one axis after the other
-        grown, length = look.clone(), count - 1
+        grown, length = look.clone(), len(look) - 1
         grown.narrow(axis, 1, length).bitwise_or_(look.narrow(axis, 0, length))
         grown.narrow(axis, 0, length).bitwise_or_(look.narrow(axis, 1, length))
         look = grown
     # sigmoid(2) = 0.88; even if neighbours halve that towards the cell's walls, OPAQUE_LENGTH dims light to 1e-3.
-    look[blocks.amin((1, 3, 5)) > 2.0 / sharpness] = SOLID
+    look[least > 2.0 / sharpness] = SOLID
     return look
+
+
+def _extremes(raw: Volume) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and largest value in each mask cell, [M, M, M] each; beyond the grid all is empty."""
+    count = -(-raw.shape[0] // _MASK_CELL)
+    odd = count * _MASK_CELL - raw.shape[0]
+    if odd:
+        raw = torch.nn.functional.pad(raw, (0, odd) * 3, value=-RAW_LIMIT)
+    # One axis after the other: reductions over short axes, all at once, are slow.
+    least = largest = raw
+    for axis in range(3):
+        pairs = [one.unflatten(axis, (count, _MASK_CELL)).unbind(axis + 1) for one in (least, largest)]
+        least, largest = torch.minimum(*pairs[0]), torch.maximum(*pairs[1])
+    return least, largest
 
 
 class VoxelField(nn.Module):

@@ -13,53 +13,91 @@ import torch
 from numba import njit
 
 from ..compiled import compiled
-from ..field.trilinear import PARTS, in_parts
+from ..field.trilinear import in_chunks
 
+_ZERO = np.float32(0)
 _SOFT_STEP = np.float32(0.05)  # differences well below this count squared, well above it linearly
 
 
 @njit(inline="always")
-def _pair(one, two, weight):
-    """Value of one soft absolute difference, halved as both cells count it, and its derivative by ``one``."""
-    difference = one - two
-    size = np.sqrt(difference * difference + _SOFT_STEP * _SOFT_STEP)
-    return weight * np.float32(0.5) * (size - _SOFT_STEP), weight * difference / size
+def _pairs(row, weights, other, its_weights, here, there, count, slopes, total):
+    """``count`` soft absolute differences of two rows, from where each begins: derivatives by the first, and values."""
+    for n in range(count):
+        weight = min(weights[here + n], its_weights[there + n])
+        difference = row[here + n] - other[there + n]
+        size = np.sqrt(difference * difference + _SOFT_STEP * _SOFT_STEP)
+        slope, value = weight * difference / size, weight * (size - _SOFT_STEP)
+        slopes[n] = slope if weight > 0 else _ZERO
+        total[n] += value if weight > 0 else _ZERO
 
 
-@compiled(nogil=True)
-def _variation(values, weights, grad, sums, part, start, stop):
-    """Every cell gathers from its six neighbours: no cell is written twice, so parts can run side by side."""
-    resolution, channels = values.shape[0], values.shape[3]
-    total = 0.0
+@compiled(nogil=True, error_model="numpy")
+def _variation(rows, weights, channels, grad, sums, start, stop):
+    """Slabs of rows [R, R, R * C]: a row of cells at a time, so that the compiler makes vector operations of it.
+
+    Each pair is measured once: what it does to the cell behind is kept until its turn. A slab measures the pairs with
+    the one before it for itself, so that no cell is written by two threads.
+    """
+    side, length = rows.shape[0], rows.shape[2]
+    across, behind = np.empty((side, length), np.float32), np.empty(length, np.float32)
+    slopes, values, unused = (
+        np.empty(length, np.float32),
+        np.empty(length, np.float32),
+        np.empty(length, np.float32),
+    )
+    within = length - channels
+    if start > 0:
+        for j in range(side):
+            _pairs(
+                rows[start - 1, j],
+                weights[start - 1, j],
+                rows[start, j],
+                weights[start, j],
+                0,
+                0,
+                length,
+                across[j],
+                unused,
+            )
+    else:
+        across[:] = _ZERO
     for i in range(start, stop):
-        for j in range(resolution):
-            for k in range(resolution):
-                here = weights[i, j, k]
-                for c in range(channels):
-                    slope = np.float32(0)
-                    for axis in range(3):
-                        for way in (-1, 1):
-                            a = i + way if axis == 0 else i
-                            b = j + way if axis == 1 else j
-                            d = k + way if axis == 2 else k
-                            at = a if axis == 0 else (b if axis == 1 else d)
-                            if at < 0 or at >= resolution:
-                                continue
-                            weight = min(here, weights[a, b, d])
-                            if weight > 0:
-                                value, rise = _pair(values[i, j, k, c], values[a, b, d, c], weight)
-                                total += value
-                                slope += rise
-                    grad[i, j, k, c] = slope
-    sums[part] = total
+        total = 0.0
+        behind[:] = _ZERO
+        for j in range(side):
+            row, its, out = rows[i, j], weights[i, j], grad[i, j]
+            values[:] = _ZERO
+            for n in range(length):
+                out[n] = -across[j, n]
+            if i < side - 1:
+                _pairs(row, its, rows[i + 1, j], weights[i + 1, j], 0, 0, length, across[j], values)
+                for n in range(length):
+                    out[n] += across[j, n]
+            for n in range(length):
+                out[n] -= behind[n]
+            if j < side - 1:
+                _pairs(row, its, rows[i, j + 1], weights[i, j + 1], 0, 0, length, behind, values)
+                for n in range(length):
+                    out[n] += behind[n]
+            _pairs(row, its, row, its, 0, channels, within, slopes, values)
+            for n in range(within):
+                out[channels + n] -= slopes[n]
+            for n in range(within):
+                out[n] += slopes[n]
+            for n in range(length):
+                total += values[n]
+        sums[i] = total
 
 
 class _TotalVariation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        cells, importance = values.detach().contiguous().numpy(), weights.detach().contiguous().numpy()
-        grad, sums = np.empty_like(cells), np.zeros(PARTS)
-        in_parts(lambda part, a, b: _variation(cells, importance, grad, sums, part, a, b), len(cells))
+        cells, channels = values.detach().contiguous().numpy(), values.shape[3]
+        importance = weights.detach()[..., None].expand(values.shape).contiguous().numpy()
+        grad, side = np.empty_like(cells), len(cells)
+        sums = np.empty(side)
+        rows = [array.reshape(side, side, side * channels) for array in (cells, importance, grad)]
+        in_chunks(lambda a, b: _variation(rows[0], rows[1], channels, rows[2], sums, a, b), side, 8)
         ctx.save_for_backward(torch.from_numpy(grad))
         return torch.tensor(sums.sum(), dtype=values.dtype)
 

@@ -15,7 +15,8 @@ import torch
 from torch.func import functional_call
 
 from ..field.trilinear import interpolate
-from ..field.voxels import VoxelField, cell_centres
+from ..field.voxels import DENSITY_PEAK, VoxelField, cell_centres
+from .surface_kernels import extend_on_cpu, surface_points_on_cpu
 
 _STEPS = 4
 _REACH_CELLS = 4.0  # farther from the surface nothing is seen of a field of any use
@@ -36,6 +37,24 @@ class SurfaceColoured:
     def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3]."""
         return functional_call(self._field, {"raw_colour": self.raw_colour}, (points,))  # type: ignore[no-any-return]
+
+    def raw_values(self) -> torch.Tensor:
+        """Density and the extended colours before their activations, [R, R, R, 4] (see ``grid_rendering``)."""
+        return self._raw
+
+    @cached_property
+    def _raw(self) -> torch.Tensor:
+        return torch.cat([self._field.raw_density[..., None], self.raw_colour], dim=-1)
+
+    @property
+    def peak(self) -> float:
+        """The largest density at this sharpness."""
+        return self._field.sharpness * DENSITY_PEAK
+
+    @property
+    def sharpness(self) -> float:
+        """The field's."""
+        return self._field.sharpness
 
     @cached_property
     def occupancy(self) -> torch.Tensor:
@@ -60,7 +79,14 @@ def extend_from_surface(raw_density: torch.Tensor, raw_colour: torch.Tensor) -> 
         raw_colour: [R, R, R, 3]; the result is differentiable with respect to it.
     """
     cells, feet = surface_points(raw_density)
-    # The kernels read four channels.
+    if raw_colour.device.type == "cpu":
+        return extend_on_cpu(raw_colour, cells, feet)
+    return extend_by_torch(raw_colour, cells, feet)
+
+
+def extend_by_torch(raw_colour: torch.Tensor, cells: torch.Tensor, feet: torch.Tensor) -> torch.Tensor:
+    """Colours [R, R, R, 3] of which those of the cells [N] are those at their feet [N, 3]; the others stay."""
+    # Interpolation reads four channels.
     grid = torch.nn.functional.pad(raw_colour, (1, 0))
     flat = raw_colour.reshape(-1, 3).index_copy(0, cells, interpolate(grid, feet)[:, 1:])
     return flat.view_as(raw_colour)
@@ -72,6 +98,15 @@ def surface_points(raw_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
     Newton's method along the gradient, a cell a step at most. Cells from which it does not arrive are left out.
     """
+    if raw_density.device.type == "cpu":
+        reach = _REACH_CELLS * 2 / len(raw_density)
+        return surface_points_on_cpu(raw_density, reach=reach, steps=_STEPS, at_surface=_AT_SURFACE)
+    return surface_points_by_torch(raw_density)
+
+
+@torch.no_grad()
+def surface_points_by_torch(raw_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """``surface_points`` for devices that numba does not reach, and to test the kernels by."""
     resolution = len(raw_density)
     cell = 2 / resolution
     grid = torch.stack([raw_density, *torch.gradient(raw_density, spacing=cell)], dim=-1)

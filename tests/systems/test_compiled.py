@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import pickle
@@ -88,6 +89,26 @@ def test_a_second_process_compiles_nothing(cache: Path, source: Path) -> None:
     again = _load(source)
     assert _results(again) == _TRUTH
     assert _hits(again) == dict.fromkeys(_TRUTH, 1)
+
+
+def test_a_function_is_compiled_anew_when_another_file_that_it_calls_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it calls becomes part of it; numba looks at one file alone."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    head = "from slipcast.systems.compiled import compiled\n"
+    caller = (
+        "from called import inner\n@compiled(nogil=True)\ndef outer(value):\n    return inner(value) + 1\n"
+    )
+    (tmp_path / "outer.py").write_text(head + caller, encoding="utf-8")
+    for factor in (2, 30):
+        inner = f"@compiled(nogil=True)\ndef inner(value):\n    return value * {factor}\n"
+        (tmp_path / "called.py").write_text(head + inner, encoding="utf-8")
+        for name in ("called", "outer"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        assert importlib.import_module("outer").outer(3) == 3 * factor + 1
 
 
 def _foreign_pickle(content: bytes) -> bytes:

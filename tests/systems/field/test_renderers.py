@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from fakes.accelerator import ACCELERATOR, AcceleratorTensor
+from fakes.nerfacc_kernels import in_place_of_cuda
 
 from slipcast.systems.field.cameras import camera_rays, orbit_camera
 from slipcast.systems.field.density_sampling import sample_density
@@ -128,22 +129,74 @@ def test_fields_made_of_a_field_stay_on_its_device() -> None:
     torch.testing.assert_close(there.upsample(30).raw_density.cpu(), plain.raw_density, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 8.0])
+def test_the_packed_renderer_shows_what_the_dense_one_shows(
+    sharpness: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nerfacc's kernels written out in torch; many samples, so that what either leaves out is little."""
+    in_place_of_cuda(monkeypatch)
+    field, asked = ring(sharpness), []
+
+    def counted(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append((len(points), torch.is_grad_enabled()))
+        return field(points)
+
+    origins, directions = camera_rays(orbit_camera(0.5, 0.6), 12)
+    packed, dense = (
+        render_rays(
+            shown,
+            origins,
+            directions,
+            samples=1500,
+            background=(0.3, 0.2, 0.1),
+            mask=field.occupied(),
+            generator=torch.Generator().manual_seed(4),
+            renderer=name,
+        )
+        for name, shown in (("nerfacc", counted), ("torch", field))
+    )
+    assert 0.1 < dense.opacity.mean() < 0.9
+    for name in ("rgb", "opacity"):
+        torch.testing.assert_close(getattr(packed, name), getattr(dense, name), rtol=0, atol=1e-3)
+    seen = dense.opacity > 0.5
+    torch.testing.assert_close(packed.depth[seen], dense.depth[seen], rtol=0, atol=5e-3)
+    (one, other) = (
+        torch.autograd.grad(picture.rgb.square().sum(), field.raw_colour)[0] for picture in (packed, dense)
+    )
+    torch.testing.assert_close(one, other, rtol=0, atol=2e-3 * float(other.abs().max()))
+    (first, before), (second, after) = asked
+    assert not before and after and second < 0.9 * first, "what no light reaches is asked for no colour"
+
+
+def test_the_packed_renderer_passes_rays_that_meet_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_place_of_cuda(monkeypatch)
+    origins, directions = rays(6)
+    shown = render_rays(
+        ring(), origins, -directions, samples=20, background=(0.3, 0.2, 0.1), renderer="nerfacc"
+    )
+    assert not shown.opacity.any() and not shown.depth.any()
+    torch.testing.assert_close(shown.rgb, torch.tensor([[0.3, 0.2, 0.1]]).expand(36, 3))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_the_packed_renderer_shows_what_the_dense_one_shows() -> None:
+def test_on_cuda_the_packed_renderer_shows_what_the_cpu_shows() -> None:
     """Both with so many samples that what they leave out is below a thousandth."""
-    field = ring().to("cuda")
+    field, home = ring().to("cuda"), ring()
     if renderer_for(field) != "nerfacc":
         pytest.skip("nerfacc's CUDA kernels are neither installed nor can they be compiled here (no nvcc)")
     origins, directions = rays()
     pictures = [
-        render_rays(field, origins, directions, samples=2000, background=(0.3, 0.2, 0.1), renderer=name)
-        for name in ("nerfacc", "torch")
+        render_rays(shown, origins, directions, samples=2000, background=(0.3, 0.2, 0.1), renderer=name)
+        for name, shown in (("nerfacc", field), ("torch", field), ("numba", home))
     ]
-    for one, other in zip(*((p.rgb, p.opacity) for p in pictures), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
+    packed, *others = ((p.rgb.cpu(), p.opacity.cpu()) for p in pictures)
+    for dense in others:
+        for one, other in zip(packed, dense, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
     gradients = [
-        torch.autograd.grad(p.rgb.square().sum() / p.rgb.numel(), field.raw_colour)[0] for p in pictures
+        torch.autograd.grad(p.rgb.square().sum() / p.rgb.numel(), shown.raw_colour)[0].cpu()
+        for p, shown in zip(pictures, (field, field, home), strict=True)
     ]
     torch.testing.assert_close(
         gradients[0], gradients[1], rtol=0, atol=1e-3 * float(gradients[1].abs().max())

@@ -85,3 +85,18 @@ def test_drift_and_indecision_vanish_where_they_should() -> None:
     assert drift(start + 0.5, start, 16.0).item() == pytest.approx(1.0)
     assert indecision(start.round(), 5.0).item() == 0
     assert indecision(torch.full((4, 4, 4), 0.5), 16.0).item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_slabs_meet_where_threads_part(weighted: bool) -> None:
+    """More cells than a slab holds: pairs across its border count once, and the gradient hears both of their cells."""
+    generator = torch.Generator().manual_seed(1)
+    values = torch.rand(19, 19, 19, CHANNELS, generator=generator)
+    weights = torch.rand(19, 19, 19, generator=generator) if weighted else torch.ones(19, 19, 19)
+    found = []
+    for measure in (total_variation, total_variation_by_torch):
+        cells = values.clone().requires_grad_()
+        total = measure(cells, weights)
+        found.append((total.detach(), *torch.autograd.grad(total, cells)))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-5)

@@ -6,7 +6,14 @@ import torch
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import SURFACE_DENSITY, VoxelField, cell_centres
-from slipcast.systems.refine.surface_colour import SurfaceColoured, extend_from_surface, surface_points
+from slipcast.systems.refine.surface_colour import (
+    SurfaceColoured,
+    extend_by_torch,
+    extend_from_surface,
+    surface_points,
+    surface_points_by_torch,
+)
+from slipcast.systems.refine.surface_kernels import extend_on_cpu
 
 RADIUS, RESOLUTION = 0.6, 32
 CUBE = (RESOLUTION,) * 3
@@ -140,3 +147,23 @@ def test_looking_only_where_a_hard_field_is_shows_the_same_picture():
     everywhere = lambda points: field(points)  # noqa: E731 - hides what the field knows of its empty space
     plain_rgb, plain_opacity, _ = render_image(everywhere, camera, 48, samples=2048)
     assert (opacity - plain_opacity).abs().mean() < 0.01 and (rgb - plain_rgb).abs().mean() < 0.01
+
+
+def test_the_kernels_find_what_the_tensor_operations_find():
+    raw = ball().raw_density + torch.randn(CUBE, generator=torch.Generator().manual_seed(2))
+    (cells, feet), (others, their_feet) = surface_points(raw), surface_points_by_torch(raw)
+    assert len(cells) > 1000 and torch.equal(cells, others)
+    torch.testing.assert_close(feet, their_feet, rtol=0, atol=1e-6)
+
+
+def test_the_kernels_bring_colours_and_gradients_where_the_tensor_operations_do():
+    cells, feet = surface_points(ball().raw_density)
+    upstream = torch.randn(*CUBE, 3, generator=torch.Generator().manual_seed(3))
+    found = []
+    for extend in (extend_on_cpu, extend_by_torch):
+        colours = ball().raw_colour.detach().clone().requires_grad_()
+        made = extend(colours, cells, feet)
+        found.append((made.detach(), *torch.autograd.grad(made, colours, upstream)))
+    assert not torch.equal(found[0][0], ball().raw_colour)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
