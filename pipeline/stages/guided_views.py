@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...configs.errors import BadInput
 from ...configs.schema import RecipeConfig, RefineConfig
-from ...guidance.conditioning import Control
+from ...guidance.conditioning import Condition, Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.recipes import noise_free
@@ -44,12 +44,16 @@ class GuidedViews:
 
     def __call__(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         """The guided denoiser of a batch, one view and background each."""
-        grounds = [f"{background_word(one)} background" for one in backgrounds]
         others = {}
         if isinstance(self.group, RefineConfig):
+            grounds = _grounds(backgrounds)
             others = other_views(self.group.view_negatives, views, self.azimuths_rad, grounds)
-        framings = [framed("", *pair) for pair in zip(views, grounds, strict=True)]
+        framings = _framings(views, backgrounds)
         return replace(self, made=replace(self.made, other_views=others)).told(framings, views=views)
+
+    def prompted(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> Condition:
+        """What the branch of the prompt is told of a batch, one view and background each."""
+        return replace(self.made, framings=tuple(_framings(views, backgrounds))).text.condition
 
     def told(
         self,
@@ -91,6 +95,15 @@ class GuidedViews:
         for branch in replace(made, negatives=self.ugly).negative() if self.ugly else ():
             guidance = noise_free(guidance, branch)
         return GuidedNoise(guidance)
+
+
+def _grounds(backgrounds: Sequence[Colour]) -> list[str]:
+    return [f"{background_word(one)} background" for one in backgrounds]
+
+
+def _framings(views: Sequence[str], backgrounds: Sequence[Colour]) -> list[str]:
+    """The words for how each view is seen."""
+    return [framed("", *pair) for pair in zip(views, _grounds(backgrounds), strict=True)]
 
 
 def guided_views(

@@ -34,7 +34,7 @@ from .health import Collapsed, Health
 from .light import draw_light
 from .log import Log
 from .noise import NOISES
-from .step import LOSSES, ChangesOverSteps, DenoiserFor, Encode, Step
+from .step import LOSSES, ChangesOverSteps, DenoiserFor, Encode, OwnModel, Step
 from .target import Target
 from .trainable import TrainableField, trainable_field
 from .view_terms import view_terms
@@ -53,6 +53,7 @@ def refine_field(
     denoiser_for: DenoiserFor,
     encode: Encode,
     full_encode: Encode | None = None,
+    own_model: OwnModel | None = None,
     reference: SubjectImage,
     reference_camera: Camera,
     config: RefineConfig,
@@ -69,6 +70,7 @@ def refine_field(
             (``ChangesOverSteps``).
         encode: pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable.
         full_encode: what ``encode`` stands in for; the log says how alike their gradients are.
+        own_model: of the field's renders, for ``refine.score=vsd``; it is taught on the way.
         reference: square picture of the subject, and reference_camera: where it was taken from.
         config: ``configs.schema.RefineConfig``; with steps = 0 a copy of ``init`` is returned.
         seed: of every random draw.
@@ -96,6 +98,7 @@ def refine_field(
         config,
         seed,
         full_encode,
+        own_model,
     )
     first = 0
     if checkpoint_folder is not None:
@@ -155,9 +158,11 @@ class Refinement:
         config: RefineConfig,
         seed: int,
         full_encode: Encode | None = None,
+        own_model: OwnModel | None = None,
     ) -> None:
         self.field, self._target, self._config, self._seed = field, target, config, seed
         self._denoiser_for, self._encode, self._full_encode = denoiser_for, encode, full_encode
+        self._own_model = own_model
         self._noise = NOISES[config.noise](seed)
         self._trained = dict(field.trained())
         self._losses = LOSSES | view_terms(config) | dict(field.shape_losses())
@@ -190,6 +195,9 @@ class Refinement:
         step.measured["gradient"] = self._gradient()
         self.health.check_gradient(index, step.measured["gradient"])
         self._optimiser.step()
+        if self._own_model is not None and step.at(self._config.distillation_weight):
+            generator = named_generator(self._seed, "refine", "own model", index)
+            step.measured["own_loss"] = self._own_model.learn(step.latents.detach(), step.views, generator)
         self.measured = {name: value for name, value in step.measured.items() if value != {}}
         return values
 
@@ -216,7 +224,12 @@ class Refinement:
 
     def _arrays(self) -> list[torch.Tensor]:
         """All that steps change, but for the optimiser."""
-        return [*(one.parameter for one in self._trained.values()), *self.field.state().values()]
+        return [*(one.parameter for one in self._trained.values()), *self._state().values()]
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """What steps change beside the parameters and the optimiser, by name."""
+        own = {} if self._own_model is None else self._own_model.state()
+        return {**self.field.state(), **{f"own model {name}": array for name, array in own.items()}}
 
     def _gradient(self) -> float:
         """The norm of the derivative of all losses together."""
@@ -227,16 +240,12 @@ class Refinement:
         """Keep the state after ``done`` steps."""
         self.curve.save(folder)  # first, so that it never ends before the checkpoint
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        save_checkpoint(
-            folder, parameters, self.field.state(), self._optimiser, self._seed, done, self.health
-        )
+        save_checkpoint(folder, parameters, self._state(), self._optimiser, self._seed, done, self.health)
 
     def load(self, folder: Path) -> int:
         """Go on from the folder's checkpoint; returns the steps done, 0 if there is none."""
         parameters = {name: one.parameter for name, one in self._trained.items()}
-        done = load_checkpoint(
-            folder, parameters, self.field.state(), self._optimiser, self._seed, self.health
-        )
+        done = load_checkpoint(folder, parameters, self._state(), self._optimiser, self._seed, self.health)
         self.curve.load(folder, done)
         return done
 
@@ -260,6 +269,7 @@ class Refinement:
             denoiser_for=asks,
             encode=self._encode,
             full_encode=self._full_encode if self.curve.wants_gradients(index) else None,
+            own_model=self._own_model,
             noise=self._noise,
             shown=self.field.shown(),
             views=views,
