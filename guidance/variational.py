@@ -121,7 +121,7 @@ class RenderModel:
         (eps,) = self._adapted.predict(x_t, t, [condition])
         if not bool(eps.isfinite().all()):
             raise SlipcastError(
-                f"The LoRA of the renders returned NaN or infinity at timestep {t.tolist()}; lower its learning rate."
+                f"The LoRA of the renders returned NaN or infinity at timestep {t.tolist()}; lower its learning rate (refine.vsd_lr)."
             )
         return eps
 
@@ -147,7 +147,7 @@ class RenderModel:
         value = loss.item()
         if not (math.isfinite(value) and bool(gradient.isfinite().all())):
             raise SlipcastError(
-                "The LoRA of the renders has a loss that is NaN or infinite; lower its learning rate."
+                "The LoRA of the renders has a loss that is NaN or infinite; lower its learning rate (refine.vsd_lr)."
             )
         self.weights.grad = gradient / scale
         self._adam.step()

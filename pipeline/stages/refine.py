@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ...guidance.variational import RenderModel
 from ...systems.field.cameras import orbit_camera, view_word
@@ -74,8 +75,9 @@ def model_of_renders(ctx: StageContext, views: GuidedViews) -> Iterator[RendersO
     if config.score != "vsd":
         yield None
         return
+    prior: Any = base.predictor  # whether it has a network to put something in is looked at there
     model = RenderModel(
-        base.predictor,
+        prior,
         rank=config.vsd_rank,
         rate=config.vsd_lr,
         cameras=NUMBERS,

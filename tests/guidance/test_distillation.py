@@ -163,7 +163,7 @@ def test_law_every_score_is_its_paper_s_formula(schedule, score: str) -> None:
         "nfsd": torch.where(noisy, e_0 - e_u, e_0) + 5 * (e_c - e_0),
         "vsd": e_0 + 5 * (e_c - e_0) - e_u,
     }[score]
-    own = {"own": lambda x_t, t: ugly.predict(x_t, t, [None])[0]} if score == "vsd" else {}
+    own: dict[str, Any] = {"own": lambda x_t, t: ugly.predict(x_t, t, [None])[0]} if score == "vsd" else {}
     found = sds_gradient(GuidedNoise(guidance), z, t, noise, weighting="uniform", score=score, **own)
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
     assert not torch.allclose(noise, torch.zeros_like(noise)) and float((e_0 - e_u).abs().max()) > 0.1

@@ -85,7 +85,8 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("field", [{}, HASHED], ids=["voxels", "hashgrid"])
 def test_a_stopped_refinement_goes_on_bit_for_bit(prior: Any, field: Any, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, **field)
-    (tmp_path / "whole").mkdir(), (tmp_path / "parts").mkdir()
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
     whole, learned = refined(prior, config, checkpoint_folder=tmp_path / "whole")
 
     def stop(done: int, *_: Any) -> None:
