@@ -121,7 +121,8 @@ class RenderModel:
         (eps,) = self._adapted.predict(x_t, t, [condition])
         if not bool(eps.isfinite().all()):
             raise SlipcastError(
-                f"The LoRA of the renders returned NaN or infinity at timestep {t.tolist()}; lower its learning rate (refine.vsd_lr)."
+                f"The LoRA of the renders returned NaN or infinity at timestep {t.tolist()}; "
+                "lower its learning rate (refine.vsd_lr)."
             )
         return eps
 
