@@ -501,7 +501,7 @@ class RefineConfig(RecipeConfig):
     )
     checkpoint_every: int = setting(
         50,
-        "Steps between two checkpoints, from which a stopped run goes on, and a collapsed one tries again.",
+        "Steps between two checkpoints, from which a stopped run goes on.",
         at_least=1,
         affects_result=False,
     )

@@ -11,7 +11,7 @@ from ...guidance.variational import RenderModel
 from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
-from ...systems.refine.checkpoint import CHECKPOINT_FILE
+from ...systems.refine.checkpoint import CHECKPOINT_FILE, KEPT_FILE
 from ...systems.refine.loop import refine_field
 from ...systems.refine.own_model import NUMBERS, RendersOfField
 from ...systems.refine.views import BACKGROUNDS, background_word
@@ -61,7 +61,8 @@ def run(ctx: StageContext) -> RefineFacts:
             notice=notice,
         )
     field.save(ctx.folder / "field.safetensors")
-    (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    for name in (CHECKPOINT_FILE, KEPT_FILE):
+        (ctx.folder / name).unlink(missing_ok=True)
     facts: RefineFacts = {"losses": {name: round(value, 6) for name, value in last.items()}}
     if notes:
         facts["notes"] = notes

@@ -21,8 +21,8 @@ from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.refine import hash_fit
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
 from slipcast.systems.refine.log import TIMES
-from slipcast.systems.refine.loop import Refinement
 from slipcast.systems.refine.own_model import NUMBERS, RendersOfField, described
+from slipcast.systems.refine.refinement import Refinement
 from slipcast.systems.refine.target import Target
 from slipcast.systems.refine.voxel_training import VoxelTraining
 
