@@ -301,6 +301,12 @@ class RefineConfig(RecipeConfig):
         "Schedules of the weights of terms and conditions over the steps, by name, in place of their weight.",
         added_later=True,
     )
+    until_over_steps: dict[str, list[float]] = setting(
+        {}, "Schedules of until over the steps, by name of the term, in its place.", added_later=True
+    )
+    since_over_steps: dict[str, list[float]] = setting(
+        {}, "Schedules of since over the steps, by name of the term, in its place.", added_later=True
+    )
     heard_from: dict[str, list[str]] = setting(
         {},
         "From which views a term or condition is heard, by name; one that is not named is heard from all.",

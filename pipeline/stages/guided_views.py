@@ -18,7 +18,7 @@ from ...systems.guided.remembered import RemembersTexts
 from ...systems.guided.settled import since, until
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
-from .refine_guidance import at_step, other_views, put_together
+from .refine_guidance import at_step, interval_at, other_views, put_together
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,17 @@ class GuidedViews:
             self.made, framings=tuple(framings), prompt=self.made.prompt if prompt is None else prompt
         )
         told = dict(self.weights)
+        high, low = until(group), since(group)
         if isinstance(group, RefineConfig):
             made, told, heard = at_step(made, told, group, self.step, framings if views is None else views)
+            high, low = interval_at(group, self.step)
         told |= weights or {}
         guidance = picture_guidance(
             group.recipe,
             made,
             told,
-            until(group),
-            since=since(group),
+            high,
+            since=low,
             guidance_rescale=group.guidance_rescale,
             domain_strength=self.domain_strength,
             heard=heard,
