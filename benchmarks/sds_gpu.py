@@ -36,7 +36,7 @@ from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, camera_rays, orb
 from slipcast.systems.field.volume_rendering import render_rays
 from slipcast.systems.lift.gridding import blob
 from slipcast.systems.models.codec import VAECodec
-from slipcast.systems.refine.loop import Refinement
+from slipcast.systems.refine.refinement import Refinement
 from slipcast.systems.refine.target import Target
 from slipcast.systems.refine.trainable import trainable_field
 from slipcast.systems.types import SubjectImage

@@ -33,8 +33,12 @@ _CAMERAS = {"elevation": "_deg", "azimuth": "_deg", "fov": "_deg", "distance": "
 
 def check_refine(config: RefineConfig) -> None:
     """Raise ``BadInput`` for settings of refinement that contradict each other."""
-    for name, schedule in config.weights_over_steps.items():
-        check_schedule(f"refine.weights_over_steps.{shown_key(name)}", schedule)
+    for setting in ("weights_over_steps", "until_over_steps", "since_over_steps"):
+        for name, schedule in getattr(config, setting).items():
+            key = f"refine.{setting}.{shown_key(name)}"
+            check_schedule(key, schedule)
+            if setting != "weights_over_steps" and not all(0 <= end <= 1 for end in values_of(schedule)):
+                raise BadInput(f"setting {key} goes through noise fractions, from 0 to 1, not {schedule}")
     # A schedule says all that t_max does over the run, and so does the square root.
     highest = ("t_max",) if changes(config.t_max) or config.timesteps == "sqrt" else ("t_max", "t_max_end")
     ranges = [(f"{one}_min{unit}", f"{one}_max{unit}") for one, unit in _CAMERAS.items()]

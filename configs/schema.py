@@ -274,9 +274,20 @@ class RefineConfig(RecipeConfig):
     score: str = setting(
         "sds",
         "What distillation follows: sds (the answer less the noise), csd (less the base), nfsd (no noise; takes "
-        "refine.negative for what pictures should not be).",
-        choices=("sds", "csd", "nfsd"),
+        "refine.negative for what pictures should not be), vsd (less a LoRA that learns the renders).",
+        choices=("sds", "csd", "nfsd", "vsd"),
         added_later=True,
+    )
+    vsd_steps: int = setting(
+        1,
+        "With score=vsd: steps that the LoRA takes in each step of refinement.",
+        at_least=1,
+        at_most=100,
+        added_later=True,
+    )
+    vsd_rank: int = setting(4, "With score=vsd: rank of the LoRA.", at_least=1, at_most=256, added_later=True)
+    vsd_lr: float = setting(
+        1e-4, "With score=vsd: Adam's step size for the LoRA.", at_least=0, added_later=True
     )
     guidance_at_0: Number = setting(
         1.0,
@@ -289,6 +300,12 @@ class RefineConfig(RecipeConfig):
         {},
         "Schedules of the weights of terms and conditions over the steps, by name, in place of their weight.",
         added_later=True,
+    )
+    until_over_steps: dict[str, list[float]] = setting(
+        {}, "Schedules of until over the steps, by name of the term, in its place.", added_later=True
+    )
+    since_over_steps: dict[str, list[float]] = setting(
+        {}, "Schedules of since over the steps, by name of the term, in its place.", added_later=True
     )
     heard_from: dict[str, list[str]] = setting(
         {},
@@ -490,7 +507,7 @@ class RefineConfig(RecipeConfig):
     )
     checkpoint_every: int = setting(
         50,
-        "Steps between two checkpoints, from which a stopped run goes on, and a collapsed one tries again.",
+        "Steps between two checkpoints, from which a stopped run goes on.",
         at_least=1,
         affects_result=False,
     )

@@ -7,6 +7,9 @@ with one of these scores (``SCORES``), eps_hat = eps_base + sum_i w_i T_i(eps_po
     sds     eps_hat - eps                      DreamFusion, arxiv.org/abs/2209.14988
     csd     eps_hat - eps_base                 classifier score distillation, arxiv.org/abs/2310.19415
     nfsd    eps_hat, at t / T >= 0.2 less eps_base      noise-free score distillation, arxiv.org/abs/2310.17590
+    vsd     eps_hat - eps_phi                 variational score distillation, arxiv.org/abs/2305.16213
+
+phi is a model of the object's own renders (``variational``).
 
 Noise-free distillation leaves the noise out and cleans up what the base says of its own: little is wrong with it at low
 noise, and above that ``recipes.noise_free`` puts its difference to a branch of ugly things in its place.
@@ -63,12 +66,18 @@ def _noise_free(noise_fn: DistillableNoise, x_t: Latents, t: Timesteps, noise: L
 
 
 Score = Callable[[DistillableNoise, Latents, Timesteps, Latents], Latents]
-"""(denoiser, x_t [B, C, h, w], t [B], the noise in it) -> direction [B, C, h, w]."""
+"""(denoiser, x_t [B, C, h, w], t [B], what it is compared with) -> direction [B, C, h, w].
+
+That is the noise in it; for vsd eps_phi.
+"""
+Own = Callable[[Latents, Timesteps], Latents]
+"""(x_t [B, C, h, w], t [B]) -> eps_phi [B, C, h, w], of a model of the object's own renders."""
 
 SCORES: dict[str, Score] = {
     "sds": lambda noise_fn, x_t, t, noise: noise_fn(x_t, t) - noise,
     "csd": lambda noise_fn, x_t, t, noise: noise_fn.delta(x_t, t),
     "nfsd": _noise_free,
+    "vsd": lambda noise_fn, x_t, t, own: noise_fn(x_t, t) - own,
 }
 
 
@@ -82,6 +91,7 @@ def sds_gradient(
     weighting: str = "sigma",
     score: str = "sds",
     clamp: float | None = None,
+    own: Own | None = None,
 ) -> Latents:
     """The gradient of score distillation with respect to the latents.
 
@@ -93,21 +103,24 @@ def sds_gradient(
         weighting: a key of ``WEIGHTINGS``.
         score: a key of ``SCORES``.
         clamp: cut every entry to [-clamp, clamp]; rare large entries otherwise tear holes in a field.
+        own: the model of the object's renders, which vsd takes and the others do not.
     Returns:
         Gradient [B, C, h, w]; not differentiable.
     Raises:
-        ValueError: unknown weighting or score, or clamp is not positive.
+        ValueError: unknown weighting or score, clamp is not positive, or vsd without a model of the renders.
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"weighting is one of {sorted(WEIGHTINGS)}, not {weighting!r}.")
     if score not in SCORES:
         raise ValueError(f"score is one of {sorted(SCORES)}, not {score!r}.")
+    if (score == "vsd") != (own is not None):
+        raise ValueError(f"vsd, and no other score, takes a model of the renders; {score} was given {own}.")
     if clamp is not None and not clamp > 0:
         raise ValueError(f"clamp must be positive, not {clamp}.")
     schedule = noise_fn.schedule
     t, noise = t.to(latents.device), noise.to(latents.device)
     x_t = schedule.add_noise(latents, noise, t)
-    direction = SCORES[score](noise_fn, x_t, t, noise)
+    direction = SCORES[score](noise_fn, x_t, t, noise if own is None else own(x_t, t))
     w = WEIGHTINGS[weighting](schedule.alpha_bar(t)).to(latents.dtype)
     grad = w.view(-1, 1, 1, 1) * direction
     return grad if clamp is None else grad.clamp(-clamp, clamp)
@@ -122,12 +135,13 @@ def sds_loss(
     weighting: str = "sigma",
     score: str = "sds",
     clamp: float | None = None,
+    own: Own | None = None,
 ) -> Scalar:
     """0.5 || z - stopgrad(z - grad) ||^2: a scalar whose gradient with respect to z is ``sds_gradient``.
 
     Summed over the batch; its value is 0.5 || grad ||^2, which says little about progress.
     """
-    grad = sds_gradient(noise_fn, latents, t, noise, weighting=weighting, score=score, clamp=clamp)
+    grad = sds_gradient(noise_fn, latents, t, noise, weighting=weighting, score=score, clamp=clamp, own=own)
     return 0.5 * (latents - (latents - grad).detach()).square().sum()
 
 

@@ -11,7 +11,7 @@ the cost of their small matrices. Several adapters of a layer change its answer 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -79,14 +79,25 @@ class _Adapters(nn.ModuleDict):
         self.strengths: Mapping[str, float] = {}
 
 
-def put_in(network: nn.Module, name: str, layers: Mapping[str, LowRank]) -> None:
-    """Add an adapter of a new name to layers of a network, {dotted name of the layer: its part}; it is off."""
+def put_in(network: nn.Module, name: str, layers: Mapping[str, nn.Module]) -> None:
+    """Add an adapter of a new name to layers of a network, {dotted name of the layer: its part}; it is off.
+
+    Parts other than ``LowRank`` are called as it is; their buffers stay as they are beside a layer without a weight.
+    """
     for place, part in layers.items():
         layer: Any = network.get_submodule(place)
         if not hasattr(layer, _PLACE):
             layer.add_module(_PLACE, _Adapters())
             layer.register_forward_hook(_changed)
-        getattr(layer, _PLACE)[name] = part.to(layer.weight.device, layer.weight.dtype)
+        weight = getattr(layer, "weight", None)
+        getattr(layer, _PLACE)[name] = part if weight is None else part.to(weight.device, weight.dtype)
+
+
+def take_out(network: nn.Module, name: str, layers: Iterable[str]) -> None:
+    """Undo ``put_in`` of an adapter at these layers."""
+    for place in layers:
+        layer: Any = network.get_submodule(place)
+        del getattr(layer, _PLACE)[name]
 
 
 def _changed(layer: Any, given: tuple[Tensor, ...], y: Tensor) -> Tensor:

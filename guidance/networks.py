@@ -9,7 +9,7 @@ here, at the edge.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ class NetworkPredictor(NoisePredictor, Protocol):
     def prediction_type(self) -> str: ...
 
 
+@runtime_checkable
 class Trainable(NetworkPredictor, Protocol):
     """One that can be taught: it says how far its own answer is from what it should be."""
 
@@ -280,3 +281,15 @@ class AdaptedPredictor:
         """See ``NoisePredictor``."""
         with switched_on([self.network], self.strengths):
             return self.plain.predict(x_t, t, conditions)
+
+    def loss(self, example: Example, condition: Condition) -> Scalar:
+        """See ``Trainable``; a ``TypeError`` where the plain predictor cannot be taught."""
+        with switched_on([self.network], self.strengths):
+            return trainable(self.plain).loss(example, condition)
+
+
+def trainable(predictor: NoisePredictor) -> Trainable:
+    """The predictor itself, as one that can be taught; ``TypeError`` for others."""
+    if not isinstance(predictor, Trainable):
+        raise TypeError(f"The predictor {predictor.name!r} cannot be taught.")
+    return predictor

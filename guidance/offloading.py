@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .conditioning import Condition, as_conditioning
-from .networks import NetworkPredictor
-from .shapes import Answered, Latents, Timesteps
+from .networks import NetworkPredictor, trainable
+from .shapes import Answered, Latents, Scalar, Timesteps
+from .training import Example
 
 
 class CPUOffload:
@@ -41,9 +42,17 @@ class Offloaded:
 
     def predict(self, x_t: Latents, t: Timesteps, conditions: Sequence[Condition]) -> list[Answered]:
         """See ``NoisePredictor``."""
+        self._seat(conditions)
+        return self.plain.predict(x_t, t, conditions)
+
+    def loss(self, example: Example, condition: Condition) -> Scalar:
+        """See ``Trainable``; differentiable as long as nothing else takes the place on the device."""
+        self._seat([condition])
+        return trainable(self.plain).loss(example, condition)
+
+    def _seat(self, conditions: Sequence[Condition]) -> None:
         controls = [c.network for told in map(as_conditioning, conditions) for c in told.controls]
         self.offload.take(self.network, *dict.fromkeys(controls))
-        return self.plain.predict(x_t, t, conditions)
 
 
 def offloaded(predictor: NetworkPredictor, offload: CPUOffload | None) -> NetworkPredictor:

@@ -20,5 +20,7 @@ Pictures = Float[Tensor, "picture 3 tall wide"]
 """Pictures in [0, 1], in pixels."""
 Text = Float[Tensor, "batch token feature"]
 """Text features of each sample."""
+Cameras = Float[Tensor, "batch number"]
+"""What describes the view of each sample."""
 Scalar = Float[Tensor, ""]
 """A loss."""

@@ -55,8 +55,10 @@ def operations(stage: str, config: MakeConfig) -> float | None:
         drawn = image.steps * _branches(config, image) * base.call + base.decode
         return 0.0 if image.picture else image.candidates * drawn
     if stage == "refine":
-        asked = _branches(config, config.refine) * base.call + _BACKWARD * base.encode
-        return config.refine.steps * config.refine.views * asked
+        refine = config.refine
+        # The LoRA of vsd answers once and learns by passes forward and back.
+        calls = _branches(config, refine) + (1 + _BACKWARD * refine.vsd_steps if refine.score == "vsd" else 0)
+        return refine.steps * refine.views * (calls * base.call + _BACKWARD * base.encode)
     if stage == "paint":
         once = _branches(config, config.image) * base.call + base.encode + base.decode
         return config.paint.steps * config.paint.views * once

@@ -59,6 +59,11 @@ class Scorer:
             if getattr(config.refine, name) != getattr(RefineConfig(), name):
                 raise BadInput(f"refine.{name} {why}; leave it out to serve guidance")
         self._views = guided_views(context, config.refine)
+        if self._score == "vsd":
+            raise BadInput(
+                "refine.score=vsd learns from the renders of one object, and clients send any; choose another score to "
+                "serve guidance"
+            )
         if prompt:
             for sentence in notes_on(prompt, base, "front view"):
                 progress.notice(sentence)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ...configs.errors import BadInput
 from ...configs.schema import RecipeConfig, RefineConfig
-from ...guidance.conditioning import Control
+from ...guidance.conditioning import Condition, Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.predictors import ConditionalDenoiser
 from ...guidance.recipes import noise_free
@@ -18,7 +18,7 @@ from ...systems.guided.remembered import RemembersTexts
 from ...systems.guided.settled import since, until
 from ...systems.refine.views import Colour, background_word
 from ..run.stage import StageContext
-from .refine_guidance import at_step, other_views, put_together
+from .refine_guidance import at_step, interval_at, other_views, put_together
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,16 @@ class GuidedViews:
 
     def __call__(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> GuidedNoise:
         """The guided denoiser of a batch, one view and background each."""
-        grounds = [f"{background_word(one)} background" for one in backgrounds]
         others = {}
         if isinstance(self.group, RefineConfig):
+            grounds = _grounds(backgrounds)
             others = other_views(self.group.view_negatives, views, self.azimuths_rad, grounds)
-        framings = [framed("", *pair) for pair in zip(views, grounds, strict=True)]
+        framings = _framings(views, backgrounds)
         return replace(self, made=replace(self.made, other_views=others)).told(framings, views=views)
+
+    def prompted(self, views: Sequence[str], backgrounds: Sequence[Colour]) -> Condition:
+        """What the branch of the prompt is told of a batch, one view and background each."""
+        return replace(self.made, framings=tuple(_framings(views, backgrounds))).text.condition
 
     def told(
         self,
@@ -73,15 +77,17 @@ class GuidedViews:
             self.made, framings=tuple(framings), prompt=self.made.prompt if prompt is None else prompt
         )
         told = dict(self.weights)
+        high, low = until(group), since(group)
         if isinstance(group, RefineConfig):
             made, told, heard = at_step(made, told, group, self.step, framings if views is None else views)
+            high, low = interval_at(group, self.step)
         told |= weights or {}
         guidance = picture_guidance(
             group.recipe,
             made,
             told,
-            until(group),
-            since=since(group),
+            high,
+            since=low,
             guidance_rescale=group.guidance_rescale,
             domain_strength=self.domain_strength,
             heard=heard,
@@ -91,6 +97,15 @@ class GuidedViews:
         for branch in replace(made, negatives=self.ugly).negative() if self.ugly else ():
             guidance = noise_free(guidance, branch)
         return GuidedNoise(guidance)
+
+
+def _grounds(backgrounds: Sequence[Colour]) -> list[str]:
+    return [f"{background_word(one)} background" for one in backgrounds]
+
+
+def _framings(views: Sequence[str], backgrounds: Sequence[Colour]) -> list[str]:
+    """The words for how each view is seen."""
+    return [framed("", *pair) for pair in zip(views, _grounds(backgrounds), strict=True)]
 
 
 def guided_views(

@@ -13,6 +13,7 @@ from ...guidance.recipes import quieter
 from ...guidance.view_negatives import view_negatives
 from ...systems.field.cameras import VIEW_WORDS
 from ...systems.guided.branches import Extra, Ingredients, OtherView, framed
+from ...systems.guided.settled import since, until
 
 
 def at_step(
@@ -41,6 +42,18 @@ def at_step(
         {**weights, **mine},
         {name: factors for name, factors in heard.items() if name not in extras},
     )
+
+
+def interval_at(config: RefineConfig, step: int) -> tuple[dict[str, float], dict[str, float]]:
+    """The noise fractions up to which, and from which up, terms are on at a step, by name."""
+    high, low = (
+        {**plain, **{name: number_at(schedule, step) for name, schedule in schedules.items()}}
+        for plain, schedules in (
+            (until(config), config.until_over_steps),
+            (since(config), config.since_over_steps),
+        )
+    )
+    return high, low
 
 
 def other_views(

@@ -95,6 +95,7 @@ STAGES: tuple[Stage, ...] = (
             "log.jsonl",
             "progress.png",
             "refine-checkpoint.safetensors",
+            "refine-kept.safetensors",
         ),
         roles=(*DRAWING_ROLES, "refine.conditions", "refine.encoder"),
         reads=("image.elevation_deg", *_GUIDED),

@@ -7,17 +7,18 @@ from typing import Any
 from ...systems.models.aliases import MOVED
 from ...systems.models.known import ALIASES
 from .mapping import CONVERTED, NONE, REFUSED, TAKEN, Mapped, Rule, Verdict, ends, over_steps, text
+from .variational_keys import UNIFIED, VARIATIONAL_RULES, VSD, is_variational
 
 _NETWORK_SEES = 512  # pixels that threestudio's renders are scaled to before they are encoded
 _GUIDANCE = "system.guidance"
 _GUIDANCES = {
     "stable-diffusion-guidance": 1.0,  # the text + s (text - null)
-    "stable-diffusion-unified-guidance": 0.0,  # null + s (text - null)
+    UNIFIED: 0.0,  # null + s (text - null)
+    VSD: 0.0,  # the same
     "slipcast-multi-guidance": 1.0,  # counts as the first does
 }
 """Those that can be led to a recipe, and what is added to their scale for our weight."""
 _STRANGERS = {
-    "vsd": "variational score distillation trains a second network beside the field",
     "sdi": "score distillation via inversion draws its noise by an inversion of its own",
     "floyd": "DeepFloyd's networks on pixels are none that slipcast reads",
     "zero123": "Zero123's networks, told a picture and a turn, are none that slipcast reads",
@@ -40,6 +41,8 @@ def _guidance(read: Mapped, key: str, value: Any) -> Verdict:
             read.put("refine.recipe", "perp_neg" if between_views else "cfg"),
         ]
         told.append(read.put("refine.size", _NETWORK_SEES))
+        if is_variational(read):
+            told.append(read.put("refine.score", "vsd"))
         return (
             CONVERTED,
             f"{', '.join(told)} (its renders are scaled to {_NETWORK_SEES} pixels, ours are that size)",
@@ -49,7 +52,9 @@ def _guidance(read: Mapped, key: str, value: Any) -> Verdict:
 
 
 def _kind(read: Mapped, key: str, value: Any) -> Verdict:
-    return (TAKEN, "") if value == "sds" else (REFUSED, _STRANGERS["vsd"])
+    if value == "vsd" and is_variational(read):
+        return TAKEN, "refine.score=vsd"
+    return (TAKEN, "") if value == "sds" else (REFUSED, "the kinds that have a counterpart are sds and vsd")
 
 
 def _base(read: Mapped, key: str, value: Any) -> Verdict:
@@ -73,6 +78,10 @@ def weight(read: Mapped, key: str, value: Any) -> Verdict:
     weights = read.settings.setdefault("refine.weights", {})
     weights[name] = ends(read, key, value)[1]
     return TAKEN, f"refine.weights={weights}"
+
+
+def _annealing(read: Mapped, key: str, value: Any) -> Verdict:
+    return (CONVERTED, read.put("refine.timesteps", "sqrt")) if value else (TAKEN, "off")
 
 
 def _number(name: str) -> Rule:
@@ -136,7 +145,9 @@ GUIDANCE_RULES: dict[str, Rule] = {
     f"{_GUIDANCE}.guidance_scale": _scale,
     f"{_GUIDANCE}.min_step_percent": _number("refine.t_min"),
     f"{_GUIDANCE}.max_step_percent": _t_max,
+    f"{_GUIDANCE}.sqrt_anneal": _annealing,
     f"{_GUIDANCE}.grad_clip": _number("refine.grad_clamp"),
     f"{_GUIDANCE}.view_dependent_prompting": _view_words,
+    **VARIATIONAL_RULES,
 }
 """By dotted name."""

@@ -27,7 +27,10 @@ _SYSTEMS = (
     "efficient-dreamfusion-system",
     "magic3d-system",
     "image-condition-dreamfusion-system",
+    "prolificdreamer-system",
 )
+_DISTILLED = ("sds", "vsd", "sd")
+"""Losses of score distillation, of which a guidance has one."""
 
 
 def _system(read: Mapped, key: str, value: Any) -> Verdict:
@@ -84,13 +87,14 @@ def _against_sds(name: str) -> Rule:
     """A loss that is a mean in both, but stands beside score distillation that is a sum there."""
 
     def rule(read: Mapped, key: str, value: Any) -> Verdict:
-        sds = ends(read, key, read.value("system.loss.lambda_sds", 1.0))[1]
+        mine = next((one for one in _DISTILLED if f"system.loss.lambda_{one}" in read.leaves), "sds")
+        sds = ends(read, key, read.value(f"system.loss.lambda_{mine}", 1.0))[1]
         if not sds:
             return TAKEN, read.put(name, over_steps(read, key, value))
         told = read.put(name, over_steps(read, key, value, 1 / (sds * _LATENT_NUMBERS)))
         return (
             CONVERTED,
-            f"{told}, over lambda_sds and the {_LATENT_NUMBERS} numbers of a latent, whose mean is taken here",
+            f"{told}, over lambda_{mine} and the {_LATENT_NUMBERS} numbers of a latent, whose mean is taken here",
         )
 
     return rule
@@ -205,7 +209,7 @@ RULES: dict[str, Rule] = {
     "system.geometry.shape_init": _shape,
     "system.geometry.isosurface_resolution": _isosurface,
     "system.geometry.isosurface_threshold": _threshold,
-    "system.loss.lambda_sds": _sds,
+    **{f"system.loss.lambda_{name}": _sds for name in _DISTILLED},
     "system.loss.lambda_rgb": _against_sds("refine.anchor_rgb_weight"),
     "system.loss.lambda_mask": _against_sds("refine.anchor_alpha_weight"),
     "system.loss.lambda_sparsity": _against_sds("refine.sparsity_weight"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
+from ...configs.over_steps import exceeds
 from ...configs.schema import MakeConfig, RecipeConfig, RefineConfig
 from ..models.known import NO_DOMAIN, PICTURE, REFINE, Uses, domain_for
 from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
@@ -107,6 +108,20 @@ def since(group: RecipeConfig) -> dict[str, float]:
     return ({"domain": group.domain_since} if group.domain_since > 0 else {}) | group.since
 
 
+def _check_intervals(group: RefineConfig, terms: Mapping[str, float]) -> None:
+    """BadInput where a schedule of an interval is of no term, or turns an interval round."""
+    high, low = {**until(group), **group.until_over_steps}, {**since(group), **group.since_over_steps}
+    for setting in ("until_over_steps", "since_over_steps"):
+        for term in getattr(group, setting):
+            if term not in terms:
+                raise unknown_name(f"term (refine.{setting})", term, terms)
+            step = exceeds(low.get(term, 0.0), high.get(term, 1.0))
+            if step is not None:
+                raise BadInput(
+                    f"refine.{setting}: the term {term} is never on at step {step}, since lies above until"
+                )
+
+
 def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[str, Any]:
     """The settings of a group's weights: {"weights", "domain_weight", "text_weight"}, one number each term."""
     refuse_unread(
@@ -128,6 +143,7 @@ def _weights(name: str, group: RecipeConfig, own: Mapping[str, float]) -> dict[s
             for term in getattr(group, setting):
                 if term not in terms:
                     raise unknown_name(f"term or condition (refine.{setting})", term, terms)
+        _check_intervals(group, full)
     for which, ends, of_domain, always in (
         ("until", until(group), group.domain_until, 1),
         ("since", since(group), group.domain_since, 0),

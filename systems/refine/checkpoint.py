@@ -13,6 +13,8 @@ from ..field.files import read_arrays, write_arrays
 from .health import Health
 
 CHECKPOINT_FILE = "refine-checkpoint.safetensors"
+KEPT_FILE = "refine-kept.safetensors"
+"""An older state beside it, which a collapsed refinement goes back to."""
 _KIND = "refinement checkpoint"
 _MEAN, _SQUARE, _STATE = ".mean", ".square", ".state"
 
@@ -25,6 +27,8 @@ def save_checkpoint(
     seed: int,
     step: int,
     health: Health | None = None,
+    *,
+    file: str = CHECKPOINT_FILE,
 ) -> None:
     """Write the state after ``step`` steps, replacing the last one atomically.
 
@@ -32,6 +36,7 @@ def save_checkpoint(
         parameters: what the optimiser trains, by name.
         state: other arrays of the field that steps change, by name.
         health: what became of the refinement so far.
+        file: its name in the folder.
     """
     arrays: dict[str, torch.Tensor] = {f"{name}{_STATE}": array for name, array in state.items()}
     for name, parameter in parameters.items():
@@ -40,7 +45,7 @@ def save_checkpoint(
         arrays[name + _MEAN], arrays[name + _SQUARE] = moments["exp_avg"], moments["exp_avg_sq"]
     notes = {"seed": str(seed), "step": str(step)} | ({"health": health.note()} if health else {})
     notes["checksum"] = _checksum(arrays, notes)
-    write_arrays(Path(folder) / CHECKPOINT_FILE, _KIND, arrays, notes)
+    write_arrays(Path(folder) / file, _KIND, arrays, notes)
 
 
 def load_checkpoint(
@@ -50,6 +55,8 @@ def load_checkpoint(
     optimiser: torch.optim.Adam,
     seed: int,
     health: Health | None = None,
+    *,
+    file: str = CHECKPOINT_FILE,
 ) -> int:
     """Put the folder's checkpoint into field, optimiser and health; returns the steps done, 0 if there is none.
 
@@ -58,7 +65,7 @@ def load_checkpoint(
     Raises:
         SlipcastError: the file is damaged, or belongs to another seed or field; field and optimiser are as before.
     """
-    path = Path(folder) / CHECKPOINT_FILE
+    path = Path(folder) / file
     if not path.exists():
         return 0
     shapes: dict[str, tuple[int | None, ...]] = {

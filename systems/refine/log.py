@@ -1,8 +1,8 @@
 """The log of a refinement: one line of JSON for every step, to be followed while it works, and a picture of them.
 
     log.jsonl      {"step", "losses": {name: weighted loss}, "opacity", "t", "terms": {name: length of its push},
-                    "cosines": {"one | other"}, "gradients": {loss: norm}, "steps_per_s", "memory_mb"}
-    progress.png   losses, pushes of the terms and opacity, by step
+                    "cosines": {"one | other"}, "gradients": {loss: norm}, "own_loss", "steps_per_s", "memory_mb"}
+    progress.png   losses, that of the model of the renders, pushes of the terms and opacity, by step
 
 A line has what its step measured: ``gradients`` those of ``curve``'s steps alone, and ``terms`` those of a guided
 denoiser. A resumed refinement goes on after the last step that its checkpoint knows, so that no step is missing and

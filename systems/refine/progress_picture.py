@@ -29,6 +29,7 @@ def progress_picture(lines: Sequence[Mapping[str, Any]]) -> bytes:
     """
     panels = [
         ("Weighted losses", _series(lines, "losses"), True),
+        ("Loss of the LoRA that learns the renders", _series(lines, "own_loss"), True),
         ("Length of each term's push", _series(lines, "terms"), True),
         ("Opacity: share of the views that the object covers", _series(lines, "opacity"), False),
     ]

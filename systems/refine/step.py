@@ -6,7 +6,7 @@ in the order of the table, and each draws its random numbers from the step's gen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
@@ -15,7 +15,7 @@ import torch
 
 from ...configs.over_steps import Number, changes, number_at
 from ...configs.schema import RefineConfig
-from ...guidance.distillation import TIMES, DistillableNoise, draw_timesteps, sds_loss
+from ...guidance.distillation import TIMES, DistillableNoise, Own, draw_timesteps, sds_loss
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.measures import norms_and_cosines
 from ..field.volume_rendering import Rendered, render_rays
@@ -42,6 +42,22 @@ Encode = Callable[[torch.Tensor], torch.Tensor]
 """Pictures [V, 3, size, size], sRGB in [0, 1] -> latents [V, C, h, w], differentiable."""
 
 
+class OwnModel(Protocol):
+    """A model of the field's own renders, which a step asks (``refine.score=vsd``) and which then learns from it."""
+
+    def of(self, views: Views) -> Own:
+        """What it answers to noisy latents of these views."""
+        ...
+
+    def learn(self, latents: torch.Tensor, views: Views, generator: torch.Generator) -> float:
+        """Learn the latents [V, C, h, w] of these views; returns its loss."""
+        ...
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """Float32 arrays that learning changes; checkpoints keep them and put them back in place."""
+        ...
+
+
 @dataclass(frozen=True)
 class Step:
     """All that a loss may look at.
@@ -53,6 +69,7 @@ class Step:
         generator: of every random draw of this step.
         light: of the views of score distillation; None shows the base colour.
         full_encode: what ``encode`` stands in for, where this step compares the two.
+        own_model: of the field's renders; it is asked and not taught here.
         measured: what losses find out on their way, for the log: numbers, or numbers by name.
     """
 
@@ -68,6 +85,7 @@ class Step:
     generator: torch.Generator
     light: Light | None = None
     full_encode: Encode | None = None
+    own_model: OwnModel | None = None
     measured: dict[str, Any] = field(default_factory=dict)
 
     def at(self, number: Number) -> float:
@@ -111,6 +129,17 @@ class Step:
         self.measured["opacity"] = rendered.opacity.detach().mean().item()
         return rendered, background
 
+    @cached_property
+    def pictures(self) -> torch.Tensor:
+        """The views of score distillation [V, 3, size, size], sRGB in [0, 1]."""
+        rendered, _ = self.seen
+        return rendered.rgb.view(len(self.views.words), self.size, self.size, 3).permute(0, 3, 1, 2)
+
+    @cached_property
+    def latents(self) -> torch.Tensor:
+        """Their latents [V, C, h, w]."""
+        return self.encode(self.pictures)
+
     def _lit(self, light: Light) -> tuple[Rendered, torch.Tensor]:
         """Each view in the light of its own lamp."""
         parts = [
@@ -140,9 +169,7 @@ def distillation(step: Step) -> torch.Tensor | None:
     config, weight = step.config, step.at(step.config.distillation_weight)
     if not weight:
         return None
-    rendered, _ = step.seen
-    pictures = rendered.rgb.view(len(step.views.words), step.size, step.size, 3).permute(0, 3, 1, 2)
-    latents = step.encode(pictures)
+    pictures, latents = step.pictures, step.latents
     plain, pushes = step.denoiser_for(step.views.words, step.views.backgrounds), dict[str, torch.Tensor]()
     denoiser = plain.watched_by(pushes.update) if isinstance(plain, GuidedNoise) else plain
     lowest, highest = step.at(config.t_min), step.at(config.t_max)
@@ -151,10 +178,11 @@ def distillation(step: Step) -> torch.Tensor | None:
     t = draw_timesteps(len(latents), t_range, denoiser.schedule, step.generator)
     noise = step.noise(step.views, latents.shape, step.generator).to(latents.device)
     clamp = step.at(config.grad_clamp) or None
-    loss = sds_loss(denoiser, latents, t, noise, score=config.score, clamp=clamp)
+    own = None if step.own_model is None else step.own_model.of(step.views)
+    loss = sds_loss(denoiser, latents, t, noise, score=config.score, clamp=clamp, own=own)
     if step.full_encode is not None:
         seen = pictures.detach().requires_grad_()
-        full = sds_loss(plain, step.full_encode(seen), t, noise, score=config.score, clamp=clamp)
+        full = sds_loss(plain, step.full_encode(seen), t, noise, score=config.score, clamp=clamp, own=own)
         (wanted,) = torch.autograd.grad(full, seen)
         (found,) = torch.autograd.grad(loss, pictures, retain_graph=True)
         step.measured["encoder_cosine"] = (

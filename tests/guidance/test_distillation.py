@@ -118,6 +118,7 @@ def test_gradient_of_the_loss_is_the_gradient(schedule) -> None:
         {"weighting": "uniform", "clamp": 0.1},
         {"score": "csd"},
         {"score": "nfsd"},
+        {"score": "vsd", "own": lambda x_t, t: 0.3 * x_t},
     ]
     for options in choices:
         z.grad = None
@@ -160,8 +161,10 @@ def test_law_every_score_is_its_paper_s_formula(schedule, score: str) -> None:
         "sds": e_0 + 5 * (e_c - e_0) - noise,
         "csd": 5 * (e_c - e_0),
         "nfsd": torch.where(noisy, e_0 - e_u, e_0) + 5 * (e_c - e_0),
+        "vsd": e_0 + 5 * (e_c - e_0) - e_u,
     }[score]
-    found = sds_gradient(GuidedNoise(guidance), z, t, noise, weighting="uniform", score=score)
+    own: dict[str, Any] = {"own": lambda x_t, t: ugly.predict(x_t, t, [None])[0]} if score == "vsd" else {}
+    found = sds_gradient(GuidedNoise(guidance), z, t, noise, weighting="uniform", score=score, **own)
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
     assert not torch.allclose(noise, torch.zeros_like(noise)) and float((e_0 - e_u).abs().max()) > 0.1
 
@@ -187,8 +190,8 @@ def test_the_classifier_score_of_a_bridge_is_the_difference_of_its_ends(schedule
 
 def test_scores_that_there_are_not_are_refused(schedule) -> None:
     z, noise = pair()
-    with pytest.raises(ValueError, match=r"score is one of .*'csd', 'nfsd', 'sds'.*, not 'vsd'"):
-        sds_gradient(alone(GaussianPredictor(0.4, 0.3, schedule)), z, T, noise, score="vsd")
+    with pytest.raises(ValueError, match=r"score is one of .*'csd', 'nfsd', 'sds', 'vsd'.*, not 'ism'"):
+        sds_gradient(alone(GaussianPredictor(0.4, 0.3, schedule)), z, T, noise, score="ism")
 
 
 def test_clamp_cuts_large_entries(schedule) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slipcast.guidance.low_rank import LowRank, low_rank_bytes, put_in, switched_on
+from slipcast.guidance.low_rank import LowRank, low_rank_bytes, put_in, switched_on, take_out
 
 EXACT: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -97,3 +97,18 @@ def test_adapters_weigh_their_matrices_and_take_the_layers_dtype() -> None:
     assert {name for name, _ in net.named_parameters()} == {"0.weight", "0.bias"}
     with switched_on([net], {"a": 1.0}):
         assert net(torch.ones(1, 6, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_what_is_taken_out_is_gone_and_the_others_stay() -> None:
+    net, x = network("linear", True), drawn(5, 6)
+    plain, others = net(x), matrices(net[0])
+    put_in(net, "one", {"0": LowRank(*others[:2])})
+    with switched_on([net], {"one": 1.0}):
+        changed = net(x)
+    put_in(net, "other", {"0": LowRank(*matrices(net[0])[:2])})
+    take_out(net, "other", ["0"])
+    with switched_on([net], {"one": 1.0, "other": 1.0}):
+        assert torch.equal(net(x), changed)
+    take_out(net, "one", ["0"])
+    with switched_on([net], {"one": 1.0}):
+        assert torch.equal(net(x), plain) and low_rank_bytes(net) == 0

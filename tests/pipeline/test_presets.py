@@ -33,6 +33,7 @@ def test_the_presets_that_people_ask_for_are_there():
         "dreamfusion-baseline",
         "porcelain-sd15",
         "threestudio-like",
+        "prolificdreamer-like",
     }
     assert asked <= set(OF_OTHERS)
 
@@ -73,6 +74,10 @@ def test_operations_follow_the_settings():
     without = operations.operations("refine", plain)
     assert with_domain is not None and without is not None
     assert with_domain - without == pytest.approx(600 * 2 * cost.call)
+    refine = replace(plain.refine, score="vsd", vsd_steps=2)
+    with_own_model = operations.operations("refine", replace(plain, refine=refine))
+    assert with_own_model is not None
+    assert with_own_model - without == pytest.approx(600 * 2 * (1 + 3 * 2) * cost.call)
     assert operations.operations("mesh", plain) is None
     assert operations.operations("image", replace(plain, base="somebody/else")) is None
     three = operations.operations("lift", load_config("sd15-shap-e"))

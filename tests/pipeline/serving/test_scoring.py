@@ -57,6 +57,20 @@ def _score(running: Running, tensors: dict[str, Tensor], **header: Any) -> tuple
     return told, made["gradient"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("refine.score=vsd", "learns from the renders of one object, and clients send any"),
+        ("refine.heard_from={text: [front]}", "goes by five words for a view"),
+        ("refine.encoder=taesd", "is refinement's own"),
+    ],
+)
+def test_what_only_a_refinement_has_is_refused(scorer: Scorer, asked: str, said: str) -> None:
+    config = load_config("starter", ["dtype=float32", asked])
+    with pytest.raises(BadInput, match=rf"{asked.split('=')[0]}.* {said}.*to serve guidance"):
+        Scorer("a vase", config, scorer._models, Quiet())
+
+
 def test_the_gradient_is_that_of_the_same_process(scorer: Scorer, running: Running) -> None:
     """Pictures of another size than the base's, two prompts, a view each, weights of the client's own."""
     base, sent = scorer._models.base, pictures(3, side=40)

@@ -16,7 +16,7 @@ from slipcast.configs.loading import load_config
 from slipcast.pipeline.make import MakeResult, make
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField
 from slipcast.systems.models import precision
-from slipcast.systems.refine.loop import Refinement
+from slipcast.systems.refine.refinement import Refinement
 
 SMALL = [
     "dtype=float32", "image.steps=2", "image.candidates=2", "lift.resolution=32", "refine.steps=3", "refine.size=32",

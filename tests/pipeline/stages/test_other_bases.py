@@ -55,7 +55,8 @@ def test_a_base_and_a_domain_of_its_own_reach_a_glb(name: str, tmp_path: Path, m
     budget = Budget(steps=3, batch=4, workers=1, warmup_steps=1, learning_rate=1e-6)
     train_domain(load_base(base), TwelveDiscs(), RECIPE, tmp_path / "work", domain, budget)
 
-    config = load_config("smoke", [f"base={base}", f"domain={domain}", *SETTINGS])
+    score = "refine.score=sds" if name == "sd1" else "refine.score=vsd"
+    config = load_config("smoke", [f"base={base}", f"domain={domain}", score, *SETTINGS])
     made = make("a disc", config, out=tmp_path / "runs", seed=1)
     assert made.made == ("image", "lift", "refine", "mesh", "paint", "export")
     subject = read_subject(made.run / "10-image/image.png")

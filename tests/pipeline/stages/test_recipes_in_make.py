@@ -14,6 +14,7 @@ from PIL import Image
 from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
 from slipcast.configs.picture import picture_config
+from slipcast.guidance.distillation import sds_gradient
 from slipcast.pipeline.drawing.plan import plan_pictures
 from slipcast.pipeline.run.keys import named_files, stage_keys
 from slipcast.pipeline.run.models import ModelStore
@@ -21,12 +22,12 @@ from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.run.stage import StageContext
 from slipcast.pipeline.stages.guided_views import guided_views
 from slipcast.pipeline.stages.image import picture_of
-from slipcast.pipeline.stages.refine import note_what_is_not_read
+from slipcast.pipeline.stages.refine import model_of_renders, note_what_is_not_read
 from slipcast.pipeline.stages.table import STAGES
 from slipcast.systems.guided.recipes import PICTURE_RECIPES
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.known import WEIGHTS
-from slipcast.systems.refine.views import BACKGROUNDS
+from slipcast.systems.refine.views import BACKGROUNDS, Ranges, background_word, draw_views
 
 LORA = f"model={WEIGHTS / 'porcelain-lora'}"
 NEEDS = {
@@ -193,6 +194,36 @@ def test_noise_free_distillation_keeps_the_negative_prompt_for_itself(store) -> 
     bare = context(store, "refine", "in_domain", "refine.score=nfsd")
     with pytest.raises(BadInput, match=r"refine.score=nfsd needs refine.negative, words"):
         guided_views(bare, bare.config.refine)
+
+
+@pytest.mark.parametrize("name", ["in_domain", "domain_guidance", "perp_neg"])
+def test_variational_distillation_compares_any_recipe_with_the_prompt_s_own_answer(store, name) -> None:
+    """An untrained LoRA is the base; it is gone when the stage is done, and what others say never changes."""
+    asked = ["refine.score=vsd", "refine.vsd_steps=2"] + [LORA] * (name == "domain_guidance")
+    ctx = context(store, "refine", name, *asked)
+    views = guided_views(ctx, ctx.config.refine)
+    seen = draw_views(2, Ranges.of(ctx.config.refine), torch.Generator().manual_seed(0))
+    noise_for, t = views(seen.words, seen.backgrounds), torch.tensor([400, 700])
+    z, noise = torch.randn(2, 2, *store.base.latent_shape, generator=torch.Generator().manual_seed(0))
+    x_t = store.base.predictor.schedule.add_noise(z, noise, t)
+    framings = [
+        f"a vase, {word}, {background_word(ground)} background"
+        for word, ground in zip(seen.words, seen.backgrounds, strict=True)
+    ]
+    (text,) = store.base.predictor.predict(x_t, t, [store.base.condition(framings)])
+    plain = noise_for(x_t, t)
+    with model_of_renders(ctx, views) as own:
+        assert own is not None
+        found = sds_gradient(noise_for, z, t, noise, weighting="uniform", score="vsd", own=own.of(seen))
+        torch.testing.assert_close(found, plain - text, atol=1e-4, rtol=1e-4)
+        before = own.state()["weights"].detach().clone()
+        assert own.learn(z, seen, torch.Generator().manual_seed(0)) > 0 and own.state()["step"] == 2
+        assert not torch.equal(own.state()["weights"], before)
+        assert torch.equal(noise_for(x_t, t), plain)
+    assert torch.equal(noise_for(x_t, t), plain)
+    assert not any("renders" in key for key, _ in store.base.predictor.network.named_modules())
+    with model_of_renders(context(store, "refine", "in_domain"), views) as none:
+        assert none is None
 
 
 def test_without_a_prompt_the_text_is_the_empty_one_whatever_the_view(store) -> None:

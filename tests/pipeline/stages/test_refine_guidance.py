@@ -73,6 +73,30 @@ def test_weights_follow_their_schedules_by_name(views) -> None:
     assert [one["glass"][0] for one in found] == [2.0, 1.0, 0.0, 0.0]
 
 
+def test_intervals_follow_their_schedules_in_the_place_of_their_numbers(views) -> None:
+    asked = config(
+        "refine.until={text: 0.1}",
+        "refine.until_over_steps={text: [2, 0.5, 1.0, 6]}",
+        "refine.since_over_steps={text: [0.4, 0.0, 4]}",
+    )
+    guided = views(asked)
+
+    def on(step: int) -> list[float]:
+        return [t for t in (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 0.95) if weights(guided.at(step), t)["text"][0]]
+
+    assert on(0) == [0.45] and on(2) == [0.3, 0.45]
+    assert on(4) == [0.0, 0.15, 0.3, 0.45, 0.6] and on(6) == on(99) == [0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 0.95]
+
+
+def test_an_interval_that_turns_round_is_refused_with_its_step() -> None:
+    asked = ["domain=none", "refine.since_over_steps={text: [3, 0.2, 0.9, 7]}"]
+    assert settled(load_config("starter", asked), Uses())
+    with pytest.raises(
+        BadInput, match="since_over_steps: the term text is never on at step 7, since lies above"
+    ):
+        settled(load_config("starter", [*asked, "refine.until={text: 0.5}"]), Uses())
+
+
 def test_a_term_is_heard_from_the_views_that_are_named_alone(views) -> None:
     asked = config(CONDITION, "refine.heard_from={text: [front, side], glass: [back]}")
     assert weights(views(asked)) == {"text": [4.0, 4.0, 0.0], "glass": [0.0, 0.0, 2.0]}
@@ -108,6 +132,16 @@ def test_guidance_at_low_noise_follows_its_schedule(views) -> None:
             "weights_over_steps.text expects a number or a schedule",
         ),
         ("refine.weights_over_steps={text: 3}", "expects .*not 3"),
+        ("refine.until_over_steps={text: [1, 2]}", "until_over_steps.text expects a number or a schedule"),
+        ("refine.since_over_steps={text: [0, 1.5, 9]}", "since_over_steps.text goes through noise fractions"),
+        (
+            "refine.until_over_steps={txet: [0, 1, 9]}",
+            r"term \(refine.until_over_steps\) .*'txet'.*mean text",
+        ),
+        (
+            "refine.since_over_steps={text: [3, 0.2, 0.9, 7], domain: [0, 1, 5]}",
+            r"no term \(refine.since_over_steps\) 'domain'",
+        ),
         ("refine.combine=mean", "refine.combine knows sum, alternate, balance, project"),
         ("refine.timesteps=cosine", "refine.timesteps knows random, sqrt"),
         ("refine.heard_from={txet: [front]}", "no term or condition .*'txet'; did you mean text"),
@@ -137,7 +171,14 @@ def test_view_words_are_those_of_views() -> None:
 
 def test_keys_of_runs_without_any_of_this_are_as_before() -> None:
     (stage,) = (stage for stage in STAGES if stage.name == "refine")
-    names = {"weights_over_steps", "heard_from", "combine", "timesteps"}
+    names = {
+        "weights_over_steps",
+        "until_over_steps",
+        "since_over_steps",
+        "heard_from",
+        "combine",
+        "timesteps",
+    }
     assert not names & set(stage.settings(MakeConfig()))
 
 

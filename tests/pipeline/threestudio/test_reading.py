@@ -65,6 +65,43 @@ trainer: {max_steps: 300}
 """
 
 
+PROLIFIC = """
+data_type: "random-camera-datamodule"
+data: {batch_size: 1, width: [64, 512], height: [64, 512], resolution_milestones: [5000], elevation_range: [-10, 45]}
+system_type: "prolificdreamer-system"
+system:
+  stage: coarse
+  prompt_processor: {prompt: a cup}
+  guidance_type: "stable-diffusion-vsd-guidance"
+  guidance:
+    pretrained_model_name_or_path: "stabilityai/stable-diffusion-2-1-base"
+    pretrained_model_name_or_path_lora: "stabilityai/stable-diffusion-2-1"
+    guidance_scale: 7.5
+    guidance_scale_lora: 1.
+    lora_cfg_training: true
+    lora_n_timestamp_samples: 2
+    camera_condition_type: extrinsics
+    min_step_percent: 0.02
+    max_step_percent: [5000, 0.98, 0.5, 5001]
+    sqrt_anneal: false
+  loss: {lambda_vsd: 2., lambda_lora: 1., lambda_sparsity: 10., lambda_opaque: [10000, 0.0, 1000.0, 10001]}
+  optimizer: {name: AdamW, params: {background: {lr: 0.001}, guidance: {lr: 0.0003}}}
+trainer: {max_steps: 25000}
+"""
+UNIFIED = [
+    "system.guidance_type=stable-diffusion-unified-guidance",
+    "system.guidance.guidance_type=vsd",
+    "system.loss.lambda_sd=2",
+    "system.loss.lambda_train_phi=1",
+    "system.guidance.vsd_phi_model_name_or_path=stabilityai/stable-diffusion-2-1-base",
+    "system.guidance.vsd_lora_n_timestamp_samples=3",
+    "system.guidance.vsd_guidance_scale_phi=1",
+    "system.guidance.vsd_use_lora=true",
+    "system.guidance.vsd_use_camera_condition=true",
+    "system.guidance.vsd_camera_condition_type=spherical",
+]
+
+
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -142,6 +179,52 @@ def test_a_file_from_a_picture_becomes_a_run() -> None:
         _mapped(PICTURE)
 
 
+def test_variational_distillation_becomes_a_run() -> None:
+    read = _mapped(PROLIFIC)
+    config = _run(read).config
+    refine = config.refine
+    assert (refine.score, refine.recipe, config.base) == ("vsd", "cfg", "sd21-base")
+    assert refine.text_weight == 7.5, "it counts from the unconditional answer, as we do"
+    assert (refine.vsd_steps, refine.vsd_lr, refine.vsd_rank) == (2, 0.0003, 4)
+    assert (refine.t_min, refine.t_max, refine.timesteps) == (0.02, [5000, 0.98, 0.5, 5001], "random")
+    # 10 beside twice a sum over 16,384 numbers.
+    assert refine.sparsity_weight == pytest.approx(10 / 2 / 16384, rel=1e-3)
+    assert refine.opaqueness_weight == [10000, 0.0, pytest.approx(1000 / 2 / 16384, rel=1e-3), 10001]
+    assert (refine.steps, refine.size) == (25000, 512)
+    told = _verdicts(read)
+    assert told["system.guidance.guidance_scale"][0] == TAKEN
+    assert told["system.guidance.pretrained_model_name_or_path_lora"] == (
+        NONE,
+        "the LoRA is in the base's own network; no second one is loaded",
+    )
+    assert told["system.guidance.lora_cfg_training"][0] == told["system.loss.lambda_lora"][0] == NONE
+    assert told["system.guidance.lora_n_timestamp_samples"][0] == CONVERTED
+    assert told["system.optimizer.params.guidance.lr"] == (TAKEN, "refine.vsd_lr=0.0003")
+    assert told["system.guidance_type"][0] == CONVERTED
+    assert told["system.stage"][0] == told["system.guidance.camera_condition_type"][0] == TAKEN
+    still = _run(_mapped(PROLIFIC, "system.loss.lambda_lora=0", "system.guidance.sqrt_anneal=true"))
+    assert (still.config.refine.vsd_lr, still.config.refine.timesteps) == (0.0, "sqrt")
+
+
+def test_the_unified_guidance_distils_either_way() -> None:
+    read = _mapped(PROLIFIC, *UNIFIED)
+    refine = _run(read).config.refine
+    assert (refine.score, refine.text_weight, refine.vsd_steps) == ("vsd", 7.5, 3)
+    told = _verdicts(read)
+    assert told["system.guidance.guidance_type"] == (TAKEN, "refine.score=vsd")
+    assert told["system.guidance.vsd_phi_model_name_or_path"][0] == TAKEN, "it is the base's"
+    assert told["system.guidance.vsd_camera_condition_type"][0] == CONVERTED
+    plain = _mapped(PROLIFIC, *UNIFIED, "system.guidance.guidance_type=sds")
+    assert _run(plain).config.refine.score == "sds"
+    assert _verdicts(plain)["system.guidance.vsd_use_lora"][0] == NONE
+    for override, said in (
+        ("system.guidance.vsd_use_lora=false", "the renders are learned by a LoRA"),
+        ("system.stage=geometry", "run the coarse stage's file"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            _mapped(PROLIFIC, *UNIFIED, override).staged()
+
+
 LIT = "system.material_type=diffuse-with-point-light-material"
 
 
@@ -196,12 +279,12 @@ def test_a_mesh_that_a_shape_begins_with_is_lifted() -> None:
         ),
         ("system.guidance_type=zero123-guidance", "Zero123's networks"),
         ("system.guidance_type=deep-floyd-guidance", "DeepFloyd's networks"),
-        ("system.guidance_type=stable-diffusion-vsd-guidance", "trains a second network"),
+        ("system.guidance_type=stable-diffusion-sdi-guidance", "an inversion of its own"),
         (
             "system.guidance_type=mine",
             "it is not known here; give system.guidance_type=stable-diffusion-guidance",
         ),
-        ("system.guidance.guidance_type=vsd", "trains a second network"),
+        ("system.guidance.guidance_type=vsd", "counterpart are sds and vsd"),
         ("data_type=co3d-datamodule", "pictures of several cameras"),
         ("resume=outputs/last.ckpt", r"inputs: \{lift: mesh.obj\}"),
         ("system.refinement=true", "run its first stage's file"),
@@ -285,8 +368,9 @@ def test_every_configuration_of_the_real_one_is_read_or_refused() -> None:
         try:
             (run,) = read_staged(file, content=read.staged())
             ran.append(file.stem)
-            assert run.config.refine.steps == content["trainer"]["max_steps"]
+            if "trainer" in content:
+                assert run.config.refine.steps == content["trainer"]["max_steps"]
         except BadInput as error:
             refused.append(f"{file.stem}: {error}")
-    assert {"dreamfusion-sd", "magic3d-coarse-sd", "imagecondition"} <= set(ran), refused
+    assert {"dreamfusion-sd", "magic3d-coarse-sd", "imagecondition", "prolificdreamer"} <= set(ran), refused
     print(ran, *refused, sep="\n")

@@ -18,10 +18,11 @@ from fakes.refinements import (
 
 from slipcast.configs.errors import SlipcastError
 from slipcast.systems.field.volume_rendering import render_image
-from slipcast.systems.refine import loop
-from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
+from slipcast.systems.refine import refinement
+from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE, KEPT_FILE
 from slipcast.systems.refine.health import SMALLER, Collapsed, Health
 from slipcast.systems.refine.log import LOG_FILE
+from slipcast.systems.refine.refinement import Refinement
 from slipcast.systems.refine.trainable import FIELDS
 from slipcast.systems.refine.voxel_training import VoxelTraining
 
@@ -62,6 +63,7 @@ class AlwaysExplodes(PaintedOneColour):
 @pytest.fixture(autouse=True)
 def _afresh(monkeypatch):
     AlwaysExplodes.asked = 0
+    monkeypatch.setattr(Refinement, "kept_every", 3)
     monkeypatch.setitem(FIELDS, "fragile", Fragile)
     monkeypatch.setitem(FIELDS, "vanishing", Vanishing)
 
@@ -125,13 +127,53 @@ def test_a_collapse_in_a_resumed_run_is_that_of_an_uninterrupted_one(tmp_path, s
     assert same(resumed, whole) and again == plain, "the collapse is told again, for it is in the result"
 
 
+@pytest.mark.parametrize("every", [1, 2, 4, 100])
+@pytest.mark.parametrize("stop_after", [None, 4, 7])
+def test_how_often_checkpoints_are_written_decides_nothing(tmp_path, every, stop_after):
+    """Of a run that collapses at its step 5, stopped before it and after it or not at all."""
+    plain, said, again = [], [], []
+    whole = refine(FRAGILE, notice=plain.append)
+    config = dataclasses.replace(FRAGILE, checkpoint_every=every)
+
+    def stop(done, total, losses):
+        if done == stop_after and len(said) == (stop_after > 5):
+            raise KeyboardInterrupt
+
+    if stop_after is not None:
+        with pytest.raises(KeyboardInterrupt):
+            refine(config, checkpoint_folder=tmp_path, notice=said.append, progress=stop)
+    field = refine(config, checkpoint_folder=tmp_path, notice=again.append)
+    assert same(field, whole) and again == plain and len(plain) == 1
+    assert steps_of(tmp_path) == list(range(FRAGILE.steps))
+
+
+def test_a_state_that_is_damaged_is_said_and_one_without_a_checkpoint_is_passed_over(tmp_path):
+    config = dataclasses.replace(FRAGILE, checkpoint_every=2)
+    whole = refine(config, notice=lambda _: None)
+
+    def stop(done, *_):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine(config, checkpoint_folder=tmp_path, notice=lambda _: None, progress=stop)
+    file, said = tmp_path / KEPT_FILE, []
+    good = file.read_bytes()
+    file.write_bytes(good[:-4])
+    assert same(refine(config, checkpoint_folder=tmp_path, notice=said.append), whole)
+    assert "starts anew" in said[0]
+    file.write_bytes(good)
+    (tmp_path / CHECKPOINT_FILE).unlink()
+    assert same(refine(config, checkpoint_folder=tmp_path, notice=lambda _: None), whole)
+
+
 def test_numbers_that_are_none_are_a_collapse_too():
     class Broken(PaintedOneColour):
         def __call__(self, x_t, t):
             return super().__call__(x_t, t) * math.nan
 
     said = []
-    with pytest.raises(SlipcastError, match="that was the second time, before any checkpoint"):
+    with pytest.raises(SlipcastError, match="that was the second time in the first 3 steps"):
         refine(dataclasses.replace(QUIET, distillation_weight=1.0), denoiser_for=Broken, notice=said.append)
     assert len(said) == 1 and "the loss 'distillation' is not finite" in said[0]
 
@@ -175,8 +217,8 @@ def test_a_checkpoint_without_a_word_about_health_is_read(tmp_path, monkeypatch)
         if done == 4:
             raise KeyboardInterrupt
 
-    plain = loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", lambda *told: plain(*told[:-1]))
+    plain = refinement.save_checkpoint
+    monkeypatch.setattr(refinement, "save_checkpoint", lambda *told, **more: plain(*told[:-1], **more))
     with pytest.raises(KeyboardInterrupt):
         refine(BUSY, checkpoint_folder=tmp_path, progress=stop)
     assert b'"health"' not in (tmp_path / CHECKPOINT_FILE).read_bytes()[:2000]

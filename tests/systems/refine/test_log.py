@@ -158,6 +158,8 @@ def test_the_picture_shows_a_line_for_each_name():
     ]
     picture = Image.open(io.BytesIO(progress_picture(lines))).convert("RGB")
     assert picture.size == (1000, 750)
+    learned = progress_picture([line | {"own_loss": 0.5} for line in lines])
+    assert Image.open(io.BytesIO(learned)).size == (1000, 1000), "the LoRA's loss has axes of its own"
     blue = [
         (x, y)
         for x in range(70, 700)
