@@ -29,9 +29,9 @@ def send_to_blender(
 ) -> Path:
     """Write a run's asset into a folder that Blender watches, and return its path.
 
-    The file is written aside and renamed, so that whoever looks sees all of it or nothing. The folder has the index of a
-    library (``slipcast blender library``): a run that is sent again replaces its own file and nobody else's. A .blend
-    has its catalogue there as well, so that the folder can be an asset library of Blender's.
+    The file is written aside and renamed, so that whoever looks sees all of it or nothing. The folder has the index of
+    a library (``slipcast blender library``): a run that is sent again replaces its own file and nobody else's. A
+    .blend has its catalogue there as well, so that the folder can be an asset library of Blender's.
 
     Args:
         kind: "glb", which needs no Blender here, or "blend", whose material is as it is meant.

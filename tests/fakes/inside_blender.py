@@ -68,7 +68,7 @@ def import_run(state: Any, name: str) -> dict[str, Any]:
 
 
 def watch(settings: Any, state: Any, sent: Path) -> dict[str, Any]:
-    """What the timer imports from the watched folder, look by look: off, on, edited, empty, and the broken file mended."""
+    """What the timer imports, look by look: off, while editing, no folder, each file, and the broken one mended."""
     look = sys.modules[MODULE + ".watch"].look
     told: dict[str, Any] = {"timer": bpy.app.timers.is_registered(look), "looks": []}
 

@@ -52,9 +52,7 @@ def _import_next(context: bpy.types.Context, place: Path) -> str | None:
         return None
     try:
         made = import_at_cursor(context, file)
-    except (
-        Exception
-    ) as error:  # importers raise anything for damaged files, and a timer that raises is never called again
+    except Exception as error:  # importers raise anything, and a timer that raises is never called again
         said = " ".join(str(error).split())[:160]
         return f"{file.name} cannot be imported ({said}); it is tried again when it changes"
     if bpy.ops.ed.undo_push.poll():

@@ -131,10 +131,10 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_system(sent: Any, tmp_pat
 
 def test_a_run_is_sent_whole_and_taken_once_for_each_time(sent: Any, run: Path, tmp_path: Path) -> None:
     folder, memory = tmp_path / "a" / "watched", tmp_path / "memory"
+    path = folder / "a-ball-3.glb"
     for _ in range(2):
-        path = send_to_blender(run, folder, find=_never)
-        assert path == folder / "a-ball-3.glb" and sent.take_next(folder, memory) == path
-        assert sent.take_next(folder, memory) is None
+        assert send_to_blender(run, folder, find=_never) == path
+        assert sent.take_next(folder, memory) == path and sent.take_next(folder, memory) is None
     mesh, facts = read_glb(path)
     assert facts["prompt"] == "a ball" and facts["seed"] == 3
     assert mesh.vertices[:, 2].max() == pytest.approx(0.25)  # the height that the run was exported with
