@@ -70,6 +70,8 @@ STAGES: tuple[Stage, ...] = (
         reads=("lift.keep", *_GUIDED),
         version=2,
         work=("image.steps", "image.candidates"),
+        choice="pick",
+        drawn=("candidates.png", "image.json"),
     ),
     Stage(
         "lift",

@@ -27,7 +27,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(duration=words.duration, size=words.size, value=words.value, ago=ago)
+    made.filters.update(duration=words.duration, size=words.size, value=words.value, ago=ago, roughly=roughly)
     made.globals["navigation"] = NAVIGATION
     return made
 
@@ -47,6 +47,14 @@ def page(request: Request, name: str, *, status: int = 200, **told: Any) -> Resp
     """
     problem = request.app.state.keeper.problem
     return HTMLResponse(render(name, **({"path": request.url.path, "problem": problem} | told)), status)
+
+
+def roughly(seconds: float) -> str:
+    """A time to come, no more exact than a guess is: 5 s, 40 s, 3 min, 2 h."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{round(seconds / length)} {unit}"
+    return f"{max(5, 5 * round(seconds / 5))} s"
 
 
 def ago(when: float | None, now: float | None = None) -> str:
