@@ -114,9 +114,14 @@ def parts(desk: Desk, job: JobSeen) -> dict[str, dict[str, str]]:
     }
     made = {}
     for name in PARTS:
-        html = render(f"job_{name}.html", **told, **more[name]).strip()
-        made[name] = {"html": html, "version": hashlib.sha256(html.encode()).hexdigest()[:12]}
+        made[name] = versioned(render(f"job_{name}.html", **told, **more[name]))
     return made
+
+
+def versioned(html: str) -> dict[str, str]:
+    """A part of a page, and by what its script knows whether it shows it already."""
+    html = html.strip()
+    return {"html": html, "version": hashlib.sha256(html.encode()).hexdigest()[:12]}
 
 
 def rests(desk: Desk, job: JobSeen) -> bool:

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from ..report import words
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAVIGATION = (("/", "Make"), ("/jobs", "Queue"))
+NAVIGATION = (("/", "Make"), ("/jobs", "Queue"), ("/domains", "Domains"))
 """(path, name) of the pages that every page links to."""
 
 
@@ -32,12 +32,12 @@ def _environment() -> Environment:
     return made
 
 
-def render(name: str, **told: Any) -> str:
+def render(name: str, /, **told: Any) -> str:
     """A template's text with what it is told, escaped."""
     return _environment().get_template(name).render(told)
 
 
-def page(request: Request, name: str, *, status: int = 200, **told: Any) -> Response:
+def page(request: Request, name: str, /, *, status: int = 200, **told: Any) -> Response:
     """A page.
 
     Args:

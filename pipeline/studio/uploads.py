@@ -6,7 +6,7 @@ import hashlib
 import io
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -100,6 +100,8 @@ def checked_picture(name: str, data: bytes) -> str:
             return ENDINGS[str(picture.format)]
     except BadInput:
         raise
+    except UnidentifiedImageError as error:
+        raise BadInput(f"{name} is no picture that can be read; save it as PNG, JPEG or WebP") from error
     except Exception as error:  # of whatever a damaged file does to the readers of its format
         raise BadInput(
             f"{name} is no picture that can be read ({in_one_line(error, 80)}); save it as PNG, JPEG or WebP"
