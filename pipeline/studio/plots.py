@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from ..report.markup import element
 
-_WIDTH, _HEIGHT = 640, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 10, 10, 28
+_WIDTH, _HEIGHT = 480, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 12, 30
 _COLOURS = 8  # of style.css
 _TICKS = 4
 
@@ -34,7 +34,7 @@ def plot(series: Series, title: str, *, along: str = "step", from_zero: bool = F
     legend = [
         element("li", element("span", class_=f"swatch c{number % _COLOURS}"), name) for number, name in enumerate(drawn)
     ]
-    figure = element("div", _svg(drawn, title, along, from_zero, top), class_="scroll-not")
+    figure = element("div", _svg(drawn, title, along, from_zero, top), class_="drawing")
     names = element("ul", legend, class_="legend") if len(drawn) > 1 else ""
     table = element("details", element("summary", "As numbers"), _table(drawn, along))
     return Markup(element("div", figure, names, table, class_="plotted"))

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from ..report import words
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAVIGATION = (("/", "Make"), ("/jobs", "Queue"), ("/domains", "Domains"))
+NAVIGATION = (("/", "Make"), ("/jobs", "Queue"), ("/domains", "Domains"), ("/tune", "Tune"))
 """(path, name) of the pages that every page links to."""
 
 
