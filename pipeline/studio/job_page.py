@@ -108,7 +108,11 @@ def parts(desk: Desk, job: JobSeen) -> dict[str, dict[str, str]]:
         "head": {},
         "progress": {"failed": failed_stage(job)},
         "candidates": {"tiles": list(range(job.ready)), "missing": max(0, job.count - job.ready)},
-        "refinement": {"course": refining, "plots": _plots(job) if refining else None, "preview": _preview(job)},
+        "refinement": {
+            "course": refining,
+            "plots": _plots(job) if refining else None,
+            "preview": _preview(job),
+        },
         "result": {"has_mesh": has_mesh, "tiles": _tiles(job) if has_mesh else None, "maps": _maps(job)},
         "downloads": {"offers": offers(desk, job.run) if has_mesh and job.run else []},
     }

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from ...configs.atomic import explain_os_errors, write_json
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import BadInput
 from ..exporters.table import format_names, paths_of
 from ..report.reading import RunTold
 from .desk import Desk
@@ -97,12 +97,25 @@ def start_export(desk: Desk, run: RunTold, name: str) -> None:
     if offer.files or offer.working:
         return
     note, said = _places(desk, run, name)
-    words = [sys.executable, "-m", "slipcast.pipeline.cli.app", "export", str(run.path), "--format", name, "--json"]
+    words = [
+        sys.executable,
+        "-m",
+        "slipcast.pipeline.cli.app",
+        "export",
+        str(run.path),
+        "--format",
+        name,
+        "--json",
+    ]
     with explain_os_errors(note, "starting the export", then=""):
         note.parent.mkdir(parents=True, exist_ok=True)
         with open(said, "wb") as out:
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL, start_new_session=os.name == "posix"
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+                start_new_session=os.name == "posix",
             )
         with contextlib.suppress(psutil.Error):  # it is over already
             write_json(note, {"pid": process.pid, "born": psutil.Process(process.pid).create_time()})
@@ -115,10 +128,7 @@ def packed(files: Sequence[Path], target: IO[bytes]) -> None:
             archive.write(path, path.name)
 
 
-def offer_of(desk: Desk, run: RunTold, name: str) -> Offer:
-    """One format; SlipcastError where its files are not there."""
-    if name in format_names():
-        offer = _offer(desk, run, name)
-        if offer.files:
-            return offer
-    raise SlipcastError(f"there is no file of the format {name[:40]!r} yet; ask for it on the job's page")
+def offer_of(desk: Desk, run: RunTold, name: str) -> Offer | None:
+    """One format; None where its files are not there."""
+    offer = _offer(desk, run, name) if name in format_names() else None
+    return offer if offer and offer.files else None

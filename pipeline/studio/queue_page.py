@@ -23,7 +23,10 @@ from .templating import page, part_of
 
 PER_PAGE = 24
 _SIDE = 256
-_SHOWN = (THUMBNAIL, *(f"{stage.folder}/{name}" for stage in STAGES for name in ("image.png", "candidates.png")))
+_SHOWN = (
+    THUMBNAIL,
+    *(f"{stage.folder}/{name}" for stage in STAGES for name in ("image.png", "candidates.png")),
+)
 """Pictures that may stand for a run, the best first."""
 
 
@@ -85,7 +88,13 @@ def _told(desk: Desk, number: int) -> dict[str, Any]:
     now = read_now(desk.folder)
     shown = [_line(desk, row, now) for row in rows[(number - 1) * PER_PAGE : number * PER_PAGE]]
     spoken = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    return {"lines": shown, "counts": counts, "number": number, "pages": pages, "spoken": spoken or "nothing is queued"}
+    return {
+        "lines": shown,
+        "counts": counts,
+        "number": number,
+        "pages": pages,
+        "spoken": spoken or "nothing is queued",
+    }
 
 
 def _line(desk: Desk, row: Row, now: Mapping[str, Any]) -> Line:
