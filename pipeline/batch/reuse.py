@@ -56,7 +56,9 @@ def _bring_drawn(stage: Stage, ctx: StageContext, plain: Path) -> None:
     identities = stage.identities(ctx.models.identities(list(stage.roles)))
     key = stage_keys(stage, ctx.prompt, ctx.seed, settings, {}, identities, named_files(stage, settings))[0]
     for folder, record in made_elsewhere(stage, key, plain, ctx.folder.parent):
-        if all(name in record.outputs and is_as_made(folder / name, record.outputs[name]) for name in stage.drawn):
+        if all(
+            name in record.outputs and is_as_made(folder / name, record.outputs[name]) for name in stage.drawn
+        ):
             for name in stage.drawn:
                 clone(folder / name, ctx.folder / name)
             ctx.progress.notice(f"{stage.name} was drawn by {folder.parent}")

@@ -11,7 +11,9 @@ from .console import exit_codes
 
 
 def studio(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine alone; 0 takes a free one.")] = 7860,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of this machine alone; 0 takes a free one.")
+    ] = 7860,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     open_it: Annotated[
         bool, typer.Option("--open/--no-open", help="Show the first page in the browser.")
@@ -19,7 +21,9 @@ def studio(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Processes at work; one a GPU, or one for every two cores, if left out.", show_default=False
+            min=1,
+            help="Processes at work; one a GPU, or one for every two cores, if left out.",
+            show_default=False,
         ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,

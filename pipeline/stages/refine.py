@@ -16,10 +16,11 @@ from ..run.stage import StageContext
 from .facts import RefineFacts
 from .guided_views import guided_views
 from .lift import chosen_picture
+from .watching import Watch
 
 
 def run(ctx: StageContext) -> RefineFacts:
-    """Write field.safetensors and, for people, curve.csv, log.jsonl and progress.png.
+    """Write field.safetensors and, for people, curve.csv, log.jsonl and progress.png, and preview.png as it goes.
 
     Checkpoints let a stopped run go on bit for bit.
     """
@@ -38,6 +39,7 @@ def run(ctx: StageContext) -> RefineFacts:
         ctx.progress.notice(sentence)
 
     notes = list[str]()
+    watch = Watch(ctx.folder, math.radians(ctx.config.image.elevation_deg), config.samples)
     note_what_is_not_read(ctx)
     field = refine_field(
         FrozenGrid.load(ctx.inputs["lift/field.safetensors"]).to(base.device),
@@ -51,7 +53,9 @@ def run(ctx: StageContext) -> RefineFacts:
         progress=report,
         checkpoint_folder=ctx.folder,
         notice=notice,
+        watch=watch,
     )
+    watch.end()
     field.save(ctx.folder / "field.safetensors")
     (ctx.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     facts: RefineFacts = {"losses": {name: round(value, 6) for name, value in last.items()}}

@@ -96,6 +96,7 @@ STAGES: tuple[Stage, ...] = (
             "curve.csv",
             "log.jsonl",
             "progress.png",
+            "preview.png",
             "refine-checkpoint.safetensors",
         ),
         roles=(*DRAWING_ROLES, "refine.conditions", "refine.encoder"),

@@ -34,11 +34,15 @@ def training_words(typed: Mapping[str, str], pictures: Path) -> tuple[list[str],
         checked_name(typed["name"])
         place = domains_folder() / typed["name"]
         if place.exists() or place.with_name(place.name + TRAINING).exists():
-            raise BadInput(f"there is a domain {typed['name']!r} already, and it is never overwritten; choose another")
+            raise BadInput(
+                f"there is a domain {typed['name']!r} already, and it is never overwritten; choose another"
+            )
     except BadInput as error:
         errors["name"] = str(error).removeprefix("--name ")
     if not typed["licence"]:
-        errors["licence"] = "under which terms may the pictures be used? Ask who made them, or write 'unknown'"
+        errors["licence"] = (
+            "under which terms may the pictures be used? Ask who made them, or write 'unknown'"
+        )
     if typed["steps"]:
         if not (typed["steps"].isdecimal() and int(typed["steps"]) > 0):
             errors["steps"] = f"steps are a whole number from 1 up, not {shown(typed['steps'])}"

@@ -20,12 +20,19 @@ from ..domains.listing import card_of_any, find_learned, list_domains
 from .answers import apart, not_found, see
 from .desk import Desk
 from .domain_form import ASPECTS, FIELDS, LICENCES, METHODS, training_words
-from .job_page import versioned
 from .make_page import BASES
 from .picture_sets import MOST_BYTES, MOST_FILES, PictureSet, add_pictures, find_set, new_set, small_picture
 from .plots import plot
-from .templating import page, render
-from .trainings import REPORT, Training, at_work, resume_training, start_training, stop_training, training_seen
+from .templating import page, part_of
+from .trainings import (
+    REPORT,
+    Training,
+    at_work,
+    resume_training,
+    start_training,
+    stop_training,
+    training_seen,
+)
 from .uploads import read_form, shown_name, text_of
 
 _SHEET = re.compile(r"\d{1,4}-\d{6,9}\.png")
@@ -61,7 +68,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     async def set_state(request: Request) -> Response:
         found = await _set(request, desk)
-        return _changes(request, _set_parts(found), spoken=_read_sentence(found), rests=found.reading is not None)
+        return _changes(
+            request, _set_parts(found), spoken=_read_sentence(found), rests=found.reading is not None
+        )
 
     async def small(request: Request) -> Response:
         path = await apart(small_picture, desk, request.path_params["set"], request.path_params["file"])
@@ -86,8 +95,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         name = _name(request)
         training = await apart(training_seen, desk, name)
         parts = await apart(_parts, name, training)
-        rests = training is None or training.is_over
-        return page(request, "domain.html", name=name, address=_path(name), parts=parts, rests=rests, spoken=_spoken(training))
+        told = {"name": name, "address": _path(name), "parts": parts, "spoken": _spoken(training)}
+        return page(request, "domain.html", rests=training is None or training.is_over, **told)
 
     async def state(request: Request) -> Response:
         name = _name(request)
@@ -170,7 +179,11 @@ def _domains(desk: Desk) -> list[dict[str, Any]]:
 
 
 def _list(
-    request: Request, domains: Sequence[Mapping[str, Any]], *, errors: Mapping[str, str] | None = None, status: int = 200
+    request: Request,
+    domains: Sequence[Mapping[str, Any]],
+    *,
+    errors: Mapping[str, str] | None = None,
+    status: int = 200,
 ) -> Response:
     told = {"domains": domains, "errors": errors or {}, "most_files": MOST_FILES, "most_bytes": MOST_BYTES}
     return page(request, "domains.html", status=status, folder=str(domains_folder().absolute()), **told)
@@ -219,11 +232,11 @@ def _set_parts(found: PictureSet) -> dict[str, dict[str, str]]:
     reading = dict(found.reading or {})
     for kind in ("left_out", "noted"):
         reading[kind] = {
-            why: [found.names.get(file, file) for file in files] for why, files in reading.get(kind, {}).items()
+            why: [found.names.get(file, file) for file in files]
+            for why, files in reading.get(kind, {}).items()
         }
     shown = [(Path(file).stem, called) for file, called in list(found.names.items())[:_MOST_SMALL]]
-    html = render("picture_set_reading.html", found=found, reading=reading, shown=shown)
-    return {"reading": versioned(html)}
+    return {"reading": part_of("picture_set_reading.html", found=found, reading=reading, shown=shown)}
 
 
 def _read_sentence(found: PictureSet) -> str:
@@ -247,7 +260,7 @@ def _parts(name: str, training: Training | None) -> dict[str, dict[str, str]]:
         more = _courses(training) if part == "course" else {}
         if part == "card":
             more = {"facts": _facts(card), "has_report": (_work(name) / REPORT).is_file()}
-        made[part] = versioned(render(f"domain_{part}.html", **told, **more))
+        made[part] = part_of(f"domain_{part}.html", **told, **more)
     return made
 
 
@@ -267,7 +280,10 @@ def _facts(card: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
         ("kind", card["kind"]),
         ("base", card.get("base")),
         ("licence", card.get("licence")),
-        ("pictures", (card.get("pictures") or {}).get("count") if isinstance(card.get("pictures"), dict) else None),
+        (
+            "pictures",
+            (card.get("pictures") or {}).get("count") if isinstance(card.get("pictures"), dict) else None,
+        ),
         ("steps", training.get("steps") if isinstance(training, dict) else None),
         ("Frechet distance", training.get("frechet") if isinstance(training, dict) else None),
         ("words recognised", training.get("recognised") if isinstance(training, dict) else None),
@@ -282,9 +298,10 @@ def _courses(training: Training | None) -> dict[str, Any]:
     held = [(one["at"], one["loss"]) for one in training.evaluations]
     losses = {"held-out pictures": held, "pictures learned from": training.losses}
     frechet = [(one["at"], one["frechet"]) for one in training.evaluations if one.get("frechet") is not None]
+    title = "Frechet distance to held-out pictures"
     return {
         "losses": plot(losses, "Denoising loss") if len(held) > 1 else "",
-        "judged": plot({"Frechet distance": frechet}, "Frechet distance to held-out pictures") if len(frechet) > 1 else "",
+        "judged": plot({"Frechet distance": frechet}, title) if len(frechet) > 1 else "",
     }
 
 
@@ -292,10 +309,10 @@ def _spoken(training: Training | None) -> str:
     return "" if training is None else f"The training is {training.state}."
 
 
-def _changes(request: Request, parts: Mapping[str, Mapping[str, str]], *, spoken: str, rests: bool) -> Response:
+def _changes(
+    request: Request, parts: Mapping[str, Mapping[str, str]], *, spoken: str, rests: bool
+) -> Response:
     """The parts that a page does not show as they are now."""
     known = request.query_params
     new = {name: part for name, part in parts.items() if part["version"] != known.get(name, "")}
     return JSONResponse({"spoken": spoken, "rests": rests, "parts": new})
-
-

@@ -60,7 +60,9 @@ def filled(typed: Mapping[str, str], uploads: Path, *, candidates_first: bool) -
     """
     reading = _Reading({name: typed.get(name, "") for name in FIELDS})
     values: dict[str, Any] = {"config": reading.preset()}
-    prompt = reading.each("prompt", lambda text: check_prompt(text) if text or not typed.get("picture") else "")
+    prompt = reading.each(
+        "prompt", lambda text: check_prompt(text) if text or not typed.get("picture") else ""
+    )
     if prompt:
         values["prompt"] = prompt
     values["seed"] = reading.each("seed", _seed)
@@ -71,7 +73,7 @@ def filled(typed: Mapping[str, str], uploads: Path, *, candidates_first: bool) -
         lines = [line.strip() for line in reading.typed[name].split("\n") if line.strip()]
         overrides |= {setting: lines} if lines else {}
     overrides |= reading.each("more", more_settings) or {}
-    reading.check(overrides)
+    reading.check(values["config"], overrides)
     if overrides:
         values["overrides"] = overrides
     if reading.typed["picture"]:
@@ -99,13 +101,15 @@ class _Reading:
     def preset(self) -> str:
         name = self.typed["preset"] or "starter"
         if name not in preset_names():
-            self.errors["preset"] = f"there is no preset {shown(name)}; the presets are {', '.join(preset_names())}"
+            self.errors["preset"] = (
+                f"there is no preset {shown(name)}; the presets are {', '.join(preset_names())}"
+            )
             return "starter"
         return name
 
-    def check(self, overrides: Mapping[str, Any]) -> None:
+    def check(self, preset: str, overrides: Mapping[str, Any]) -> None:
         """Each setting by itself, so that its error is told beside its field; then all of them together."""
-        layers = preset_layers(self.typed["preset"] if "preset" not in self.errors and self.typed["preset"] else "starter")
+        layers = preset_layers(preset)
         of = {setting: name for name, setting in (_SETTINGS | _LISTS).items() if self.typed[name]}
         for setting, value in overrides.items():
             name = of.get(setting, "more")
@@ -138,7 +142,9 @@ def more_settings(text: str) -> dict[str, Any]:
     except (ValueError, yaml.YAMLError) as error:
         raise BadInput(f"the settings cannot be read as YAML ({first_line(error)})") from error
     if not isinstance(content, dict):
-        raise BadInput(f"expected settings such as refine.steps=200 or refine: {{steps: 200}}, not {shown(content)}")
+        raise BadInput(
+            f"expected settings such as refine.steps=200 or refine: {{steps: 200}}, not {shown(content)}"
+        )
     return dict(_dotted({str(key): value for key, value in content.items()}))
 
 
@@ -170,7 +176,11 @@ def typed_of(values: Mapping[str, Any]) -> dict[str, str]:
         values: a line of the job file.
     """
     overrides = dict(values.get("overrides", {}))
-    typed = {"prompt": values.get("prompt", ""), "seed": str(values.get("seed", 0)), "preset": values.get("config", "")}
+    typed = {
+        "prompt": values.get("prompt", ""),
+        "seed": str(values.get("seed", 0)),
+        "preset": values.get("config", ""),
+    }
     for name, setting in _SETTINGS.items():
         if setting in overrides:
             value = overrides.pop(setting)

@@ -14,6 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .uploads import FORMS
+
 POLICY: Mapping[str, str] = {
     "default-src": "'self'",
     "script-src": "'self'",
@@ -59,7 +61,11 @@ class Guard:
         answer = self._with_headers(send)
         refusal = refused(scope["method"], Headers(scope=scope), self._hosts)
         if refusal is None:
-            await self._app(scope, receive, answer)
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                for form in scope.get(FORMS, ()):
+                    await form.close()
         else:
             await PlainTextResponse(refusal + "\n", 403)(scope, receive, answer)
 
@@ -97,7 +103,11 @@ def refused(method: str, headers: Headers, hosts: frozenset[str]) -> str | None:
     if method in _READING:
         # A link on another site may lead here; nothing else there may read from us.
         foreign = site in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate"
-        return "this request comes from a page of another site, which may not read from the studio" if foreign else None
+        return (
+            "this request comes from a page of another site, which may not read from the studio"
+            if foreign
+            else None
+        )
     if method != "POST":
         return f"the studio knows GET and POST, and no {method[:20]}"
     if origin is None and site != "same-origin":

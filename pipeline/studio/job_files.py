@@ -82,16 +82,21 @@ def file_routes(found: Found, desk: Desk) -> list[BaseRoute]:
         run = await run_of(request)
         wanted = request.path_params["path"]
         if wanted == REPORT:
-            return FileResponse(await apart(_report, run.path), headers={"Content-Security-Policy": policy(_REPORT_POLICY)})
+            boxed = {"Content-Security-Policy": policy(_REPORT_POLICY)}
+            return FileResponse(await apart(_report, run.path), headers=boxed)
         path = next((path for path, _ in run.files if path.relative_to(run.path).as_posix() == wanted), None)
         if path is None or not path.resolve().is_relative_to(run.path.resolve()):
             raise not_found("there is no such file in this run")
         shown = request.query_params.get("show") == "1"
-        return FileResponse(path, filename=path.name, content_disposition_type="inline" if shown else "attachment")
+        return FileResponse(
+            path, filename=path.name, content_disposition_type="inline" if shown else "attachment"
+        )
 
     async def zipped(request: Request) -> Response:
         run = await run_of(request)
         offer = await apart(offer_of, desk, run, request.path_params["format"])
+        if offer is None:
+            raise not_found("there is no file of this format yet; ask for it on the job's page")
         with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as target:
             await apart(packed, offer.files, target)
         path = Path(target.name)

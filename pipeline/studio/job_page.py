@@ -6,7 +6,6 @@ otherwise than those it shows, so that the page and its changes are written in o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,11 @@ from .desk import Desk
 from .job_files import file_routes
 from .looking import JobSeen, course, failed_stage, job_seen
 from .offers import offers, start_export
-from .templating import page, render
+from .templating import page, part_of
 from .uploads import read_form, text_of
 
-PARTS = ("head", "progress", "candidates", "refinement", "result", "downloads")
+PARTS = ("head", "progress", "result", "downloads", "candidates", "refinement")
+"""From the top of the page to its end: what came of it first."""
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -108,20 +108,15 @@ def parts(desk: Desk, job: JobSeen) -> dict[str, dict[str, str]]:
         "head": {},
         "progress": {"failed": failed_stage(job)},
         "candidates": {"tiles": list(range(job.ready)), "missing": max(0, job.count - job.ready)},
-        "refinement": {"course": refining, "plots": _plots(job) if refining else None, "preview": _preview(job)},
+        "refinement": {
+            "course": refining,
+            "plots": _plots(job) if refining else None,
+            "preview": _preview(job),
+        },
         "result": {"has_mesh": has_mesh, "tiles": _tiles(job) if has_mesh else None, "maps": _maps(job)},
         "downloads": {"offers": offers(desk, job.run) if has_mesh and job.run else []},
     }
-    made = {}
-    for name in PARTS:
-        made[name] = versioned(render(f"job_{name}.html", **told, **more[name]))
-    return made
-
-
-def versioned(html: str) -> dict[str, str]:
-    """A part of a page, and by what its script knows whether it shows it already."""
-    html = html.strip()
-    return {"html": html, "version": hashlib.sha256(html.encode()).hexdigest()[:12]}
+    return {name: part_of(f"job_{name}.html", **told, **more[name]) for name in PARTS}
 
 
 def rests(desk: Desk, job: JobSeen) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from .jobs_file import jobs_file
@@ -16,6 +17,8 @@ from .processes import WORKER, living
 _LOOK_EVERY_S = 1.0
 _QUICK_S = 20.0  # one that ends sooner has not come to work
 _LOG = "worker.log"
+PROGRAM = (sys.executable, "-m", f"{__package__}.working")
+"""This Python, working."""
 
 
 class Keeper:
@@ -23,12 +26,13 @@ class Keeper:
 
     Args:
         workers: how many; None for as many as fit.
+        program: what it starts, with the folder of the runs, and how many workers, after it.
     Attributes:
         problem: a sentence for every page while nothing can be made, or None.
     """
 
-    def __init__(self, runs: Path, workers: int | None = None) -> None:
-        self._runs, self._workers = runs, workers
+    def __init__(self, runs: Path, workers: int | None = None, program: Sequence[str] = PROGRAM) -> None:
+        self._words = [*program, str(runs), *([] if workers is None else [str(workers)])]
         self._folder = jobs_file(runs).parent
         self._process: subprocess.Popen[bytes] | None = None
         self._began, self._failed, self._next = 0.0, 0, 0.0
@@ -76,7 +80,9 @@ class Keeper:
             self._failed = self._failed + 1 if quick else 0
             self._next = time.monotonic() + min(60.0, 2.0**self._failed if quick else 0.0)
             if self._failed > 1:
-                self.problem = f"Nothing can be made at the moment: the process that works on jobs ends at once ({self._said()})."
+                self.problem = (
+                    f"Nothing can be made now: the process that works on jobs ends at once ({self._said()})."
+                )
             self._process = None
         if living(self._folder / WORKER) is None and time.monotonic() >= self._next:
             self._process = self._started()
@@ -85,12 +91,14 @@ class Keeper:
 
     def _started(self) -> subprocess.Popen[bytes]:
         self._began = time.monotonic()
-        words = [sys.executable, "-m", f"{__package__}.working", str(self._runs)]
-        words += [] if self._workers is None else [str(self._workers)]
         with open(self._folder / _LOG, "wb") as log:
             # A session of its own: Ctrl-C in the terminal is the server's alone.
             return subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=os.name == "posix"
+                self._words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=os.name == "posix",
             )
 
     def _said(self) -> str:

@@ -142,10 +142,8 @@ def _stages(row: Row, run: RunTold | None, state: str) -> list[StageSeen]:
         status = told.status if told else "waiting"
         if state == "finished":
             status = "finished"  # a later job of the same run may be at it again
-        elif status == "running" and state != "running":
-            status = "waiting"
-        elif status not in ("finished", "running", "failed") or (status == "failed" and state != "failed"):
-            status = "waiting"
+        elif status not in ("finished", state):
+            status = "waiting"  # as its manifest was left, by an attempt that was stopped or failed
         found.append(StageSeen(name, TITLES.get(name, name), status, told.seconds if told else None))
     return found
 

@@ -32,7 +32,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
         typed = {name: request.query_params.get(name, "") for name in FIELDS}
         again = request.query_params.get("again")
         if again is not None:
-            typed = typed_of(await apart(desk.entry, again)) | {name: text for name, text in typed.items() if text}
+            typed = typed_of(await apart(desk.entry, again)) | {
+                name: text for name, text in typed.items() if text
+            }
         typed["picture"] = typed["picture"] if _is_there(desk, typed["picture"]) else ""
         return _shown(request, Filled(typed))
 

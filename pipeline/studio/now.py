@@ -35,9 +35,21 @@ class Now:
         if kind in _ENDS:
             self._jobs.pop(job, None)
         elif kind == "started":
-            self._jobs[job] = {"stage": None, "what": "getting ready", "done": 0, "total": 0, "since": time.time()}
+            self._jobs[job] = {
+                "stage": None,
+                "what": "getting ready",
+                "done": 0,
+                "total": 0,
+                "since": time.time(),
+            }
         elif kind == "stage" and values["outcome"] == "running":
-            self._jobs[job] = {"stage": values["stage"], "what": "", "done": 0, "total": 0, "since": time.time()}
+            self._jobs[job] = {
+                "stage": values["stage"],
+                "what": "",
+                "done": 0,
+                "total": 0,
+                "since": time.time(),
+            }
         elif kind == "step":
             self._step(job, values)
         else:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ...configs.errors import BadInput, SlipcastError
+from ...configs.errors import BadInput
 from ..exporters.table import format_names, paths_of
 from ..report.reading import RunTold
 from .desk import Desk
@@ -92,8 +92,8 @@ def start_export(desk: Desk, run: RunTold, name: str) -> None:
     if offer.files or offer.working:
         return
     note, said = _places(desk, run, name)
-    words = [sys.executable, "-m", "slipcast.pipeline.cli.app", "export", str(run.path), "--format", name, "--json"]
-    start_noted(words, note, said=said, errors=Path(os.devnull))
+    words = [sys.executable, "-m", "slipcast.pipeline.cli.app", "export", str(run.path)]
+    start_noted([*words, "--format", name, "--json"], note, said=said, errors=Path(os.devnull))
 
 
 def packed(files: Sequence[Path], target: IO[bytes]) -> None:
@@ -103,10 +103,7 @@ def packed(files: Sequence[Path], target: IO[bytes]) -> None:
             archive.write(path, path.name)
 
 
-def offer_of(desk: Desk, run: RunTold, name: str) -> Offer:
-    """One format; SlipcastError where its files are not there."""
-    if name in format_names():
-        offer = _offer(desk, run, name)
-        if offer.files:
-            return offer
-    raise SlipcastError(f"there is no file of the format {name[:40]!r} yet; ask for it on the job's page")
+def offer_of(desk: Desk, run: RunTold, name: str) -> Offer | None:
+    """One format; None where its files are not there."""
+    offer = _offer(desk, run, name) if name in format_names() else None
+    return offer if offer and offer.files else None

@@ -1,9 +1,9 @@
 """Pictures that were sent to learn a domain from: a folder for each set, and how they were read.
 
-    <set>/pictures/<content>.png     the files, called after their content
-    <set>/small/<content>.webp       each of them small, for the page
-    <set>/told.json                  what their owner calls them, and what was refused and why
-    <set>/reading.json               how they were read (``reading``), by a process of its own that knows torch
+<set>/pictures/<content>.png     the files, called after their content
+<set>/small/<content>.webp       each of them small, for the page
+<set>/told.json                  what their owner calls them, and what was refused and why
+<set>/reading.json               how they were read (``reading``), by a process of its own that knows torch
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def _reading(folder: Path) -> dict[str, Any] | None:
 
 def _write_small(data: bytes, path: Path) -> None:
     with Image.open(io.BytesIO(data)) as picture:
-        small = picture.convert("RGBA" if "transparency" in picture.info or picture.mode in ("RGBA", "LA") else "RGB")
+        small = picture.convert(
+            "RGBA" if "transparency" in picture.info or picture.mode in ("RGBA", "LA") else "RGB"
+        )
         small.thumbnail((_SMALL, _SMALL))
     held = io.BytesIO()
     small.save(held, "WEBP", quality=80)

@@ -1,4 +1,4 @@
-"""Curves as inline SVG, drawn as the reports draw theirs, on plain axes; a table of the numbers is their alternative."""
+"""Curves as inline SVG on plain axes, drawn as the reports draw theirs; a table of the numbers is beside each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 """{name: [(x, y)]}"""
 
 
-def plot(series: Series, title: str, *, along: str = "step", from_zero: bool = False, top: float | None = None) -> Markup:
+def plot(
+    series: Series, title: str, *, along: str = "step", from_zero: bool = False, top: float | None = None
+) -> Markup:
     """A drawing of lines, its legend, and its numbers as a table behind a summary; empty where there are no points.
 
     Args:
@@ -32,7 +34,8 @@ def plot(series: Series, title: str, *, along: str = "step", from_zero: bool = F
     if not drawn:
         return Markup("")
     legend = [
-        element("li", element("span", class_=f"swatch c{number % _COLOURS}"), name) for number, name in enumerate(drawn)
+        element("li", element("span", class_=f"swatch c{number % _COLOURS}"), name)
+        for number, name in enumerate(drawn)
     ]
     figure = element("div", _svg(drawn, title, along, from_zero, top), class_="drawing")
     names = element("ul", legend, class_="legend") if len(drawn) > 1 else ""
@@ -60,8 +63,8 @@ def _svg(series: Series, title: str, along: str, from_zero: bool, top: float | N
         for tick in ticks
     ]
     below = [
-        element("text", f"{along} {value:g}" if anchor == "end" else f"{value:g}", x=x(value), y=_HEIGHT - 8, text_anchor=anchor)
-        for value, anchor in ((first, "start"), (last, "end"))
+        element("text", text, x=x(value), y=_HEIGHT - 8, text_anchor=anchor)
+        for value, text, anchor in ((first, f"{first:g}", "start"), (last, f"{along} {last:g}", "end"))
         if anchor == "end" or last > first
     ]
     lines = []
@@ -97,15 +100,22 @@ def _ticks(low: float, high: float) -> list[float]:
 def _table(series: Series, along: str) -> str:
     steps = sorted({x for points in series.values() for x, _ in points})
     of = {name: dict(points) for name, points in series.items()}
-    head = element("tr", element("th", along, scope="col"), [element("th", name, scope="col") for name in series])
+    head = element(
+        "tr", element("th", along, scope="col"), [element("th", name, scope="col") for name in series]
+    )
     kept = steps if len(steps) <= 60 else [steps[round(i * (len(steps) - 1) / 59)] for i in range(60)]
     rows = [
         element(
             "tr",
             element("th", f"{step:g}", scope="row"),
-            [element("td", f"{of[name][step]:.4g}" if step in of[name] else "", class_="right") for name in series],
+            [
+                element("td", f"{of[name][step]:.4g}" if step in of[name] else "", class_="right")
+                for name in series
+            ],
         )
         for step in kept
     ]
     table = element("table", element("thead", head), element("tbody", rows))
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label="The same as numbers")
+    return element(
+        "div", table, class_="scroll", tabindex="0", role="region", aria_label="The same as numbers"
+    )

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...configs.atomic import explain_os_errors
@@ -22,7 +22,14 @@ from .processes import SERVER, forget_self, living, note_self
 HOST = "127.0.0.1"
 
 
-def serve(runs: Path, port: int, *, workers: int | None = None, open_browser: bool = False) -> None:
+def serve(
+    runs: Path,
+    port: int,
+    *,
+    workers: int | None = None,
+    open_browser: bool = False,
+    program: Sequence[str] | None = None,
+) -> None:
     """Serve the studio until it is stopped.
 
     Args:
@@ -30,6 +37,7 @@ def serve(runs: Path, port: int, *, workers: int | None = None, open_browser: bo
         port: on 127.0.0.1; 0 takes any that is free.
         workers: processes at work; None for as many as fit.
         open_browser: show the first page in the browser.
+        program: that works off the queue, instead of ``keeper.PROGRAM``.
     Raises:
         BadInput: the port is taken, the folder cannot be one of runs, or the extra ``ui`` is not installed.
         SlipcastError: the folder cannot be written, or another studio is open on it.
@@ -40,7 +48,7 @@ def serve(runs: Path, port: int, *, workers: int | None = None, open_browser: bo
 
         from .app import studio_app
         from .desk import Desk
-        from .keeper import Keeper
+        from .keeper import PROGRAM, Keeper
     except ModuleNotFoundError as error:
         raise BadInput(
             f'the studio needs {error.name}, which is not installed; `pip install "slipcast[ui]"` installs it'
@@ -51,19 +59,30 @@ def serve(runs: Path, port: int, *, workers: int | None = None, open_browser: bo
     with _alone(folder), listening(port) as listener, open_ledger(folder, make=True):
         number = listener.getsockname()[1]
         address = f"http://{HOST}:{number}"
-        keeper = Keeper(runs, workers)
+        keeper = Keeper(runs, workers, program or PROGRAM)
         app = studio_app(Desk(runs), keeper, [f"{HOST}:{number}", f"localhost:{number}"])
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=3,
+        )
         note_self(folder / SERVER, address=address)
         keeper.start()
         try:
-            print(f"slipcast studio: {address}  (Ctrl-C ends it; what is queued goes on next time)", flush=True)
+            print(
+                f"slipcast studio: {address}  (Ctrl-C ends it; what is queued goes on next time)", flush=True
+            )
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             uvicorn.Server(config).run(sockets=[listener])
         finally:
             forget_self(folder / SERVER)
-            print("slipcast studio: ending; jobs at work write down where they are", file=sys.stderr, flush=True)
+            print(
+                "slipcast studio: ending; jobs at work write down where they are", file=sys.stderr, flush=True
+            )
             keeper.stop()
 
 

@@ -74,7 +74,9 @@ class Sketches:
                 self._waiting.append(key)
                 self._asked.put((key, values))
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._work, daemon=True, name="slipcast-studio-sketches")
+                    self._thread = threading.Thread(
+                        target=self._work, daemon=True, name="slipcast-studio-sketches"
+                    )
                     self._thread.start()
         return key
 
@@ -114,7 +116,11 @@ class Sketches:
         if self._process is None or self._process.poll() is not None:
             with open(self.folder / _LOG, "wb") as log:
                 self._process = subprocess.Popen(
-                    list(self._program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+                    list(self._program),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    encoding="utf-8",
                 )
         process = self._process
         assert process.stdin is not None and process.stdout is not None

@@ -64,15 +64,26 @@ class Sketcher:
                 norms.setdefault(name, []).append(round(float(push.double().norm()), 4))
 
         (batch,) = draw(plan, lambda: None, watch)
-        shown = (batch.pictures[0].permute(1, 2, 0).float().cpu().numpy() * 255 + 0.5).clip(0, 255).astype("uint8")
+        shown = (
+            (batch.pictures[0].permute(1, 2, 0).float().cpu().numpy() * 255 + 0.5)
+            .clip(0, 255)
+            .astype("uint8")
+        )
         write_bytes(self._folder / f"{key}.png", png(shown))
-        told = {"weights": plan.weights, "strength": config.domain_strength, "norms": norms, "notes": console.notices}
+        told = {
+            "weights": plan.weights,
+            "strength": config.domain_strength,
+            "norms": norms,
+            "notes": console.notices,
+        }
         write_json(self._folder / f"{key}.json", told | {"seconds": round(time.monotonic() - began, 2)})
 
     def _store(self, config: MakeConfig) -> ModelStore:
         """The models of a picture: those that are loaded already, where it asks for the same."""
         key = tuple(repr(getattr(config, name)) for name in OF_MODELS if name != "domain_strength")
-        store = self._stores.pop(key, None) or open_models(replace(config, device=resolve_device(config.device)))
+        store = self._stores.pop(key, None) or open_models(
+            replace(config, device=resolve_device(config.device))
+        )
         self._stores[key] = store  # the last one asked for is the last one to go
         while len(self._stores) > _KEPT:
             self._stores.pop(next(iter(self._stores)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,12 @@ def _environment() -> Environment:
 def render(name: str, /, **told: Any) -> str:
     """A template's text with what it is told, escaped."""
     return _environment().get_template(name).render(told)
+
+
+def part_of(name: str, /, **told: Any) -> dict[str, str]:
+    """A part of a page that its script puts in place when it looks otherwise: {"html", "version"}."""
+    html = render(name, **told).strip()
+    return {"html": html, "version": hashlib.sha256(html.encode()).hexdigest()[:12]}
 
 
 def page(request: Request, name: str, /, *, status: int = 200, **told: Any) -> Response:

@@ -1,4 +1,4 @@
-"""Trainings of domains as the pages see and steer them: ``slipcast domain train`` as a process that outlives the server.
+"""Trainings of domains as pages see and steer them: ``slipcast domain train`` as a process that outlives the server.
 
 How a training stands is read from what it writes itself, beside the domain (``pipeline.domains``); of the studio are
 ``trainings/<name>.json``, a note on its process, and ``trainings/<name>.log``, what that said.
@@ -82,7 +82,9 @@ def start_training(desk: Desk, name: str, words: Sequence[str], program: Sequenc
     """
     place = domains_folder() / checked_name(name)
     if place.exists() or place.with_name(place.name + TRAINING).exists():
-        raise BadInput(f"there is a domain {name!r} already, and it is never overwritten; choose another name")
+        raise BadInput(
+            f"there is a domain {name!r} already, and it is never overwritten; choose another name"
+        )
     _begin(desk, name, [*program, "domain", "train", *words, f"--name={name}"])
 
 
@@ -92,7 +94,7 @@ def resume_training(desk: Desk, name: str, program: Sequence[str] = PROGRAM) -> 
 
 
 def stop_training(desk: Desk, name: str) -> None:
-    """Ask a training to stop; it ends after the step at work, and keeps what it learned. BadInput if none is at work."""
+    """Ask a training to stop after the step at work; it keeps what it learned. BadInput if none is at work."""
     import psutil
 
     note = _note(desk, name)
@@ -199,10 +201,12 @@ def _evaluations(work: Path, stretches: Sequence[int]) -> list[dict[str, Any]]:
     """Each evaluation, with "at", its step since the very beginning, and "loss", the mean."""
     try:
         found = read_json(work / EVALUATIONS, "the evaluations of a training")
+        before = [sum(stretches[:number]) for number in range(len(stretches) + 1)]
         return [
-            {**one, "at": sum(stretches[: one["stretch"] - 1]) + one["step"], "loss": _mean(one["losses"])} for one in found
+            {**one, "at": before[one["stretch"] - 1] + one["step"], "loss": _mean(one["losses"])}
+            for one in found
         ]
-    except (BadInput, KeyError, TypeError, ZeroDivisionError):
+    except (BadInput, LookupError, TypeError, ZeroDivisionError):
         return []
 
 

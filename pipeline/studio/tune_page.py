@@ -47,7 +47,9 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     async def show(request: Request) -> Response:
         typed = {name: request.query_params.get(name, DEFAULTS.get(name, "")).strip() for name in FIELDS}
-        told = await apart(_told, typed, desk) if typed["prompt"] else {"errors": {}, "cells": {}, "strip": []}
+        told = (
+            await apart(_told, typed, desk) if typed["prompt"] else {"errors": {}, "cells": {}, "strip": []}
+        )
         lists = {
             "presets": preset_names(),
             "bases": BASES,
@@ -85,8 +87,12 @@ def routes(desk: Desk) -> list[BaseRoute]:
         for side in ("a", "b"):
             key = request.query_params.get(side, "")
             sketch = await apart(sketches.look, key) if _KEY.fullmatch(key) else None
-            sides[side] = dict(sketch.told.get("norms", {})) if sketch is not None and sketch.state == "done" else {}
-        top = max((value for one in sides.values() for values in one.values() for value in values), default=None)
+            sides[side] = (
+                dict(sketch.told.get("norms", {})) if sketch is not None and sketch.state == "done" else {}
+            )
+        top = max(
+            (value for one in sides.values() for values in one.values() for value in values), default=None
+        )
         return JSONResponse({side: _plot(one, top, side) for side, one in sides.items()})
 
     async def settings(request: Request) -> Response:
@@ -120,9 +126,13 @@ def _cell(typed: Mapping[str, str], desk: Desk) -> Filled:
     """The job of one picture, by the form of Make; ``steps`` beside it, where there are any."""
     steps = typed.get("steps", "")
     if steps and not (steps.isdecimal() and 0 < int(steps) <= MOST_STEPS):
-        return Filled(typed, errors={"steps": f"steps are a whole number from 1 to {MOST_STEPS}, not {shown(steps)}"})
+        return Filled(
+            typed, errors={"steps": f"steps are a whole number from 1 to {MOST_STEPS}, not {shown(steps)}"}
+        )
     given = {name: typed[name] for name in (*SHARED, *WEIGHTS)}
-    return filled(given | {"more": f"image.steps={steps}" if steps else ""}, desk.uploads, candidates_first=True)
+    return filled(
+        given | {"more": f"image.steps={steps}" if steps else ""}, desk.uploads, candidates_first=True
+    )
 
 
 def _told(typed: Mapping[str, str], desk: Desk) -> dict[str, Any]:
@@ -140,11 +150,18 @@ def _told(typed: Mapping[str, str], desk: Desk) -> dict[str, Any]:
             wrong = _cell(cell, desk).errors.get(vary)
             if wrong:
                 raise BadInput(wrong)
-            strip.append({"value": value, "cell": cell, **{f"as_{s}": _address(typed | {f"{s}_{vary}": value}) for s in "ab"}})
+            taken = {f"as_{side}": _address(typed | {f"{side}_{vary}": value}) for side in "ab"}
+            strip.append({"value": value, "cell": cell, **taken})
     except BadInput as error:
         errors["values"] = str(error)
     used = {side: _used(cell) for side, cell in cells.items()}
-    return {"errors": errors, "cells": cells, "strip": strip if not errors else [], "used": used, "vary": vary}
+    return {
+        "errors": errors,
+        "cells": cells,
+        "strip": strip if not errors else [],
+        "used": used,
+        "vary": vary,
+    }
 
 
 def _side(typed: Mapping[str, str], side: str) -> dict[str, str]:
@@ -174,7 +191,12 @@ def _json(sketch: Sketch | None, steps: str) -> Response:
     """How a picture stands, for the page's script."""
     if sketch is None:
         raise not_found("nobody asked for this picture; load the page again")
-    told: dict[str, Any] = {"key": sketch.key, "state": sketch.state, "ahead": sketch.ahead, "error": sketch.error}
+    told: dict[str, Any] = {
+        "key": sketch.key,
+        "state": sketch.state,
+        "ahead": sketch.ahead,
+        "error": sketch.error,
+    }
     if sketch.state == "done":
         told["caption"] = render("tune_caption.html", told=sketch.told, steps=steps)
         told["picture"] = f"/tune/pictures/{sketch.key}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -17,6 +18,8 @@ from ...configs.errors import BadInput, in_one_line
 
 FORM_BYTES = 1_000_000
 """Of a form without files."""
+FORMS = "slipcast.forms"
+"""Where a request's scope holds the forms that were read from it."""
 PICTURE_BYTES = 32_000_000
 PICTURE_PIXELS = 50_000_000
 """The most that one uploaded picture may have."""
@@ -28,7 +31,9 @@ class TooLarge(HTTPException):
     """A request whose body is larger than it may be."""
 
     def __init__(self, most: int) -> None:
-        super().__init__(413, f"what was sent is larger than the {most / 1e6:g} MB that this form takes; send less")
+        super().__init__(
+            413, f"what was sent is larger than the {most / 1e6:g} MB that this form takes; send less"
+        )
 
 
 async def read_form(request: Request, *, most_bytes: int = FORM_BYTES, most_files: int = 1) -> FormData:
@@ -51,12 +56,17 @@ async def read_form(request: Request, *, most_bytes: int = FORM_BYTES, most_file
         message = await request.receive()
         read += len(message.get("body", b""))
         if read > most_bytes:
-            raise TooLarge(most_bytes)
+            raise MultiPartException("too large")  # upon which the parser lets go of what it has
         return message
 
-    return await Request(request.scope, counted).form(
-        max_files=most_files, max_fields=200, max_part_size=FORM_BYTES
-    )
+    try:
+        form = await Request(request.scope, counted).form(
+            max_files=most_files, max_fields=200, max_part_size=FORM_BYTES
+        )
+    except (HTTPException, MultiPartException) as error:
+        raise (TooLarge(most_bytes) if read > most_bytes else error) from error
+    request.scope.setdefault(FORMS, []).append(form)  # ``guard`` closes its files when the answer is sent
+    return form
 
 
 def text_of(form: FormData, name: str) -> str:

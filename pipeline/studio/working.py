@@ -1,8 +1,8 @@
 """The process that works off the studio's queue: ``python -m slipcast.pipeline.studio.working RUNS [WORKERS]``.
 
-It is the driver of a batch that waits for more jobs as long as a server lives. When the server is killed it goes on with
-what is queued, and ends when nothing is left; a server that is started in the meantime takes it over. When it is killed
-itself, its workers end, and the server starts another one, which goes on.
+It is the driver of a batch that waits for more jobs as long as a server lives. When the server is killed it goes on
+with what is queued, and ends when nothing is left; a server that is started in the meantime takes it over. When it is
+killed itself, its workers end, and the server starts another one, which goes on.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class QueuedJobs(Mapping[str, Job]):
         return len(self._ledger.all_rows())
 
 
-def work_off(runs: Path, workers: int | None = None, *, work: Work = WORK, limits: Limits | None = None) -> None:
+def work_off(
+    runs: Path, workers: int | None = None, *, work: Work = WORK, limits: Limits | None = None
+) -> None:
     """Work off the queue of a folder of runs, until no server lives and nothing is left.
 
     Args:
@@ -94,7 +96,9 @@ def _driving(ledger: Ledger, server: Path) -> Iterator[bool]:
         while True:
             try:
                 stack.enter_context(ledger.driving())
-            except SlipcastError:  # a ``slipcast batch`` on the studio's file, or a worker that is about to end
+            except (
+                SlipcastError
+            ):  # a ``slipcast batch`` on the studio's file, or a worker that is about to end
                 if living(server) is None:
                     yield False
                     return

@@ -20,7 +20,7 @@ picture.addEventListener("change", () => {
   if (!file) return;
   const shown = document.createElement("img");
   shown.id = "chosen";
-  shown.className = "chosen";
+  shown.className = "new-picture";
   shown.alt = "The picture that you chose";
   shown.src = URL.createObjectURL(file);
   shown.addEventListener("load", () => URL.revokeObjectURL(shown.src));

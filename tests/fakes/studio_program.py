@@ -1,0 +1,29 @@
+"""``slipcast studio`` whose workers have fake stages: ``studio_program.py serve RUNS PORT``, and ``work RUNS``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main(words: list[str]) -> None:
+    """Serve, or work off the queue."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    what, runs, *more = words
+    if what == "serve":
+        from slipcast.pipeline.cli.console import exit_codes
+        from slipcast.pipeline.studio.serving import serve
+
+        with exit_codes(debug=True):
+            serve(Path(runs), int(more[0]), workers=1, program=[sys.executable, __file__, "work"])
+        return
+    from fakes.batch_work import make_job
+
+    from slipcast.pipeline.batch.verdicts import Limits
+    from slipcast.pipeline.studio.working import work_off
+
+    work_off(Path(runs), int(more[0]) if more else 1, work=make_job, limits=Limits(backoff_s=0.1))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,39 @@
+"""A studio in the process of the test: its pages with a browser's headers, and a queue that nobody works off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slipcast.pipeline.studio.desk import Desk
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+HOST = "127.0.0.1:7860"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "runs")
+
+
+@pytest.fixture
+def client(desk: Desk) -> TestClient:
+    """Answers as a browser on our own pages is answered; redirects are not followed."""
+    return client_of(desk)
+
+
+def client_of(desk: Desk, problem: str | None = None) -> TestClient:
+    """A browser of one studio; ``problem`` is what it says on every page."""
+    pytest.importorskip("starlette", reason="the extra [ui] is not installed")
+    from starlette.testclient import TestClient
+
+    from slipcast.pipeline.studio.app import studio_app
+
+    app = studio_app(desk, SimpleNamespace(problem=problem), [HOST, "localhost:7860"])
+    own: dict[str, Any] = {"Origin": f"http://{HOST}"}
+    return TestClient(app, base_url=f"http://{HOST}", headers=own, follow_redirects=False)
