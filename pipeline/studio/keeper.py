@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from .jobs_file import jobs_file
@@ -18,7 +17,7 @@ _LOOK_EVERY_S = 1.0
 _QUICK_S = 20.0  # one that ends sooner has not come to work
 _LOG = "worker.log"
 PROGRAM = (sys.executable, "-m", f"{__package__}.working")
-"""This Python, working."""
+"""What it starts; the folder of the runs, and how many workers, come after it."""
 
 
 class Keeper:
@@ -26,13 +25,12 @@ class Keeper:
 
     Args:
         workers: how many; None for as many as fit.
-        program: what it starts, with the folder of the runs, and how many workers, after it.
     Attributes:
         problem: a sentence for every page while nothing can be made, or None.
     """
 
-    def __init__(self, runs: Path, workers: int | None = None, program: Sequence[str] = PROGRAM) -> None:
-        self._words = [*program, str(runs), *([] if workers is None else [str(workers)])]
+    def __init__(self, runs: Path, workers: int | None = None) -> None:
+        self._words = [*PROGRAM, str(runs), *([] if workers is None else [str(workers)])]
         self._folder = jobs_file(runs).parent
         self._process: subprocess.Popen[bytes] | None = None
         self._began, self._failed, self._next = 0.0, 0, 0.0

@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...configs.atomic import explain_os_errors
@@ -28,7 +28,6 @@ def serve(
     *,
     workers: int | None = None,
     open_browser: bool = False,
-    program: Sequence[str] | None = None,
 ) -> None:
     """Serve the studio until it is stopped.
 
@@ -37,7 +36,6 @@ def serve(
         port: on 127.0.0.1; 0 takes any that is free.
         workers: processes at work; None for as many as fit.
         open_browser: show the first page in the browser.
-        program: that works off the queue, instead of ``keeper.PROGRAM``.
     Raises:
         BadInput: the port is taken, the folder cannot be one of runs, or the extra ``ui`` is not installed.
         SlipcastError: the folder cannot be written, or another studio is open on it.
@@ -48,7 +46,7 @@ def serve(
 
         from .app import studio_app
         from .desk import Desk
-        from .keeper import PROGRAM, Keeper
+        from .keeper import Keeper
     except ModuleNotFoundError as error:
         raise BadInput(
             f'the studio needs {error.name}, which is not installed; `pip install "slipcast[ui]"` installs it'
@@ -59,7 +57,7 @@ def serve(
     with _alone(folder), listening(port) as listener, open_ledger(folder, make=True):
         number = listener.getsockname()[1]
         address = f"http://{HOST}:{number}"
-        keeper = Keeper(runs, workers, program or PROGRAM)
+        keeper = Keeper(runs, workers)
         app = studio_app(Desk(runs), keeper, [f"{HOST}:{number}", f"localhost:{number}"])
         config = uvicorn.Config(
             app,
@@ -115,6 +113,7 @@ def listening(port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
+            listener.listen()  # at once, so that a browser that is quick waits instead of being refused
         except (OSError, OverflowError) as error:
             taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             with socket.socket() as other:

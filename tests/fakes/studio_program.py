@@ -1,4 +1,4 @@
-"""``slipcast studio`` whose workers have fake stages: ``studio_program.py serve RUNS PORT``, and ``work RUNS``."""
+"""``slipcast studio`` whose workers have fake stages: ``serve RUNS PORT``; what works off its queue: ``work RUNS``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ def main(words: list[str]) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     what, runs, *more = words
     if what == "serve":
-        from slipcast.pipeline.cli.console import exit_codes
-        from slipcast.pipeline.studio.serving import serve
+        from slipcast.pipeline.cli.app import main as slipcast
+        from slipcast.pipeline.studio import keeper
 
-        with exit_codes(debug=True):
-            serve(Path(runs), int(more[0]), workers=1, program=[sys.executable, __file__, "work"])
+        keeper.PROGRAM = (sys.executable, __file__, "work")
+        sys.argv = ["slipcast", "studio", "--no-open", "--runs", runs, "--port", *more]
+        slipcast()
         return
     from fakes.batch_work import make_job
 
