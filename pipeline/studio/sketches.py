@@ -20,6 +20,7 @@ from ...configs.atomic import explain_os_errors, fingerprint, read_json_object, 
 from ...configs.errors import BadInput
 from ...systems.domain.places import card_path, domains_folder
 
+PROGRAM = (sys.executable, "-m", f"{__package__}.sketching")
 _FORM = 1  # of what is kept; another number draws everything anew
 _LOG = "sketching.log"
 
@@ -49,7 +50,7 @@ class Sketches:
 
     def __init__(self, folder: Path, program: Sequence[str] | None = None) -> None:
         self.folder = folder
-        self._program = program or [sys.executable, "-m", f"{__package__}.sketching", str(folder)]
+        self._program = [*(program or PROGRAM), str(folder)]
         self._asked: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
         self._waiting: list[str] = []
         self._errors: dict[str, str] = {}

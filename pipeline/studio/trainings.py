@@ -71,7 +71,7 @@ class Training:
         return self.state not in ("running", "stopping")
 
 
-def start_training(desk: Desk, name: str, words: Sequence[str], program: Sequence[str] = PROGRAM) -> None:
+def start_training(desk: Desk, name: str, words: Sequence[str], program: Sequence[str] | None = None) -> None:
     """Begin a training.
 
     Args:
@@ -85,12 +85,12 @@ def start_training(desk: Desk, name: str, words: Sequence[str], program: Sequenc
         raise BadInput(
             f"there is a domain {name!r} already, and it is never overwritten; choose another name"
         )
-    _begin(desk, name, [*program, "domain", "train", *words, f"--name={name}"])
+    _begin(desk, name, [*(program or PROGRAM), "domain", "train", *words, f"--name={name}"])
 
 
-def resume_training(desk: Desk, name: str, program: Sequence[str] = PROGRAM) -> None:
+def resume_training(desk: Desk, name: str, program: Sequence[str] | None = None) -> None:
     """Go on with a training that was stopped or died. BadInput while it, or another one, is at work."""
-    _begin(desk, name, [*program, "domain", "resume", "--", name])
+    _begin(desk, name, [*(program or PROGRAM), "domain", "resume", "--", name])
 
 
 def stop_training(desk: Desk, name: str) -> None:

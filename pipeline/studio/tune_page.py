@@ -150,7 +150,7 @@ def _told(typed: Mapping[str, str], desk: Desk) -> dict[str, Any]:
             wrong = _cell(cell, desk).errors.get(vary)
             if wrong:
                 raise BadInput(wrong)
-            taken = {f"as_{side}": _address(typed | {f"{side}_{vary}": value}) for side in "ab"}
+            taken = {f"as_{side}": _address({**typed, f"{side}_{vary}": value}) for side in "ab"}
             strip.append({"value": value, "cell": cell, **taken})
     except BadInput as error:
         errors["values"] = str(error)
