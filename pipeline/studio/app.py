@@ -8,7 +8,6 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -33,7 +32,7 @@ class Problem(Protocol):
     problem: str | None
 
 
-def studio_app(desk: Desk, keeper: Problem, hosts: Sequence[str]) -> Starlette:
+def studio_app(desk: Desk, keeper: Problem, hosts: Sequence[str]) -> Guard:
     """The application.
 
     Args:
@@ -48,12 +47,10 @@ def studio_app(desk: Desk, keeper: Problem, hosts: Sequence[str]) -> Starlette:
     for module in PAGES:
         routes += module.routes(desk)
     app = Starlette(
-        routes=routes,
-        middleware=[Middleware(Guard, hosts=frozenset(hosts))],
-        exception_handlers={HTTPException: told_error, SlipcastError: told_error},
+        routes=routes, exception_handlers=dict.fromkeys((HTTPException, SlipcastError, Exception), told_error)
     )
     app.state.keeper = keeper
-    return app
+    return Guard(app, frozenset(hosts))  # outside of all, so that no answer goes without its headers
 
 
 async def _report_style(request: Request) -> Response:

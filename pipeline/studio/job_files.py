@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -20,6 +22,9 @@ from .desk import Desk
 from .guard import policy
 from .looking import JobSeen, ratio
 from .offers import offer_of, packed
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PICTURES = {
     "picture": ("image", "image.png"),
@@ -119,29 +124,38 @@ def _picture(data: bytes, request: Request) -> Response:
 
 def _tile(run: RunTold, number: int) -> bytes:
     """One picture of the row of candidates."""
-    from PIL import Image
-
     path = run.file("image", "candidates.png")
     if path is None:
         raise not_found("there is no such candidate yet")
-    with Image.open(path) as row:
+    with _opened(path) as row:
         width = round(row.height * ratio(run))
         return _png(row.crop((number * width, 0, (number + 1) * width, row.height)))
 
 
 def _small(path: Path) -> bytes:
-    from PIL import Image
-
-    with Image.open(path) as picture:
+    with _opened(path) as picture:
         if max(picture.size) <= _LARGEST_SHOWN and picture.format == "PNG":
             return path.read_bytes()
         picture.thumbnail((_LARGEST_SHOWN, _LARGEST_SHOWN))
         return _png(picture)
 
 
-def _png(picture: object) -> bytes:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture, unpacked; 404 for one that is damaged or goes at this moment."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            yield picture
+    except (OSError, ValueError, SyntaxError) as error:
+        raise not_found("this picture cannot be read") from error
+
+
+def _png(picture: Image.Image) -> bytes:
     held = io.BytesIO()
-    picture.save(held, "PNG", compress_level=1)  # type: ignore[attr-defined]
+    picture.save(held, "PNG", compress_level=1)
     return held.getvalue()
 
 

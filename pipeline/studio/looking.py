@@ -57,6 +57,7 @@ class JobSeen:
         run: its run, or None before it has begun.
         count: candidates that are to be drawn; ``ready``: those that are there; ``chosen``: the one that goes on.
         picking: whether it is for drawing candidates alone, to pick from.
+        usual: {stage: seconds that it took earlier jobs}.
     """
 
     row: Row
@@ -70,6 +71,7 @@ class JobSeen:
     ready: int
     chosen: int | None
     picking: bool
+    usual: Mapping[str, float]
 
     @property
     def title(self) -> str:
@@ -89,6 +91,14 @@ class JobSeen:
         return min(1.0, self.now["done"] / self.now["total"])
 
     @property
+    def left_s(self) -> float | None:
+        """Seconds until all of it is done: of the stage at work, and what later ones took earlier jobs; None if unknown."""
+        later = [stage.name for stage in self.stages if stage.state == "waiting"]
+        if self.now is None or self.now["left_s"] is None or any(name not in self.usual for name in later):
+            return None
+        return self.now["left_s"] + sum(self.usual[name] for name in later)
+
+    @property
     def spoken(self) -> str:
         """A sentence for those who do not see the page; another one whenever there is something to say."""
         at = next((stage.title for stage in self.stages if stage.state == "running"), None)
@@ -99,15 +109,12 @@ def job_seen(desk: Desk, name: str) -> JobSeen | None:
     """The job with this id, or None."""
     with desk.ledger() as ledger:
         rows = ledger.rows()
-    row = next((row for row in rows if row.id == name), None)
-    if row is None:
-        return None
+        row = next((row for row in rows if row.id == name), None)
+        if row is None:
+            return None
+        usual = ledger.usual_seconds(row.models) if row.state == "running" else {}
     ahead = sum(other.state == "queued" and other.place < row.place for other in rows)
-    return seen(desk, row, desk.entry(name), ahead, read_now(desk.folder))
-
-
-def seen(desk: Desk, row: Row, entry: Mapping[str, Any], ahead: int, now: Mapping[str, Any]) -> JobSeen:
-    """A row of the ledger with what its run's folder says."""
+    entry, now = desk.entry(name), read_now(desk.folder)
     run = _run(desk.runs / row.folder) if row.folder else None
     state = WORDS[row.state]
     count, ready, chosen = _candidates(run, entry)
@@ -123,6 +130,7 @@ def seen(desk: Desk, row: Row, entry: Mapping[str, Any], ahead: int, now: Mappin
         ready=ready,
         chosen=chosen,
         picking=row.until == "image",
+        usual=usual,
     )
 
 

@@ -65,7 +65,10 @@ def routes(desk: Desk) -> list[BaseRoute]:
         if path is None:
             raise not_found("there is no picture of this job yet")
         kept = {"Cache-Control": "private, max-age=86400, immutable"}
-        return Response(await apart(_small, path), media_type="image/jpeg", headers=kept)
+        data = await apart(_small, path)
+        if data is None:
+            raise not_found("the picture of this job cannot be read")
+        return Response(data, media_type="image/jpeg", headers=kept)
 
     return [
         Route("/jobs", show),
@@ -117,16 +120,19 @@ def _part(told: Mapping[str, Any]) -> dict[str, str]:
     return part_of("queue_list.html", **told)
 
 
-def _small(path: Path) -> bytes:
-    """A picture for the list: as large as it is shown, on the ground that pictures have there."""
+def _small(path: Path) -> bytes | None:
+    """A picture for the list, on the ground that pictures have there; None of a damaged one."""
     from PIL import Image
 
-    with Image.open(path) as picture:
-        if picture.width > 2 * picture.height:  # a row of candidates: the first two
-            picture = picture.crop((0, 0, 2 * picture.height, picture.height))
-        picture = picture.convert("RGBA")
-        picture.thumbnail((2 * _SIDE, _SIDE))
-        ground = Image.new("RGBA", picture.size, (237, 237, 235, 255))
-        held = io.BytesIO()
-        Image.alpha_composite(ground, picture).convert("RGB").save(held, "JPEG", quality=85)
-        return held.getvalue()
+    try:
+        with Image.open(path) as picture:
+            if picture.width > 2 * picture.height:  # a row of candidates: the first two
+                picture = picture.crop((0, 0, 2 * picture.height, picture.height))
+            picture = picture.convert("RGBA")
+    except (OSError, ValueError, SyntaxError):
+        return None
+    picture.thumbnail((2 * _SIDE, _SIDE))
+    ground = Image.new("RGBA", picture.size, (237, 237, 235, 255))
+    held = io.BytesIO()
+    Image.alpha_composite(ground, picture).convert("RGB").save(held, "JPEG", quality=85)
+    return held.getvalue()

@@ -28,7 +28,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(duration=words.duration, size=words.size, value=words.value, ago=ago, roughly=roughly)
+    made.filters.update(
+        duration=words.duration,
+        size=words.size,
+        value=words.value,
+        ago=ago,
+        roughly=roughly,
+        sentence=sentence,
+    )
     made.globals["navigation"] = NAVIGATION
     return made
 
@@ -54,6 +61,12 @@ def page(request: Request, name: str, /, *, status: int = 200, **told: Any) -> R
     """
     problem = request.app.state.keeper.problem
     return HTMLResponse(render(name, **({"path": request.url.path, "problem": problem} | told)), status)
+
+
+def sentence(text: str) -> str:
+    """An error, which begins small and ends without a stop, as a sentence by itself."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def roughly(seconds: float) -> str:

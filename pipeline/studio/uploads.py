@@ -93,18 +93,19 @@ def checked_picture(name: str, data: bytes) -> str:
     """The ending of an uploaded picture's format.
 
     Args:
-        name: what its owner calls it; the sentence begins with it.
+        name: what its owner calls it.
     Raises:
         BadInput: too large in bytes or pixels, of another format, or damaged.
     """
     if len(data) > PICTURE_BYTES:
-        raise BadInput(f"{name} is larger than {PICTURE_BYTES / 1e6:g} MB; save it smaller")
+        raise BadInput(f"the file {name} is larger than {PICTURE_BYTES / 1e6:g} MB; save it smaller")
     try:
         with Image.open(io.BytesIO(data), formats=tuple(ENDINGS)) as picture:
             width, height = picture.size
             if width * height > PICTURE_PIXELS:  # known before anything is unpacked
                 raise BadInput(
-                    f"{name} has {width} x {height} pixels, more than {PICTURE_PIXELS / 1e6:g} million; scale it down"
+                    f"the file {name} has {width} x {height} pixels, more than {PICTURE_PIXELS / 1e6:g} million; "
+                    "scale it down"
                 )
             picture.load()
             return ENDINGS[str(picture.format)]
@@ -113,8 +114,10 @@ def checked_picture(name: str, data: bytes) -> str:
     except UnidentifiedImageError as error:
         raise BadInput(f"{name} is no picture that can be read; save it as PNG, JPEG or WebP") from error
     except Exception as error:  # of whatever a damaged file does to the readers of its format
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its beginning is that of none" if unknown else in_one_line(error, 80)
         raise BadInput(
-            f"{name} is no picture that can be read ({in_one_line(error, 80)}); save it as PNG, JPEG or WebP"
+            f"the file {name} is no picture that can be read ({reason}); save it as PNG, JPEG or WebP"
         ) from error
 
 

@@ -48,6 +48,9 @@ function plan() {
   if (timer === null && !rests && !document.hidden) timer = setTimeout(look, EVERY_MS);
 }
 
+// A picture that went, or is damaged, leaves its ground.
+document.addEventListener("error", (event) => event.target.tagName === "IMG" && (event.target.style.visibility = "hidden"), true);
+
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     clearTimeout(timer);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -22,18 +23,23 @@ def desk(tmp_path: Path) -> Desk:
 
 
 @pytest.fixture
-def client(desk: Desk) -> TestClient:
+def client(desk: Desk, studio_of: Callable[..., TestClient]) -> TestClient:
     """Answers as a browser on our own pages is answered; redirects are not followed."""
-    return client_of(desk)
+    return studio_of(desk)
 
 
-def client_of(desk: Desk, problem: str | None = None) -> TestClient:
-    """A browser of one studio; ``problem`` is what it says on every page."""
+@pytest.fixture
+def studio_of() -> Callable[..., TestClient]:
+    """A function: the browser of a studio; ``problem`` is what it says on every page."""
     pytest.importorskip("starlette", reason="the extra [ui] is not installed")
     from starlette.testclient import TestClient
 
     from slipcast.pipeline.studio.app import studio_app
 
-    app = studio_app(desk, SimpleNamespace(problem=problem), [HOST, "localhost:7860"])
-    own: dict[str, Any] = {"Origin": f"http://{HOST}"}
-    return TestClient(app, base_url=f"http://{HOST}", headers=own, follow_redirects=False)
+    def made(desk: Desk, problem: str | None = None) -> TestClient:
+        app = studio_app(desk, SimpleNamespace(problem=problem), [HOST, "localhost:7860"])
+        own: dict[str, Any] = {"Origin": f"http://{HOST}"}
+        address = f"http://{HOST}"
+        return TestClient(app, address, False, headers=own, follow_redirects=False)
+
+    return made

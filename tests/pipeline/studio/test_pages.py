@@ -7,6 +7,7 @@ import json
 import re
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -273,10 +274,7 @@ def test_formats_of_several_files_come_as_one(client: TestClient, desk: Desk) ->
         "a-vase.obj",
         "a-vase_basecolor.png",
     ]
-    assert (
-        client.get(f"/jobs/{name}/zip/stl").status_code == 500
-        and client.get(f"/jobs/{name}/zip/exe").status_code == 500
-    )
+    assert [client.get(f"/jobs/{name}/zip/{one}").status_code for one in ("stl", "exe")] == [404, 404]
 
 
 def test_a_failed_job_says_where_and_why(client: TestClient, desk: Desk) -> None:
@@ -304,8 +302,26 @@ def test_what_is_not_there_is_told_on_a_page(client: TestClient, path: str) -> N
     assert set(script.json()) == {"error"}
 
 
-def test_what_stops_all_work_is_on_every_page(client: TestClient) -> None:
-    app: Any = client.app
-    app.state.keeper.problem = "Nothing can be made <now>."
-    page = client.get("/jobs").text
+def test_what_stops_all_work_is_on_every_page(desk: Desk, studio_of: Callable[..., TestClient]) -> None:
+    page = studio_of(desk, "Nothing can be made <now>.").get("/jobs").text
     assert 'role="alert"' in page and "Nothing can be made &lt;now&gt;." in page
+
+
+def test_a_damaged_picture_and_a_fault_of_ours_are_told_too(
+    desk: Desk, studio_of: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = studio_of(desk)
+    name = desk.submit({"prompt": "a vase"})
+    folder = run_of(desk, name)
+    (folder / "40-mesh/texture.png").write_bytes(b"no picture")
+    (folder / "10-image/image.png").write_bytes(b"no picture")
+    assert client.get(f"/jobs/{name}/pictures/texture").status_code == 404
+    assert client.get(f"/jobs/{name}/thumbnail").status_code == 404
+
+    def broken(self: Desk) -> None:
+        raise ZeroDivisionError("<oh>")
+
+    monkeypatch.setattr(Desk, "rows", broken)
+    answer = client.get("/jobs")
+    assert answer.status_code == 500 and "ZeroDivisionError: &lt;oh&gt;" in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]

@@ -60,7 +60,7 @@ def test_pictures_are_kept_under_names_of_our_own_once_each(tmp_path: Path, kind
 def test_what_is_no_picture_is_told_in_a_sentence(data: bytes, told: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=told) as caught:
         kept_upload("<b>cup</b>.png", data, tmp_path)
-    assert str(caught.value).startswith("<b>cup</b>.png ") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith("the file <b>cup</b>.png ") and "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
