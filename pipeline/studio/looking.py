@@ -92,7 +92,7 @@ class JobSeen:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until all of it is done: of the stage at work, and what later ones took earlier jobs; None if unknown."""
+        """Seconds until all is done: of the stage at work, and what later ones took earlier jobs; None if unknown."""
         later = [stage.name for stage in self.stages if stage.state == "waiting"]
         if self.now is None or self.now["left_s"] is None or any(name not in self.usual for name in later):
             return None
