@@ -18,7 +18,8 @@ from .uploads import FORMS
 
 POLICY: Mapping[str, str] = {
     "default-src": "'self'",
-    "script-src": "'self'",
+    # The 3-D viewer compiles decoders of meshes, as WebAssembly; text becomes a script nowhere.
+    "script-src": "'self' 'wasm-unsafe-eval'",
     # The 3-D viewer's shadow tree holds a style element of its own.
     "style-src": "'self' 'unsafe-inline'",
     "img-src": "'self' data: blob:",

@@ -77,7 +77,7 @@ def add_pictures(desk: Desk, name: str, sent: Sequence[tuple[str, bytes]]) -> No
             try:
                 path = kept_upload(called, data, folder / "pictures")
             except BadInput as error:
-                told["refused"].append([called, str(error).removeprefix(called).strip()])
+                told["refused"].append([called, str(error).removeprefix(f"the file {called}").strip()])
                 continue
             if told["names"].setdefault(path.name, called) != called:
                 told["refused"].append([called, f"is the same as {told['names'][path.name]}, byte by byte"])

@@ -59,8 +59,11 @@ def make_job(task: Any, console: Any, shelf: Any) -> dict[str, Any]:
     """As a worker makes a job, with stages that leave what pages show."""
     from fakes import batch_work
 
+    from slipcast.configs.errors import BadInput
     from slipcast.pipeline.stages import table
 
+    if "refuse" in task.prompt:
+        raise BadInput("this cannot be made of anything")
     batch_work.without_torch()
     table.all_stages = lambda: tuple(replace(stage, function=_stage) for stage in table.STAGES)
     return batch_work.REAL(task, console, batch_work.Shelf())
@@ -119,7 +122,7 @@ def train(words: list[str]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
     if "fail" in name:
         sys.exit(print("slipcast: the base is not here", file=sys.stderr) or 1)
-    if words[1] == "train":
+    if words[0] == "train":
         settings = {
             "name": name, "base": options["base"], "licence": options["licence"], "method": "null-text",
             "words": ["vase"], "steps": int(options["steps"]),
@@ -159,13 +162,13 @@ def main(words: list[str]) -> None:
     """One of the programs."""
     what, *more = words
     if what == "serve":
-        from slipcast.pipeline.cli.console import exit_codes
-        from slipcast.pipeline.studio import sketches, trainings
-        from slipcast.pipeline.studio.serving import serve
+        from slipcast.pipeline.cli.app import main as slipcast
+        from slipcast.pipeline.studio import keeper, sketches, trainings
 
-        sketches.PROGRAM, trainings.PROGRAM = (*ME, "sketch"), tuple(ME)
-        with exit_codes(debug=True):
-            serve(Path(more[0]), int(more[1]), workers=1, program=[*ME, "work"])
+        keeper.PROGRAM, sketches.PROGRAM, trainings.PROGRAM = (*ME, "work"), (*ME, "sketch"), tuple(ME)
+        words = ["studio", "--no-open", "--workers", "1", "--runs", more[0], "--port", more[1]]
+        sys.argv = ["slipcast", *words]
+        slipcast()
     elif what == "work":
         from slipcast.pipeline.batch.verdicts import Limits
         from slipcast.pipeline.studio.working import work_off

@@ -43,7 +43,8 @@ class Studio:
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert "http://127.0.0.1:" in line, line + self._process.stdout.read()
+        if "http://127.0.0.1:" not in line:
+            raise AssertionError(line + self._process.communicate()[0])
         self.address = line.split()[2]
 
     @property
@@ -114,4 +115,5 @@ class Watched:
         own = (f"{self._address}/", "data:", f"blob:{self._address}")
         assert [url[:90] for url in self.asked if not url.startswith(own)] == []
         known = ("rAF timed out", "GPU stall", *complaints)  # software draws less than a picture a second
-        assert [line for line in self.said if not any(one in line for one in known)] == []
+        unknown = [line for line in self.said if not any(one in line for one in known)]
+        assert unknown == [], "\n".join(unknown)
