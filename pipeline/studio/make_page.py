@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from ...configs.errors import BadInput
 from ...configs.loading import preset_names
+from ...systems.domain.places import known_domains
 from .answers import apart, not_found, see
 from .desk import Desk
 from .form import FIELDS, Filled, filled, typed_of
@@ -84,6 +85,6 @@ def _shown(request: Request, found: Filled, *, status: int = 200) -> Response:
         "errors": found.errors,
         "presets": preset_names(),
         "bases": BASES,
-        "domains": DOMAINS,
+        "domains": [*DOMAINS, *(place.name for place in known_domains())],
     }
     return page(request, "make.html", status=status, **told)

@@ -7,10 +7,8 @@ lives, then what it printed.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -18,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ...configs.atomic import explain_os_errors, write_json
 from ...configs.errors import BadInput
 from ..exporters.table import format_names, paths_of
 from ..report.reading import RunTold
 from .desk import Desk
-from .processes import living
+from .processes import living, start_noted
 
 FOR = {
     "glb": "browsers, engines, Blender",
@@ -89,36 +86,14 @@ def start_export(desk: Desk, run: RunTold, name: str) -> None:
         BadInput: no such format.
         SlipcastError: the process cannot be started.
     """
-    import psutil
-
     if name not in format_names():
         raise BadInput(f"there is no format {name[:40]!r}; there are {', '.join(format_names())}")
     offer = _offer(desk, run, name)
     if offer.files or offer.working:
         return
     note, said = _places(desk, run, name)
-    words = [
-        sys.executable,
-        "-m",
-        "slipcast.pipeline.cli.app",
-        "export",
-        str(run.path),
-        "--format",
-        name,
-        "--json",
-    ]
-    with explain_os_errors(note, "starting the export", then=""):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        with open(said, "wb") as out:
-            process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.DEVNULL,
-                start_new_session=os.name == "posix",
-            )
-        with contextlib.suppress(psutil.Error):  # it is over already
-            write_json(note, {"pid": process.pid, "born": psutil.Process(process.pid).create_time()})
+    words = [sys.executable, "-m", "slipcast.pipeline.cli.app", "export", str(run.path)]
+    start_noted([*words, "--format", name, "--json"], note, said=said, errors=Path(os.devnull))
 
 
 def packed(files: Sequence[Path], target: IO[bytes]) -> None:

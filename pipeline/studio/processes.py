@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import read_json_object, write_json
+from ...configs.atomic import explain_os_errors, read_json_object, write_json
 from ...configs.errors import BadInput
 
 SERVER, WORKER = "server.json", "worker.json"
@@ -25,6 +28,32 @@ def note_self(path: Path, **more: Any) -> None:
     import psutil
 
     write_json(path, {"pid": os.getpid(), "born": psutil.Process().create_time(), **more})
+
+
+def start_noted(words: Sequence[str], note: Path, *, said: Path, errors: Path | None = None) -> None:
+    """Start a program that outlives this one, and note it.
+
+    Args:
+        said: where what it prints goes, and its errors too unless ``errors`` is given.
+    Raises:
+        SlipcastError: it cannot be started.
+    """
+    import psutil
+
+    with explain_os_errors(note, "starting a process", then=""):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with open(said, "wb") as out, open(errors or os.devnull, "wb") as apart:
+            process = subprocess.Popen(
+                list(words),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out if errors is None else apart,
+                start_new_session=os.name == "posix",
+            )
+        # Somebody has to wait for it, or what is left of it when it ends would look alive.
+        threading.Thread(target=process.wait, daemon=True, name="slipcast-studio-waits").start()
+        with contextlib.suppress(psutil.Error):  # it is over already
+            write_json(note, {"pid": process.pid, "born": psutil.Process(process.pid).create_time()})
 
 
 def living(path: Path) -> dict[str, Any] | None:

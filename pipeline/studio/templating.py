@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from ..report import words
 
 TEMPLATES = Path(__file__).parent / "templates"
-NAVIGATION = (("/", "Make"), ("/jobs", "Queue"))
+NAVIGATION = (("/", "Make"), ("/jobs", "Queue"), ("/domains", "Domains"), ("/tune", "Tune"))
 """(path, name) of the pages that every page links to."""
 
 
@@ -40,18 +40,18 @@ def _environment() -> Environment:
     return made
 
 
-def render(name: str, **told: Any) -> str:
+def render(name: str, /, **told: Any) -> str:
     """A template's text with what it is told, escaped."""
     return _environment().get_template(name).render(told)
 
 
-def part_of(name: str, **told: Any) -> dict[str, str]:
+def part_of(name: str, /, **told: Any) -> dict[str, str]:
     """A part of a page that its script puts in place when it looks otherwise: {"html", "version"}."""
     html = render(name, **told).strip()
     return {"html": html, "version": hashlib.sha256(html.encode()).hexdigest()[:12]}
 
 
-def page(request: Request, name: str, *, status: int = 200, **told: Any) -> Response:
+def page(request: Request, name: str, /, *, status: int = 200, **told: Any) -> Response:
     """A page.
 
     Args:

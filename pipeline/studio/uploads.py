@@ -111,6 +111,8 @@ def checked_picture(name: str, data: bytes) -> str:
             return ENDINGS[str(picture.format)]
     except BadInput:
         raise
+    except UnidentifiedImageError as error:
+        raise BadInput(f"{name} is no picture that can be read; save it as PNG, JPEG or WebP") from error
     except Exception as error:  # of whatever a damaged file does to the readers of its format
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "its beginning is that of none" if unknown else in_one_line(error, 80)
