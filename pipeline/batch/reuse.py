@@ -49,7 +49,7 @@ def _shared(stage: Stage, plain: Path) -> Any:
 
 def _bring_drawn(stage: Stage, ctx: StageContext, plain: Path) -> None:
     """Copy what a stage is to choose from (``Stage.choice``) out of a run that has made it and left the choice open."""
-    own = getattr(ctx.config, stage.name, None)
+    own: Any = getattr(ctx.config, stage.name, None)
     if stage.choice is None or getattr(own, stage.choice) is None:
         return
     settings = replace(ctx.config, **{stage.name: replace(own, **{stage.choice: None})})

@@ -63,6 +63,8 @@ class Keeper:
                     process.wait(patience_s)
                 except psutil.TimeoutExpired:
                     process.kill()
+        if self._process is not None:
+            self._process.wait()
 
     def _keep(self) -> None:
         while not self._ends.wait(_LOOK_EVERY_S if self._process else 0.0):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from ...configs.errors import BadInput
 
 SERVER, WORKER = "server.json", "worker.json"
 _SAME_BIRTH_S = 2.0
-_started: list[subprocess.Popen[bytes]] = []  # held so that they are waited for, and no zombies stay
 
 
 def note_self(path: Path, **more: Any) -> None:
@@ -50,8 +50,8 @@ def start_noted(words: Sequence[str], note: Path, *, said: Path, errors: Path | 
                 stderr=out if errors is None else apart,
                 start_new_session=os.name == "posix",
             )
-        _started.append(process)
-        _started[:] = [one for one in _started if one.poll() is None]
+        # Somebody has to wait for it, or what is left of it when it ends would look alive.
+        threading.Thread(target=process.wait, daemon=True, name="slipcast-studio-waits").start()
         with contextlib.suppress(psutil.Error):  # it is over already
             write_json(note, {"pid": process.pid, "born": psutil.Process(process.pid).create_time()})
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
 HOST = "127.0.0.1:7860"
+
+
+@dataclass
+class Told:
+    """In the place of what starts the process that works."""
+
+    problem: str | None
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ def studio_of() -> Callable[..., TestClient]:
     from slipcast.pipeline.studio.app import studio_app
 
     def made(desk: Desk, problem: str | None = None) -> TestClient:
-        app = studio_app(desk, SimpleNamespace(problem=problem), [HOST, "localhost:7860"])
+        app = studio_app(desk, Told(problem), [HOST, "localhost:7860"])
         own: dict[str, Any] = {"Origin": f"http://{HOST}"}
         address = f"http://{HOST}"
         return TestClient(app, address, False, headers=own, follow_redirects=False)
