@@ -74,10 +74,27 @@ class Desk:
             while job.id in taken:
                 number += 1
                 job = replace(job, id=f"{name}-{number}")
-            folder = self._folder(job, rows)
             add_line(self.file, {"id": job.id, **{name: one for name, one in values.items() if name != "id"}})
-            ledger.add([line_of(job, max((row.place for row in rows), default=-1) + 1, folder)])
+            self._enter(ledger, job, rows)
             return job.id
+
+    def catch_up(self) -> None:
+        """Queue what is written down and not in the ledger: of a server that was killed between the two, or of a ledger
+        that was moved away. What such a job has finished is found again; a line that cannot be used is passed over.
+        """
+        with self._adding, self.ledger() as ledger:
+            for name, values in read_lines(self.file).items():
+                rows = ledger.all_rows()
+                if name in {row.id for row in rows}:
+                    continue
+                with contextlib.suppress(BadInput):
+                    job = self.check(values)
+                    if ledger.row(job.key) is None:
+                        self._enter(ledger, replace(job, id=name), rows)
+
+    def _enter(self, ledger: Ledger, job: Job, rows: Sequence[Row]) -> None:
+        place = max((row.place for row in rows), default=-1) + 1
+        ledger.add([line_of(job, place, self._folder(job, rows))])
 
     def _folder(self, job: Job, rows: Sequence[Row]) -> str:
         """The name of a job's run: that of another job of the same settings, or one of its own."""

@@ -58,7 +58,10 @@ def serve(
         number = listener.getsockname()[1]
         address = f"http://{HOST}:{number}"
         keeper = Keeper(runs, workers)
-        app = studio_app(Desk(runs), keeper, [f"{HOST}:{number}", f"localhost:{number}"])
+        port_said = "" if number == 80 else f":{number}"  # as browsers say it
+        desk = Desk(runs)
+        desk.catch_up()
+        app = studio_app(desk, keeper, [f"{HOST}{port_said}", f"localhost{port_said}"])
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -1,4 +1,4 @@
-"""``image.pick``: a candidate chosen by hand goes on, drawn by the run that left the choice open or anew, to the bit."""
+"""``image.pick``: a candidate chosen by hand goes on, drawn by a run that left the choice open or anew, to the bit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_the_drawings_are_those_that_were_made_and_the_picked_one_goes_on(
     shared = _make(drawn, "plain-0-12345678", f"image.pick={other}").folder
     for name in ("image.png", "candidates.png", "image.json"):
         assert (shared / name).read_bytes() == (alone / name).read_bytes(), name
-    assert (shared / "candidates.png").read_bytes() == (drawn / "plain-0/10-image/candidates.png").read_bytes()
+    assert (shared / "candidates.png").read_bytes() == (
+        drawn / "plain-0/10-image/candidates.png"
+    ).read_bytes()
     assert (shared / "image.png").read_bytes() != (drawn / "plain-0/10-image/image.png").read_bytes()
     assert _chosen(drawn / "plain-0-12345678") == other
 
@@ -80,13 +82,19 @@ def test_the_report_shows_all_of_them(drawn: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("slipcast.pipeline.stages.image.draw", None)
     _make(drawn, "plain-0-aaaaaaaa", "image.pick=1")
     page = run_page(read_told(drawn / "plain-0-aaaaaaaa"))
-    assert page.count('alt="Candidate ') == 3 and "number 2" in page and "rank" not in page.split("Candidates")[1][:900]
+    assert (
+        page.count('alt="Candidate ') == 3
+        and "number 2" in page
+        and "rank" not in page.split("Candidates")[1][:900]
+    )
 
 
 def test_a_number_that_is_none_of_the_candidates_is_told_before_anything_is_drawn() -> None:
-    with pytest.raises(BadInput, match="image.pick=4 is none of the candidates: image.candidates=4 are numbered"):
+    with pytest.raises(
+        BadInput, match=r"image\.pick=4 is none of the candidates: image\.candidates=4 are numbered"
+    ):
         load_config("starter", ["image.pick=4"])
-    with pytest.raises(BadInput, match="image.pick"):
+    with pytest.raises(BadInput, match=r"image\.pick"):
         load_config("starter", ["image.pick=-1"])
 
 

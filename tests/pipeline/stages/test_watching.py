@@ -16,7 +16,9 @@ from slipcast.pipeline.stages.watching import PREVIEW_FILE, Watch
 
 
 @pytest.mark.parametrize("field", ["voxels", "hashgrid"])
-def test_a_refinement_is_the_same_with_and_without(tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refinement_is_the_same_with_and_without(
+    tmp_path: Path, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(BUSY, steps=3, field=field, hash_levels=2, hash_log2_size=8)
     monkeypatch.setattr(watching, "_EVERY_S", 0.0)
     monkeypatch.setattr(watching, "_SHARE", 1e9)
@@ -41,7 +43,9 @@ def test_the_picture_shows_four_sides_the_front_first(tmp_path: Path) -> None:
     assert red[0] > 3 * red[2] and red[0] > 1000 and abs(red[1] - red[3]) < 0.2 * red[0]
 
 
-def test_it_looks_again_when_its_time_has_come_and_not_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_looks_again_when_its_time_has_come_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, clock = [0], [100.0]
     monkeypatch.setattr(watching.time, "monotonic", lambda: clock[0])
 

@@ -41,7 +41,9 @@ def test_levels_of_detail_are_not_taken_for_the_asset(desk: Desk, run: RunTold) 
     assert [path.name for path in offered(desk, read_told(run.path), "stl").files] == ["a-vase.stl"]
 
 
-def test_how_a_writing_stands_is_told_by_its_process_and_then_by_what_it_said(desk: Desk, run: RunTold) -> None:
+def test_how_a_writing_stands_is_told_by_its_process_and_then_by_what_it_said(
+    desk: Desk, run: RunTold
+) -> None:
     folder = desk.folder / "exports"
     folder.mkdir(parents=True)
     said = folder / "a-vase-0.fbx.said"

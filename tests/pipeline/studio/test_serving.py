@@ -142,3 +142,18 @@ def test_jobs_of_one_prompt_and_other_settings_have_runs_of_their_own(tmp_path: 
     desk.cancel(other)
     assert desk.submit({"prompt": "a vase", "overrides": {"refine.steps": 3}}) == other
     assert {row.id: row.state for row in desk.rows()}[other] == "queued", "asked for again, it waits again"
+
+
+def test_jobs_that_were_written_down_and_not_entered_are_queued_at_the_next_start(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "runs")
+    first = desk.submit({"prompt": "a vase"})
+    add_line(desk.file, {"id": "lost-1", "prompt": "a jug"})
+    add_line(desk.file, {"id": "odd", "prompt": "a jug", "config": "no-such-preset"})
+    desk.catch_up()
+    assert [(row.id, row.state) for row in desk.rows()] == [("lost-1", "queued"), (first, "queued")]
+    before = desk.rows()
+    desk.catch_up()
+    assert desk.rows() == before
+    (desk.folder / "ledger.sqlite").unlink()
+    desk.catch_up()
+    assert [(row.id, row.folder) for row in desk.rows()] == [(row.id, row.folder) for row in before]
