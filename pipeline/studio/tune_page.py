@@ -125,14 +125,13 @@ def run_file(values: Mapping[str, Any]) -> str:
 def _cell(typed: Mapping[str, str], desk: Desk) -> Filled:
     """The job of one picture, by the form of Make; ``steps`` beside it, where there are any."""
     steps = typed.get("steps", "")
-    if steps and not (steps.isdecimal() and 0 < int(steps) <= MOST_STEPS):
-        return Filled(
-            typed, errors={"steps": f"steps are a whole number from 1 to {MOST_STEPS}, not {shown(steps)}"}
-        )
+    usable = not steps or (steps.isdecimal() and 0 < int(steps) <= MOST_STEPS)
     given = {name: typed[name] for name in (*SHARED, *WEIGHTS)}
-    return filled(
-        given | {"more": f"image.steps={steps}" if steps else ""}, desk.uploads, candidates_first=True
-    )
+    given |= {"more": f"image.steps={steps}"} if steps and usable else {}
+    found = filled(given, desk.uploads, candidates_first=True)
+    if not usable:
+        found.errors["steps"] = f"steps are a whole number from 1 to {MOST_STEPS}, not {shown(steps)}"
+    return found
 
 
 def _told(typed: Mapping[str, str], desk: Desk) -> dict[str, Any]:
