@@ -6,6 +6,7 @@ with the first picture that is not there, ends with the server, and is started a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import subprocess
@@ -51,7 +52,7 @@ class Sketches:
     def __init__(self, folder: Path, program: Sequence[str] | None = None) -> None:
         self.folder = folder
         self._program = [*(program or PROGRAM), str(folder)]
-        self._asked: queue.Queue[tuple[str, Mapping[str, Any]]] = queue.Queue()
+        self._asked: queue.Queue[tuple[str, Mapping[str, Any]] | None] = queue.Queue()
         self._waiting: list[str] = []
         self._errors: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -93,6 +94,12 @@ class Sketches:
         told = self._told(key)
         return None if told is None else Sketch(key, "done", told=told)
 
+    def close(self) -> None:
+        """Draw what waits, and end the process; nobody asks any more."""
+        if self._thread is not None:
+            self._asked.put(None)
+            self._thread.join()
+
     def _told(self, key: str) -> dict[str, Any] | None:
         try:
             return read_json_object(self.folder / f"{key}.json", "how a picture was drawn")
@@ -100,38 +107,48 @@ class Sketches:
             return None
 
     def _work(self) -> None:
-        while True:
-            key, values = self._asked.get()
+        while (asked := self._asked.get()) is not None:
+            key, values = asked
             try:
                 error = self._drawn(key, values)
             except (OSError, ValueError) as failure:  # it died, before or while it was asked
-                self._process = None
-                error = f"the process that draws ended ({failure}); {self.folder / _LOG} may say why"
+                code = self._end()
+                why = failure if code is None else f"exit code {code}"
+                error = f"the process that draws ended ({why}); {self.folder / _LOG} may say why"
             with self._lock:
                 self._waiting.remove(key)
                 if error is not None:
                     self._errors[key] = error
+        self._end()
 
     def _drawn(self, key: str, values: Mapping[str, Any]) -> str | None:
-        """Have a picture drawn; what is wrong, or None."""
-        if self._process is None or self._process.poll() is not None:
+        """Have a picture drawn; what is wrong, or None.
+
+        Raises: OSError, ValueError if the process died, or cannot be started.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            self._end()
+        if self._process is None:
             with open(self.folder / _LOG, "wb") as log:
                 self._process = subprocess.Popen(
-                    list(self._program),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    encoding="utf-8",
+                    self._program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
                 )
         process = self._process
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps({"key": key, "values": values}) + "\n")
         process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            process.wait()
-            raise ValueError(f"exit code {process.returncode}")
-        return json.loads(line).get("error")
+        return json.loads(process.stdout.readline()).get("error")  # an empty line is the end, and no JSON
+
+    def _end(self) -> int | None:
+        """Close the process's input, at which it ends, and wait for it; its exit code, None where there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what was not written any more
+                assert pipe is not None
+                pipe.close()
+        return process.wait()
 
 
 def key_of(values: Mapping[str, Any]) -> str:

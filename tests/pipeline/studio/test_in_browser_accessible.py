@@ -68,7 +68,7 @@ def addresses(browser: Browser, studio: Studio, tmp_path_factory: pytest.TempPat
         return page.url
 
     found["candidates"] = make("a jug", "Draw candidates")
-    page.get_by_role("button", name="Make candidate 1").wait_for()
+    page.get_by_role("button", name="Make candidate 1").first.wait_for()
     found["result"] = make("a bowl", "Make the best one at once")
     page.get_by_role("heading", name="Downloads").wait_for()
     found["failed"] = make("refuse a cup", "Make the best one at once")
