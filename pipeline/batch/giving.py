@@ -152,9 +152,8 @@ class Giving:
     def _give(self, place: int, row: Row) -> None:
         try:
             job = self._jobs[row.key]
-        except (
-            BadInput
-        ) as error:  # of jobs that are read when their turn comes: what this one names has gone since
+        except BadInput as error:
+            # Of jobs that are read when their turn comes: what this one names has gone since.
             self._ledger.set_state(row.key, "failed", error=str(error))
             self._tell("failed", row.id, state="failed", error=str(error), attempt=0, outcome="failed")
             return

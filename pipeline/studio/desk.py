@@ -65,7 +65,7 @@ class Desk:
         with self._adding, self.ledger() as ledger:
             there = ledger.row(job.key)
             if there is not None:
-                if there.state in ("failed", "set aside", "cancelled"):
+                if there.state in ("failed", "set aside", "cancelled") or self.is_lost(there):
                     ledger.again([there.key])
                 return there.id
             rows = ledger.all_rows()
@@ -132,9 +132,18 @@ class Desk:
         asking.cancel(self.file, self.runs, [name])
 
     def retry(self, name: str) -> None:
-        """Queue a job again that failed or was cancelled.
+        """Queue a job again that failed or was cancelled, or whose result is gone.
 
         Raises:
             BadInput: no such job, or it waits, runs or is done.
         """
-        asking.retry(self.file, self.runs, [name])
+        row = self.row(name)
+        if row is not None and self.is_lost(row):
+            with self.ledger() as ledger:
+                ledger.again([row.key])
+        else:
+            asking.retry(self.file, self.runs, [name])
+
+    def is_lost(self, row: Row) -> bool:
+        """Whether somebody has removed what a finished job made."""
+        return row.state == "done" and row.result is not None and not (self.runs / row.result).exists()

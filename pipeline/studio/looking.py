@@ -58,6 +58,7 @@ class JobSeen:
         count: candidates that are to be drawn; ``ready``: those that are there; ``chosen``: the one that goes on.
         picking: whether it is for drawing candidates alone, to pick from.
         usual: {stage: seconds that it took earlier jobs}.
+        is_lost: whether it is finished and somebody has removed what it made.
     """
 
     row: Row
@@ -72,6 +73,7 @@ class JobSeen:
     chosen: int | None
     picking: bool
     usual: Mapping[str, float]
+    is_lost: bool
 
     @property
     def title(self) -> str:
@@ -131,6 +133,7 @@ def job_seen(desk: Desk, name: str) -> JobSeen | None:
         chosen=chosen,
         picking=row.until == "image",
         usual=usual,
+        is_lost=desk.is_lost(row),
     )
 
 

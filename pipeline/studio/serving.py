@@ -92,8 +92,11 @@ def _alone(folder: Path) -> Iterator[None]:
     """Be the one studio of a folder of runs."""
     lock = FolderLock(folder / "server")
     try:
-        lock.acquire()
+        with explain_os_errors(folder, "opening the studio", then=" or give another folder with --runs"):
+            lock.acquire()
     except SlipcastError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.filename:  # the file, and not its lock
+            raise
         told = living(folder / SERVER)
         where = "" if told is None else f" by process {told['pid']}, at {told.get('address')}"
         raise SlipcastError(

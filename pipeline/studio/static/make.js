@@ -1,4 +1,4 @@
-// The form: what the slider says, text areas as tall as their text, and a look at the chosen picture.
+// The form: what the slider says, text areas as tall as their text, and what becomes of a chosen picture.
 for (const knob of document.querySelectorAll("input[data-shows]")) {
   const shown = document.getElementById(knob.dataset.shows);
   knob.addEventListener("input", () => (shown.value = knob.value));
@@ -14,7 +14,17 @@ for (const area of document.querySelectorAll("textarea")) {
 }
 
 const picture = document.getElementById("picture");
+const without = document.querySelector('[name="without_picture"]');
+
+function offer() {
+  const lifts = picture.files.length > 0 || (without !== null && !without.checked);
+  document.getElementById("to-draw").hidden = lifts;
+  document.getElementById("to-lift").hidden = !lifts;
+}
+
+without?.addEventListener("change", offer);
 picture.addEventListener("change", () => {
+  offer();
   document.getElementById("chosen")?.remove();
   const [file] = picture.files;
   if (!file) return;
@@ -28,3 +38,4 @@ picture.addEventListener("change", () => {
 });
 
 document.querySelector('.make [aria-invalid="true"]')?.focus();
+offer();

@@ -129,7 +129,7 @@ def test_a_bad_upload_is_told_beside_its_field_and_keeps_what_was_typed(watched:
     page.goto("/")
     page.get_by_label("Prompt").fill("a cup of mine")
     page.locator("#picture").set_input_files(tmp_path / "notes.png")
-    page.get_by_role("button", name="Make the best one at once").click()
+    page.get_by_role("button", name="Make it from the picture").click()
     error = page.locator("#picture-error")
     assert "The file notes.png is no picture that can be read" in error.inner_text()
     assert page.locator("#picture").get_attribute("aria-invalid") == "true"
@@ -137,7 +137,7 @@ def test_a_bad_upload_is_told_beside_its_field_and_keeps_what_was_typed(watched:
     assert page.get_by_label("Prompt").input_value() == "a cup of mine"
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "cup.png")
     page.locator("#picture").set_input_files(tmp_path / "cup.png")
-    page.get_by_role("button", name="Make the best one at once").click()
+    page.get_by_role("button", name="Make it from the picture").click()
     page.wait_for_url(re.compile("/jobs/"))
 
 

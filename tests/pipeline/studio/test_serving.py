@@ -62,6 +62,15 @@ def test_a_folder_that_cannot_be_one_of_runs(tmp_path: Path, monkeypatch: pytest
     assert code == 1 and "Permission denied" in told and "--runs" in told
 
 
+def test_a_lock_that_cannot_be_opened_is_told_as_what_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra [ui] is not installed")
+    (jobs_file(tmp_path).parent / "server" / FolderLock.NAME).mkdir(parents=True)
+    with pytest.raises(
+        SlipcastError, match=r"opening the studio failed at .*Is a directory; put that right or give"
+    ):
+        serve(tmp_path, 0)
+
+
 def test_a_folder_with_another_studio_is_told_with_its_address(tmp_path: Path) -> None:
     pytest.importorskip("uvicorn", reason="the extra [ui] is not installed")
     folder = jobs_file(tmp_path).parent

@@ -135,6 +135,7 @@ def test_a_chosen_picture_stays_when_another_field_errs_and_can_be_left_out(
     answer = client.post("/make", data={"prompt": "a cup", "seed": "x"}, files=picture)
     (kept,) = desk.uploads.iterdir()
     assert f'name="kept_picture" value="{kept.name}"' in answer.text and answer.status_code == 422
+    assert 'id="to-draw" hidden>' in answer.text and 'id="to-lift">' in answer.text
     assert client.get(f"/uploads/{kept.name}").content == encoded()
     again = {"prompt": "a cup", "kept_picture": kept.name}
     client.post("/make", data=again)
