@@ -21,6 +21,12 @@ def check_limits(config: MakeConfig) -> None:
     check_fields(config)
     _check_threshold(config.mesh.threshold)
     check_refine(config.refine)
+    pick, candidates = config.image.pick, config.image.candidates
+    if pick is not None and pick >= candidates:
+        raise BadInput(
+            f"image.pick={pick} is none of the candidates: image.candidates={candidates} are numbered from 0 to "
+            f"{candidates - 1}"
+        )
     lods = config.export.lods
     if any(next_one >= one for one, next_one in pairwise(lods)):
         raise BadInput(

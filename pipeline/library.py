@@ -95,7 +95,7 @@ def build_library(
                 console.notice(f"{name} failed: {error}")
         if name not in library.failed:
             # After every file, so that what is there is in its catalogue even if the rest is stopped.
-            write_catalogues(folder, [_catalogue(run)])
+            write_catalogues(folder, [catalogue_of(run)])
         advance()
     return library
 
@@ -134,7 +134,7 @@ def asset_of_run(run: FinishedRun, credits: Mapping[str, str], *, name: str) -> 
     """
     mesh = with_faces(Mesh.load(run.mesh_file), run.export.faces, crease_deg=run.crease_deg)
     asset = prepare(mesh, run.export, name=name, prompt=run.prompt, seed=run.seed, models=run.models)
-    catalogue = _catalogue(run)
+    catalogue = catalogue_of(run)
     models = {str(told.get("id")): str(told.get("licence", "unknown")) for told in run.models.values()}
     named = ", ".join(f"{model} ({licence})" for model, licence in models.items())
     title = run.prompt or run.path.name  # without a prompt it is named after its picture
@@ -146,5 +146,6 @@ def asset_of_run(run: FinishedRun, credits: Mapping[str, str], *, name: str) -> 
     return replace(asset, facts=dict(asset.facts) | shown | {k: v for k, v in credits.items() if v})
 
 
-def _catalogue(run: FinishedRun) -> str:
+def catalogue_of(run: FinishedRun) -> str:
+    """The catalogue that a run's asset is in: its domain's."""
     return domain_catalogue(str(run.models.get("domain", {}).get("id", "")))

@@ -1,4 +1,4 @@
-"""Which run each .blend of an asset library was made of, in a JSON file beside them.
+"""Which run each .blend or .glb of an asset library was made of, in a JSON file beside them.
 
 Names of runs repeat: two folders of runs may both hold ``a-blue-vase-0``. The index gives each run a file of its own,
 and leaves alone what it does not name, which is somebody else's.
@@ -17,11 +17,12 @@ from ..configs.errors import SlipcastError, in_one_line
 from .finished import FinishedRun
 
 FILE = "slipcast-library.json"  # extension/runs.py reads it too
+_ENDINGS = (".blend", ".glb")
 
 
 @dataclass
 class Index:
-    """``entries``: {stem of a .blend: {"run": its folder, absolute, "mesh": hash of the mesh that it shows}}."""
+    """``entries``: {stem of a file: {"run": its folder, absolute, "mesh": hash of the mesh that it shows}}."""
 
     folder: Path
     entries: dict[str, dict[str, str]]
@@ -57,7 +58,9 @@ class Index:
         self._save()
 
     def _is_free(self, stem: str) -> bool:
-        return stem not in self.entries and not (self.folder / f"{stem}.blend").exists()
+        return stem not in self.entries and not any(
+            (self.folder / f"{stem}{end}").exists() for end in _ENDINGS
+        )
 
     def _save(self) -> None:
         file = self.folder / FILE

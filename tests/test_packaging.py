@@ -229,7 +229,7 @@ def test_the_wheel_stays_small_and_carries_its_licence(wheel: zipfile.ZipFile) -
 
 def test_the_readme_and_ci_share_one_command() -> None:
     lines = [line.strip() for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
-    assert lines.count('pip install -c constraints.txt -e ".[dev,eval,matting,cluster]" && pytest') == 1
+    assert lines.count('pip install -c constraints.txt -e ".[dev,eval,matting,cluster,ui]" && pytest') == 1
     assert sum(line.startswith('pip install -c constraints.txt . && slipcast make "') for line in lines) == 1
 
 
@@ -240,6 +240,6 @@ def test_constraints_pin_every_direct_dependency_exactly() -> None:
     assert not [line for line in pins.values() if "+" in line or "/" in line]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["dev"], *extras["cluster"]]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["cluster"], *extras["ui"]]
     names = {re.split("[>=[]", line)[0].strip().lower().replace("_", "-") for line in wanted}
     assert names <= set(pins)

@@ -14,6 +14,12 @@ class ImageConfig(RecipeConfig):
 
     steps: int = setting(25, "Denoising steps of the sampler.", at_least=1, at_most=1000)
     candidates: int = setting(4, "Pictures drawn; the best-ranked one goes on.", at_least=1, at_most=64)
+    pick: int | None = setting(
+        None,
+        "Number of the candidate that goes on, from 0; null takes the best-ranked. A pick ranks none; lift.keep is 1.",
+        at_least=0,
+        added_later=True,
+    )
     scheduler: str | None = setting(
         None, "Sampler: a name of guidance.sampling.SCHEDULERS; null is what base and domain say."
     )

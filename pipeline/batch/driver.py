@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ _DRAINS = "no further jobs are begun, those at work end; stop once more to stop 
 class Driver(Giving):
     """Works off what is queued in a ledger; made as ``Giving`` is."""
 
-    def run(self, drain: Drain) -> None:
+    def run(self, drain: Drain, *, stays: Callable[[], bool] = lambda: False) -> None:
         """Until nothing is left to do, or until what is running is done after ``drain`` was asked.
 
+        Args:
+            stays: whether to wait for more jobs when nothing is left.
         Raises:
             Stopped: this process was asked to stop at once; the workers wrote down where they were.
         """
@@ -35,7 +38,7 @@ class Driver(Giving):
                 elif not self._drains:
                     self._drains = True
                     self._tell("notice", None, text=_DRAINS)
-                if not self._running and (drain.asked is not None or self._ledger.next_time() is None):
+                if not self._running and (drain.asked is not None or self._is_over(stays)):
                     return
                 for event in self._engine.wait(_TICK_S):
                     self._take(event)
@@ -44,6 +47,9 @@ class Driver(Giving):
             self._engine.close(gently=True)
             for running in self._running.values():
                 self._ledger.end(running.row.key, "queued", outcome="interrupted")
+
+    def _is_over(self, stays: Callable[[], bool]) -> bool:
+        return self._ledger.next_time() is None and not stays()
 
     def _take(self, event: Event) -> None:
         running = self._running.get(event.place)

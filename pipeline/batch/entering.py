@@ -62,11 +62,11 @@ def _entered(
     for place, job in enumerate(jobs):
         row = known.get(job.key)
         folder = row.folder if row is not None else _folder(job, places)
-        lines.append(_line(job, place, folder))
+        lines.append(line_of(job, place, folder))
         for child in _children(job):
             ours[child.key] = child
             if child.until == "image" or child.key in known:  # those made whole are chosen when all are drawn
-                lines.append(_line(child, place, _folder(child, places, known)))
+                lines.append(line_of(child, place, _folder(child, places, known)))
     ledger.add(lines)
     ledger.leave_out({job.key for job in jobs})
     lost = [row for row in known.values() if row.key in ours and _is_lost(row, is_there)]
@@ -80,7 +80,8 @@ def _is_lost(row: Row, is_there: Callable[[str], bool]) -> bool:
     return row.state == "done" and row.result is not None and not is_there(row.result)
 
 
-def _line(job: Job, place: int, folder: str | None) -> dict[str, Any]:
+def line_of(job: Job, place: int, folder: str | None) -> dict[str, Any]:
+    """A job as ``Ledger.add`` takes it, ``place`` in the queue and ``folder`` its run's name."""
     return {
         "key": job.key,
         "id": job.id,
@@ -132,7 +133,7 @@ def settle(ledger: Ledger, job: Job, out: Path) -> str:
         place = 0 if before is None else before.place
         for row in best:
             child = job.candidate(row.seed - job.seed, whole=True)
-            ledger.add([_line(child, place, row.folder)])
+            ledger.add([line_of(child, place, row.folder)])
         if not best:
             state, entries = "set aside", dict[str, Any](error="none of its pictures could be drawn")
     elif whole and all(rows[child.key].state in OVER for child in whole):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...configs.errors import BadInput
 from .engine import Engine
 from .entering import settle
 from .jobs import Job
@@ -41,7 +42,7 @@ class Giving:
     """A ledger, an engine, and what is at work.
 
     Args:
-        jobs: {key: job} of all that may be due.
+        jobs: {key: job} of all that may be due; one whose look-up raises ``BadInput`` fails with that sentence.
         tell: is told of every event.
         legs: into which every job is divided; by default one worker makes all of it.
         remote: address that finished stages go to (``batch.remote``), or None.
@@ -149,7 +150,13 @@ class Giving:
         return not waits
 
     def _give(self, place: int, row: Row) -> None:
-        job = self._jobs[row.key]
+        try:
+            job = self._jobs[row.key]
+        except BadInput as error:
+            # Of jobs that are read when their turn comes: what this one names has gone since.
+            self._ledger.set_state(row.key, "failed", error=str(error))
+            self._tell("failed", row.id, state="failed", error=str(error), attempt=0, outcome="failed")
+            return
         task = Task(
             key=row.key,
             prompt=job.prompt,

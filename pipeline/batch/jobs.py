@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,19 @@ def read_jobs(
         rest = "; --keep-going runs the rest" if jobs else ""
         raise BadInput(f"{len(problems)} lines of {path} cannot be used{rest}:\n{told}{more}")
     return jobs, problems
+
+
+def one_job(values: Mapping[str, Any], where: str, folder: Path) -> Job:
+    """The job of one entry, checked as those of a file are.
+
+    Args:
+        values: what a line of a JSONL file says.
+        where: what the entry is called in sentences.
+        folder: that of its file, which paths in it are relative to.
+    Raises:
+        BadInput: it cannot be used.
+    """
+    return _job(Entry(where, dict(values)), _Settings(folder, "starter", ()))
 
 
 def with_picture(config: MakeConfig, picture: Path) -> MakeConfig:

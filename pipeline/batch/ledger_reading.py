@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from .rows import STATES, Row, Worker
@@ -107,6 +108,19 @@ class LedgerReading:
                 attempt["number"],
             )
         return found
+
+    def usual_seconds(self, models: str, last: int = 5) -> dict[str, float]:
+        """{stage: median of the last times that it was made} by jobs of the same models."""
+        found = self._db.execute(
+            "SELECT stages.stage, stages.seconds FROM stages JOIN jobs ON jobs.key = stages.key "
+            "WHERE stages.outcome = 'made' AND jobs.models = ? ORDER BY stages.started DESC LIMIT 200",
+            (models,),
+        )
+        times: dict[str, list[float]] = {}
+        for stage, seconds in found:
+            if len(times.setdefault(stage, [])) < last:
+                times[stage].append(seconds)
+        return {stage: median(of) for stage, of in times.items()}
 
     def loads(self) -> list[dict[str, Any]]:
         """{"host", "pid", "born", "model", "times"}: how often each process loaded each model."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...configs.errors import BadInput
-from ..run.record import RECORD, StageRecord, changed_outputs, read_record
+from ..run.keys import named_files, stage_keys
+from ..run.record import RECORD, StageRecord, changed_outputs, is_as_made, read_record
 from ..run.replacing import KEY
 from ..run.stage import Stage, StageContext
 
@@ -40,9 +41,28 @@ def _shared(stage: Stage, plain: Path) -> Any:
                 ctx.progress.notice(f"{stage.name} is that of {folder.parent}")
                 return record.facts
             _clear(ctx.folder)  # of files that somebody has edited there
+        _bring_drawn(stage, ctx, plain)
         return stage.function(ctx)
 
     return run
+
+
+def _bring_drawn(stage: Stage, ctx: StageContext, plain: Path) -> None:
+    """Copy what a stage is to choose from (``Stage.choice``) out of a run that has made it and left the choice open."""
+    own: Any = getattr(ctx.config, stage.name, None)
+    if stage.choice is None or getattr(own, stage.choice) is None:
+        return
+    settings = replace(ctx.config, **{stage.name: replace(own, **{stage.choice: None})})
+    identities = stage.identities(ctx.models.identities(list(stage.roles)))
+    key = stage_keys(stage, ctx.prompt, ctx.seed, settings, {}, identities, named_files(stage, settings))[0]
+    for folder, record in made_elsewhere(stage, key, plain, ctx.folder.parent):
+        if all(
+            name in record.outputs and is_as_made(folder / name, record.outputs[name]) for name in stage.drawn
+        ):
+            for name in stage.drawn:
+                clone(folder / name, ctx.folder / name)
+            ctx.progress.notice(f"{stage.name} was drawn by {folder.parent}")
+            return
 
 
 def made_elsewhere(stage: Stage, key: str, plain: Path, own: Path) -> Iterator[tuple[Path, StageRecord]]:

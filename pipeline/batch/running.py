@@ -100,7 +100,7 @@ def run_batch(
         ledger.driving(),
     ):
         _check_whose(ledger, path)
-        _end_orphans(ledger)
+        end_orphans(ledger)
         by_key = enter(ledger, jobs, out, there)
         tell = Telling(
             ledger,
@@ -141,16 +141,21 @@ def _engine(
         with on_ray(ray, WORK, workers=workers, legs=legs) as engine:
             yield engine
         return
-    plan = plan_workers(
+    plan = plan_here(workers, ledger)
+    for sentence in plan.notices:
+        console.notice(sentence)
+    yield _processes(plan)
+
+
+def plan_here(workers: int | None, ledger: Ledger) -> Plan:
+    """How many processes this machine has room for, and what each is given."""
+    return plan_workers(
         workers,
         cores=usable_cores(),
         free_mb=free_memory_mb(),
         worker_mb=ledger.peak_mb() or FIRST_GUESS_MB,
         gpus=visible_gpus(),
     )
-    for sentence in plan.notices:
-        console.notice(sentence)
-    yield _processes(plan)
 
 
 WORK = work.make_job
@@ -161,7 +166,7 @@ def _processes(plan: Plan) -> Engine:
     return Processes(WORK, plan.environments)
 
 
-def _end_orphans(ledger: Ledger) -> None:
+def end_orphans(ledger: Ledger) -> None:
     """What a killed driver left: its workers end, and what they were at is to be done again."""
     for row, worker in ledger.running():
         end_orphan(worker)

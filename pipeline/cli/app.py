@@ -31,6 +31,7 @@ from .report import report
 from .runs import runs
 from .staged import run
 from .streams import make_streams_safe
+from .studio import studio
 from .threestudio import threestudio
 
 app = typer.Typer(
@@ -72,6 +73,7 @@ app.command()(run)
 app.command()(runs)
 app.command()(export)
 app.command()(report)
+app.command()(studio)
 
 
 @app.command()

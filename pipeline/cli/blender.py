@@ -1,4 +1,4 @@
-"""``slipcast blender``: an asset library from runs, the extension for Blender, and which Blender is used."""
+"""``slipcast blender``: an asset library from runs, a run sent to Blender, the extension, and which Blender is used."""
 
 from __future__ import annotations
 
@@ -102,6 +102,36 @@ def _as_json(built: Library) -> dict[str, object]:
         "skipped": built.skipped,
         "failed": built.failed,
     }
+
+
+@blender.command("send")
+def send(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="The folder watched; ~/slipcast/to-blender if left out."),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--format", help="glb, or blend, which a Blender here writes in some 10 s.")
+    ] = "glb",
+    program: Program = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Put a run's asset into the folder that the extension watches, which imports it. Prints the file's path."""
+    with exit_codes(debug=debug, as_json=as_json):
+        from ...configs.paths import given_path
+        from ..blender.process import find_blender
+        from ..run.progress import for_terminal
+        from ..sending import FOLDER, send_to_blender
+
+        with contextlib.redirect_stdout(sys.stderr), for_terminal() as console:
+            console.stage_started("send")
+            path = send_to_blender(
+                given_path(run, "RUN"), folder or FOLDER, kind=kind, find=lambda: find_blender(program)
+            )
+            console.stage_ended("send", f"{path.stat().st_size / 1e6:.2f} MB")
+        print(json.dumps({"file": str(path)}) if as_json else path)
 
 
 @blender.command("extension")

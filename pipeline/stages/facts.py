@@ -9,13 +9,15 @@ class ImageFacts(TypedDict):
     """Of stage 10-image.
 
     ``prompt`` is the whole of it, words for view and background included; ``chosen`` and ``ranking`` are numbers of
-    candidates, and so is the evidence, one number each; ``coverage`` the subject's share of the picture.
+    candidates, and so is the evidence, one number each; ``coverage`` the subject's share of the picture. Where a
+    candidate was picked (``image.pick``), ``drawn`` says how many there are, and none is ranked.
     """
 
     prompt: str
     coverage: float
     chosen: NotRequired[int]
     ranking: NotRequired[list[int]]
+    drawn: NotRequired[int]
     text_evidence: NotRequired[list[float]]
     domain_evidence: NotRequired[list[float]]
 

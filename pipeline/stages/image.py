@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...configs.atomic import write_json
+from ...configs.atomic import read_json_object, write_bytes, write_json
 from ...configs.errors import SlipcastError
 from ...configs.picture import OF_MODELS, PictureConfig
 from ...configs.schema import MakeConfig
@@ -20,7 +21,7 @@ from ...systems.guided.settled import since, until
 from ...systems.images.foreground import cut_out, squared
 from ...systems.types import SubjectImage
 from ..drawing.pictures import draw, steps
-from ..drawing.plan import plan_pictures
+from ..drawing.plan import Plan, plan_pictures
 from ..run.stage import StageContext
 from .facts import ImageFacts
 from .own_pictures import take_pictures
@@ -30,13 +31,9 @@ def run(ctx: StageContext) -> ImageFacts:
     """Draw candidates, cut them out, rank them, keep the best as image.png (RGBA, square); or take the user's own."""
     if ctx.config.image.picture:
         return take_pictures(ctx)
-    plan = plan_pictures(picture_of(ctx.config, ctx.prompt, ctx.seed), ctx.progress, ctx.models)
-    advance = ctx.progress.task("drawing pictures", steps(plan))
-    batches = list(draw(plan, lambda: advance()))
-    latents = torch.cat([batch.latents for batch in batches])
-    pictures = torch.cat([batch.pictures for batch in batches]).permute(0, 2, 3, 1).cpu().numpy()
-    Image.fromarray(_row(pictures)).save(ctx.folder / "candidates.png")
-
+    if ctx.config.image.pick is not None:
+        return pick_picture(ctx, ctx.config.image.pick)
+    plan, latents, pictures = candidates_of(ctx)
     made = plan.made
     targets = [made.text] if made.domain is None else [made.in_domain, made.text]
     gains = evidence(made.null, targets, latents, ctx.generator("rank"))
@@ -65,6 +62,55 @@ def run(ctx: StageContext) -> ImageFacts:
     }
     write_json(ctx.folder / "image.json", facts)
     return cast(ImageFacts, facts)
+
+
+def pick_picture(ctx: StageContext, number: int) -> ImageFacts:
+    """Keep candidate ``number``, whatever its rank.
+
+    It is taken out of candidates.png, where it has 8 bits a channel, so that drawings made before, of a run that left
+    the choice open (``batch.reuse`` puts them here), give the very bytes that drawing all of them again would.
+    """
+    count, row = ctx.config.image.candidates, ctx.folder / "candidates.png"
+    drawn = ctx.folder / "image.json"
+    if drawn.is_file() and row.is_file():
+        asked = str(read_json_object(drawn, "what the pictures were asked for")["prompt"])
+    else:
+        made = candidates_of(ctx)[0].made
+        asked = framed(made.prompt, *made.framings)
+    with Image.open(row) as opened:
+        width = opened.width // count
+        picture = opened.convert("RGB").crop((number * width, 0, (number + 1) * width, opened.height))
+    subject = _subject(np.asarray(picture, np.float32) / 255)
+    if subject is None:
+        raise SlipcastError(
+            f"candidate {number} of {ctx.prompt!r} shows no subject before a plain background; pick another one"
+        )
+    squared(subject).save(ctx.folder / "image.png")
+    facts: ImageFacts = {
+        "prompt": asked,
+        "chosen": number,
+        "drawn": count,
+        "coverage": round(float(subject.alpha.mean()), 4),
+    }
+    write_json(ctx.folder / "image.json", facts)
+    return facts
+
+
+def candidates_of(ctx: StageContext) -> tuple[Plan, torch.Tensor, np.ndarray]:
+    """Draw all candidates; candidates.png, a row of them, grows as they are drawn.
+
+    Returns: how they were planned, latents [B, C, h, w], pictures [B, H, W, 3] in [0, 1].
+    """
+    plan = plan_pictures(picture_of(ctx.config, ctx.prompt, ctx.seed), ctx.progress, ctx.models)
+    advance = ctx.progress.task("drawing pictures", steps(plan))
+    latents, pictures = list[torch.Tensor](), list[np.ndarray]()
+    for batch in draw(plan, lambda: advance()):
+        latents.append(batch.latents)
+        pictures += list(batch.pictures.permute(0, 2, 3, 1).cpu().numpy())
+        held = io.BytesIO()
+        Image.fromarray(_row(pictures)).save(held, "PNG")
+        write_bytes(ctx.folder / "candidates.png", held.getvalue())  # whole at any moment, for who looks on
+    return plan, torch.cat(latents), np.stack(pictures)
 
 
 def _keep(
@@ -130,5 +176,5 @@ def _subject(picture: np.ndarray) -> SubjectImage | None:
         return None  # ranked last; the stage fails only when no candidate shows a subject
 
 
-def _row(pictures: np.ndarray) -> np.ndarray:
-    return (np.concatenate(list(pictures), 1) * 255 + 0.5).astype(np.uint8)
+def _row(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    return (np.concatenate(pictures, 1) * 255 + 0.5).astype(np.uint8)

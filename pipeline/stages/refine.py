@@ -21,10 +21,11 @@ from ..run.stage import StageContext
 from .facts import RefineFacts
 from .guided_views import GuidedViews, guided_views
 from .lift import chosen_picture
+from .watching import Watch
 
 
 def run(ctx: StageContext) -> RefineFacts:
-    """Write field.safetensors and, for people, curve.csv, log.jsonl and progress.png.
+    """Write field.safetensors and, for people, curve.csv, log.jsonl and progress.png, and preview.png as it goes.
 
     Checkpoints let a stopped run go on bit for bit.
     """
@@ -43,6 +44,7 @@ def run(ctx: StageContext) -> RefineFacts:
         ctx.progress.notice(sentence)
 
     notes = list[str]()
+    watch = Watch(ctx.folder, math.radians(ctx.config.image.elevation_deg), config.samples)
     note_what_is_not_read(ctx)
     views = guided_views(ctx, config)
     with model_of_renders(ctx, views) as own_model:
@@ -59,7 +61,9 @@ def run(ctx: StageContext) -> RefineFacts:
             progress=report,
             checkpoint_folder=ctx.folder,
             notice=notice,
+            watch=watch,
         )
+    watch.end()
     field.save(ctx.folder / "field.safetensors")
     for name in (CHECKPOINT_FILE, KEPT_FILE):
         (ctx.folder / name).unlink(missing_ok=True)

@@ -70,6 +70,8 @@ STAGES: tuple[Stage, ...] = (
         reads=("lift.keep", *_GUIDED),
         version=2,
         work=("image.steps", "image.candidates"),
+        choice="pick",
+        drawn=("candidates.png", "image.json"),
     ),
     Stage(
         "lift",
@@ -94,6 +96,7 @@ STAGES: tuple[Stage, ...] = (
             "curve.csv",
             "log.jsonl",
             "progress.png",
+            "preview.png",
             "refine-checkpoint.safetensors",
             "refine-kept.safetensors",
         ),

@@ -45,6 +45,7 @@ def refine_field(
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
     checkpoint_folder: Path | None = None,
     notice: Callable[[str], None] | None = None,
+    watch: Callable[[RadianceField], None] | None = None,
 ) -> VoxelField:
     """Refine a field.
 
@@ -65,6 +66,7 @@ def refine_field(
             and the refinement starts anew. Told as well if the refinement collapses (``health``): once it goes back to
             its last checkpoint and on with smaller steps, then it ends with that checkpoint's field. Without
             ``notice`` either is an error.
+        watch: called after each step with the field as the next one would show it, to look at and to leave as it is.
     Raises:
         BadInput: settings contradict each other, or name a field or a noise that there is not.
         SlipcastError: a loss is not finite (names the step), or a checkpoint cannot be written, or not read either.
@@ -123,6 +125,8 @@ def refine_field(
             if log is not None and checkpoint_folder is not None and refinement.wants_checkpoint(index):
                 log.save()  # first, so that it never ends before the checkpoint
                 refinement.save(checkpoint_folder, index)
+        if watch is not None:
+            watch(field.shown())
         if progress is not None:
             progress(index, config.steps, losses)
     if log is not None and checkpoint_folder is not None:

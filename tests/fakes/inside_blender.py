@@ -1,6 +1,7 @@
 """Runs inside Blender: installs the extension from its zip, presses its buttons, and tells what happened.
 
-Job: ``zip``, ``runs`` (a folder of runs), ``command`` (stands for slipcast), ``blend_run`` and ``glb_run`` (names).
+Job: ``zip``, ``runs`` (a folder of runs), ``command`` (stands for slipcast), ``blend_run`` and ``glb_run`` (names),
+``sent`` (a folder into which files were sent, the oldest of them broken).
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ def main(job: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"listed": {run.name: [run.prompt, run.seed, run.file] for run in state.runs}}
     for kind in ("blend_run", "glb_run"):
         told[kind] = import_run(state, job[kind])
+    told["watched"] = watch(settings, state, Path(job["sent"]))
     told["made"] = make(state, "a quick vase")
     told["failed"] = make(state, "a broken vase")
     told["cancelled"] = make(state, "a slow vase", cancel_at=0.3)
     state.prompt, told["stopped_at_unregister"] = "a slow vase", False
     bpy.ops.slipcast.make()
     process = sys.modules[MODULE + ".operators"]._task._process
+    look = sys.modules[MODULE + ".watch"].look
     bpy.ops.preferences.addon_disable(module=MODULE)
     told["stopped_at_unregister"] = process.poll() is not None
+    told["still_looks"] = bpy.app.timers.is_registered(look)
     told["left_behind"] = [name for name in ("make", "refresh") if hasattr(bpy.types, f"SLIPCAST_OT_{name}")]
     told["state_left"] = hasattr(bpy.context.window_manager, "slipcast")
     return told
@@ -61,6 +65,36 @@ def import_run(state: Any, name: str) -> dict[str, Any]:
         "textures": sorted(image.name for image in bpy.data.images if image.packed_file is not None),
         "material": made.data.materials[0].name,
     }
+
+
+def watch(settings: Any, state: Any, sent: Path) -> dict[str, Any]:
+    """What the timer imports, look by look: off, while editing, no folder, each file, and the broken one mended."""
+    look = sys.modules[MODULE + ".watch"].look
+    told: dict[str, Any] = {"timer": bpy.app.timers.is_registered(look), "looks": []}
+
+    def looked() -> None:
+        before = set(bpy.data.objects)
+        look()
+        names = sorted(item.name for item in bpy.data.objects if item not in before)
+        told["looks"].append([len(names), state.watched])
+
+    settings.watched_folder = str(sent)
+    looked()
+    settings.watch = True
+    bpy.ops.object.mode_set(mode="EDIT")
+    looked()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    settings.watched_folder = str(sent / "nowhere")
+    looked()
+    settings.watched_folder = str(sent)
+    for _ in range(4):
+        looked()
+    broken, whole = sent / "broken.glb", next(path for path in sent.glob("*.glb") if path.stem != "broken")
+    broken.write_bytes(whole.read_bytes())
+    for _ in range(2):
+        looked()
+    settings.watch = False
+    return told
 
 
 def make(state: Any, prompt: str, cancel_at: float | None = None) -> dict[str, Any]:

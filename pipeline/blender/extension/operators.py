@@ -14,6 +14,7 @@ from .importing import import_at_cursor
 from .preferences import command, folder, preferences
 from .runs import list_runs
 from .task import Task
+from .watch import redraw
 
 # No `from __future__ import annotations` here: Blender reads the annotations as they are.
 
@@ -38,6 +39,7 @@ class SlipcastState(bpy.types.PropertyGroup):
     seed: IntProperty(name="Seed", description="Another seed makes another object", min=0)
     fraction: FloatProperty()
     status: StringProperty()
+    watched: StringProperty()
 
 
 class SLIPCAST_OT_refresh(bpy.types.Operator):
@@ -148,7 +150,7 @@ def tick() -> float | None:
         state.fraction = 0.0 if result is None else 1.0
         _task = None
         fill(bpy.context, chosen="" if result is None else Path(str(result.get("run", ""))).name)
-    _redraw()
+    redraw()
     return _EVERY_S if running else None
 
 
@@ -181,13 +183,6 @@ def stop() -> None:
     if _task is not None:
         _task.end()
         _task = None
-
-
-def _redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
 
 
 CLASSES = (

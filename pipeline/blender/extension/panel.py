@@ -8,6 +8,7 @@ from typing import Any
 import bpy
 
 from .operators import is_making
+from .preferences import preferences
 
 
 class SLIPCAST_UL_runs(bpy.types.UIList):
@@ -31,7 +32,7 @@ class SLIPCAST_PT_panel(bpy.types.Panel):
     bl_category = "slipcast"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """The list with its import button; below it what is needed to make a new asset."""
+        """The list with its import button; below it what makes a new asset, and what was sent."""
         state, layout = context.window_manager.slipcast, self.layout
         row = layout.row()
         row.template_list("SLIPCAST_UL_runs", "", state, "runs", state, "index", rows=4)
@@ -50,6 +51,10 @@ class SLIPCAST_PT_panel(bpy.types.Panel):
             layout.operator("slipcast.make", icon="PLAY")
         if state.status:
             layout.label(text=state.status)
+        layout.separator()
+        layout.prop(preferences(context), "watch")
+        if preferences(context).watch and state.watched:
+            layout.label(text=state.watched)
 
 
 CLASSES = (SLIPCAST_UL_runs, SLIPCAST_PT_panel)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the user sets once: where the command is, and where the runs are."""
+"""What the user sets once: where the command is, where the runs are, and what is watched."""
 
 import shutil
 from pathlib import Path
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 
 # No `from __future__ import annotations` here: Blender reads the annotations as they are.
 
@@ -28,11 +28,22 @@ class SlipcastPreferences(bpy.types.AddonPreferences):
         description="Folder made by 'slipcast blender library', if there is one",
         subtype="DIR_PATH",
     )
+    watch: BoolProperty(
+        name="Import what is sent",
+        description="Import each file that is put into the watched folder, once, at the 3D cursor",
+        default=False,
+    )
+    watched_folder: StringProperty(
+        name="Watched",
+        description="Folder that 'slipcast blender send' and the studio put assets into",
+        subtype="DIR_PATH",
+        default="~/slipcast/to-blender",
+    )
     preset: StringProperty(name="Preset", description="Preset or YAML file for new assets", default="starter")
 
     def draw(self, context: bpy.types.Context) -> None:
         """The settings, one below the other."""
-        for name in ("executable", "runs_folder", "library_folder", "preset"):
+        for name in ("executable", "runs_folder", "library_folder", "preset", "watch", "watched_folder"):
             self.layout.prop(self, name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -60,6 +61,13 @@ def pressed(
         "blend_run": "a-box-0",
         "glb_run": "a-ball-3",
     }
+    for number, name in enumerate(("broken.glb", "sent-0.glb", "sent-1.blend")):
+        sent = folder / "sent" / name
+        sent.parent.mkdir(exist_ok=True)
+        whole = box[0] if name.endswith("blend") else ball / "50-export" / "a-ball.glb"
+        sent.write_bytes(b"glTF, but not whole" if name == "broken.glb" else whole.read_bytes())
+        os.utime(sent, (number, number))
+    job["sent"] = str(folder / "sent")
     (folder / "work").mkdir()
     script = Path(__file__).parents[2] / "fakes" / "inside_blender.py"
     return run_script(blender, str(script), job, folder / "work", timeout_s=200)
@@ -89,6 +97,19 @@ def test_the_extension_lists_and_imports_at_the_cursor(pressed: dict[str, Any], 
         )
 
 
+def test_what_is_sent_is_imported_once_and_a_broken_file_told_once(pressed: dict[str, Any]) -> None:
+    watched = pressed["watched"]
+    off, edited, missing, *looks = watched["looks"]
+    assert watched["timer"] and off == edited == [0, ""]
+    assert missing == [0, "waits: the watched folder is not there yet"]
+    broken, glb, blend, nothing, mended, again = looks
+    assert broken[0] == 0 and broken[1].startswith("broken.glb cannot be imported (")
+    assert broken[1].endswith("it is tried again when it changes")
+    assert glb[0] == 1 and glb[1].endswith(" from sent-0.glb")
+    assert blend[0] == 1 and blend[1].endswith(" from sent-1.blend") and nothing == [0, blend[1]]
+    assert mended[0] == 1 and mended[1].endswith(" from broken.glb") and again == [0, mended[1]]
+
+
 def test_the_extension_makes_in_the_background(pressed: dict[str, Any]) -> None:
     made = pressed["made"]
     assert made["blocked_s"] < 0.5 < made["seconds"] and made["timer"]  # the button returned at once
@@ -102,6 +123,7 @@ def test_the_extension_cancels_and_cleans_up(pressed: dict[str, Any]) -> None:
     cancelled = pressed["cancelled"]
     assert cancelled["status"].startswith("stopped") and cancelled["seconds"] < 40
     assert cancelled["exit_code"] == 130  # it was asked to stop, and could save what it had
+    assert not pressed["still_looks"]
     assert pressed["stopped_at_unregister"] and not pressed["state_left"] and pressed["left_behind"] == []
 
 

@@ -1,0 +1,109 @@
+"""Downloads: the files of a run by format, and formats that are made when they are asked for.
+
+What is not there yet is written by ``slipcast export`` in a process of its own, which outlives the server. How it
+stands is told by files beside the ledger, ``exports/<run>.<format>.json`` and ``.err``: a note on the process while it
+lives, then what it printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ...configs.errors import BadInput
+from ..exporters.table import format_names, paths_of
+from ..report.reading import RunTold
+from .desk import Desk
+from .processes import living, start_noted
+
+FOR = {
+    "glb": "browsers, engines, Blender",
+    "gltf": "engines, maps beside it",
+    "obj": "any 3D program",
+    "ply": "meshes with colours",
+    "stl": "printing, no colours",
+    "usdz": "Apple’s viewers, USD",
+    "fbx": "game engines",
+    "blend": "Blender",
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A format of a run: its files, its own first; or that it is being made, or why it could not be."""
+
+    name: str
+    purpose: str
+    files: Sequence[Path]
+    working: bool
+    error: str | None
+
+    @property
+    def bytes(self) -> int:
+        """Of all files together."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def offers(desk: Desk, run: RunTold) -> list[Offer]:
+    """All formats of a run that has a mesh."""
+    return [_offer(desk, run, name) for name in format_names()]
+
+
+def _offer(desk: Desk, run: RunTold, name: str) -> Offer:
+    own = [path for path, _ in run.files if path.suffix == f".{name}" and "_lod" not in path.stem]
+    files = [path for path in paths_of(name, own[-1].parent, own[-1].stem) if path.is_file()] if own else []
+    note, said = _places(desk, run, name)
+    working = living(note) is not None
+    error = None if working or files else _error(said)
+    return Offer(name, FOR.get(name, "a plug-in’s format"), files, working, error)
+
+
+def _error(said: Path) -> str | None:
+    try:
+        told = json.loads(said.read_text(encoding="utf-8").strip().split("\n")[-1])
+        return str(told.get("error") or "no file was written")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError):
+        return "the program that writes it ended before it was done"
+
+
+def _places(desk: Desk, run: RunTold, name: str) -> tuple[Path, Path]:
+    folder = desk.folder / "exports"
+    return folder / f"{run.path.name}.{name}.json", folder / f"{run.path.name}.{name}.said"
+
+
+def start_export(desk: Desk, run: RunTold, name: str) -> None:
+    """Begin to write a format, unless it is there or being written.
+
+    Raises:
+        BadInput: no such format.
+        SlipcastError: the process cannot be started.
+    """
+    if name not in format_names():
+        raise BadInput(f"there is no format {name[:40]!r}; there are {', '.join(format_names())}")
+    offer = _offer(desk, run, name)
+    if offer.files or offer.working:
+        return
+    note, said = _places(desk, run, name)
+    words = [sys.executable, "-m", "slipcast.pipeline.cli.app", "export", str(run.path)]
+    start_noted([*words, "--format", name, "--json"], note, said=said, errors=Path(os.devnull))
+
+
+def packed(files: Sequence[Path], target: IO[bytes]) -> None:
+    """Write a ZIP of files that belong together; their maps are compressed as they are."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for path in files:
+            archive.write(path, path.name)
+
+
+def offer_of(desk: Desk, run: RunTold, name: str) -> Offer | None:
+    """One format; None where its files are not there."""
+    offer = _offer(desk, run, name) if name in format_names() else None
+    return offer if offer and offer.files else None
