@@ -93,7 +93,9 @@ def test_pictures_are_read_and_what_is_wrong_with_each_is_told(page: Page, pictu
     assert page.get_by_label("Licence").input_value() == "MIT"
 
 
-def test_a_training_is_watched_stopped_resumed_and_used(page: Page, studio: Studio, pictures: list[Path]) -> None:
+def test_a_training_is_watched_stopped_resumed_and_used(
+    page: Page, studio: Studio, pictures: list[Path]
+) -> None:
     teach(page, pictures, "porcelain", 60)
     page.get_by_role("heading", name="Samples").wait_for()
     page.get_by_role("img", name="Denoising loss by step").wait_for()
@@ -159,7 +161,10 @@ def test_two_weights_are_compared_and_the_chosen_one_is_used(page: Page, tmp_pat
     assert (run.prompt, run.seed, run.config.image.domain_weight) == ("a jug", 7, 4.0)
     b.get_by_role("link", name="Use in Make").click()
     assert page.locator("#domain_weight").input_value() == "4"
-    assert (page.get_by_label("Prompt").input_value(), page.get_by_label("Seed").input_value()) == ("a jug", "7")
+    assert (page.get_by_label("Prompt").input_value(), page.get_by_label("Seed").input_value()) == (
+        "a jug",
+        "7",
+    )
 
 
 def test_what_cannot_be_drawn_is_told_in_its_place(page: Page) -> None:
