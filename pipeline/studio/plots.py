@@ -24,26 +24,32 @@ def plot(
     """A drawing of lines, its legend, and its numbers as a table behind a summary; empty where there are no points.
 
     Args:
+        series: a name without points has its colour, so that two drawings of the same names can be compared.
         title: what is drawn, as a label for those who do not see it.
         along: what the horizontal axis counts.
         from_zero: let the vertical axis begin at 0.
         top: where it ends at least, so that two drawings have one scale.
     """
     drawn = {name: [p for p in points if math.isfinite(p[1])] for name, points in series.items()}
+    kinds = {name: f"c{number % _COLOURS}" for number, name in enumerate(drawn)}
     drawn = {name: points for name, points in drawn.items() if points}
     if not drawn:
         return Markup("")
-    legend = [
-        element("li", element("span", class_=f"swatch c{number % _COLOURS}"), name)
-        for number, name in enumerate(drawn)
-    ]
-    figure = element("div", _svg(drawn, title, along, from_zero, top), class_="drawing")
-    names = element("ul", legend, class_="legend") if len(drawn) > 1 else ""
+    legend = [element("li", element("span", class_=f"swatch {kinds[name]}"), name) for name in drawn]
+    figure = element("div", _svg(drawn, kinds, title, along, from_zero, top), class_="drawing")
+    names = element("ul", legend, class_="legend") if len(series) > 1 else ""
     table = element("details", element("summary", "As numbers"), _table(drawn, along))
     return Markup(element("div", figure, names, table, class_="plotted"))
 
 
-def _svg(series: Series, title: str, along: str, from_zero: bool, top: float | None) -> str:
+def _svg(
+    series: Series,
+    kinds: Mapping[str, str],
+    title: str,
+    along: str,
+    from_zero: bool,
+    top: float | None,
+) -> str:
     xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
     ticks = _ticks(0.0 if from_zero else min(ys), max([*ys, *([] if top is None else [top])]))
@@ -68,8 +74,8 @@ def _svg(series: Series, title: str, along: str, from_zero: bool, top: float | N
         if anchor == "end" or last > first
     ]
     lines = []
-    for number, (name, points) in enumerate(series.items()):
-        kind = f"c{number % _COLOURS}"
+    for name, points in series.items():
+        kind = kinds[name]
         places = [(x(one), y(value)) for one, value in points]
         if len(places) > 1:
             path = " ".join(f"{a},{b}" for a, b in places)

@@ -65,14 +65,14 @@ def routes(desk: Desk) -> list[BaseRoute]:
         found = await apart(_cell, typed, desk)
         if found.errors:
             raise BadInput(next(iter(found.errors.values())))
-        return _json(await apart(sketches.look, await apart(sketches.ask, found.values)), typed["steps"])
+        return _json(await apart(sketches.look, await apart(sketches.ask, found.values)))
 
     async def drawn(request: Request) -> Response:
         key = request.path_params["key"]
         sketch = await apart(sketches.look, key) if _KEY.fullmatch(key) else None
         if sketch is None:
             raise not_found("nobody asked for this picture; load the page again")
-        return _json(sketch, request.query_params.get("steps", ""))
+        return _json(sketch)
 
     async def picture(request: Request) -> Response:
         key = request.path_params["key"]
@@ -93,7 +93,11 @@ def routes(desk: Desk) -> list[BaseRoute]:
         top = max(
             (value for one in sides.values() for values in one.values() for value in values), default=None
         )
-        return JSONResponse({side: _plot(one, top, side) for side, one in sides.items()})
+        names = sorted({name for one in sides.values() for name in one})
+        drawn = {
+            side: _plot({name: one.get(name, []) for name in names}, top, side) for side, one in sides.items()
+        }
+        return JSONResponse(drawn)
 
     async def settings(request: Request) -> Response:
         typed = {name: request.query_params.get(name, "").strip() for name in (*SHARED, *WEIGHTS)}
@@ -125,14 +129,13 @@ def run_file(values: Mapping[str, Any]) -> str:
 def _cell(typed: Mapping[str, str], desk: Desk) -> Filled:
     """The job of one picture, by the form of Make; ``steps`` beside it, where there are any."""
     steps = typed.get("steps", "")
-    if steps and not (steps.isdecimal() and 0 < int(steps) <= MOST_STEPS):
-        return Filled(
-            typed, errors={"steps": f"steps are a whole number from 1 to {MOST_STEPS}, not {shown(steps)}"}
-        )
+    usable = not steps or (steps.isdecimal() and 0 < int(steps) <= MOST_STEPS)
     given = {name: typed[name] for name in (*SHARED, *WEIGHTS)}
-    return filled(
-        given | {"more": f"image.steps={steps}" if steps else ""}, desk.uploads, candidates_first=True
-    )
+    given |= {"more": f"image.steps={steps}"} if steps and usable else {}
+    found = filled(given, desk.uploads, candidates_first=True)
+    if not usable:
+        found.errors["steps"] = f"steps are a whole number from 1 to {MOST_STEPS}, not {shown(steps)}"
+    return found
 
 
 def _told(typed: Mapping[str, str], desk: Desk) -> dict[str, Any]:
@@ -187,7 +190,7 @@ def _used(cell: Mapping[str, str]) -> dict[str, str]:
     return {"make": f"/?{told}", "file": f"/tune/settings.yaml?{told}"}
 
 
-def _json(sketch: Sketch | None, steps: str) -> Response:
+def _json(sketch: Sketch | None) -> Response:
     """How a picture stands, for the page's script."""
     if sketch is None:
         raise not_found("nobody asked for this picture; load the page again")
@@ -198,7 +201,7 @@ def _json(sketch: Sketch | None, steps: str) -> Response:
         "error": sketch.error,
     }
     if sketch.state == "done":
-        told["caption"] = render("tune_caption.html", told=sketch.told, steps=steps)
+        told["caption"] = render("tune_caption.html", told=sketch.told)
         told["picture"] = f"/tune/pictures/{sketch.key}"
     return JSONResponse(told)
 

@@ -104,7 +104,9 @@ def sketch(folder: Path) -> None:
             print(json.dumps({"key": key, "error": "it would not"}), flush=True)
             continue
         plain(int(10 * weights["domain"]), folder / f"{key}.png")
-        norms = {f"{name} - null": [weight * (step + 1) for step in range(5)] for name, weight in weights.items()}
+        norms = {
+            f"{name} - null": [weight * (step + 1) for step in range(5)] for name, weight in weights.items()
+        }
         told = {"weights": weights, "strength": 1.0, "norms": norms, "notes": [], "seconds": 0.1}
         (folder / f"{key}.json").write_text(json.dumps(told))
         print(json.dumps({"key": key}), flush=True)
@@ -114,7 +116,9 @@ def train(words: list[str]) -> None:
     """A training that writes down what ``slipcast domain`` does; a step takes a twentieth of a second."""
     from slipcast.systems.domain.places import domains_folder
 
-    options = dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--") and "=" in word)
+    options = dict(
+        word.removeprefix("--").split("=", 1) for word in words if word.startswith("--") and "=" in word
+    )
     name = options.get("name") or words[-1]
     place = domains_folder() / name
     work = place.with_name(f"{name}.training")
@@ -139,7 +143,9 @@ def train(words: list[str]) -> None:
             sheet = f"samples/1-{step:06}.png"
             plain(step, work / sheet, 4)
             loss = 0.5 - 0.2 * step / steps
-            evaluations.append({"stretch": 1, "step": step, "losses": [loss], "samples_file": sheet, "frechet": 90 - step})
+            evaluations.append(
+                {"stretch": 1, "step": step, "losses": [loss], "samples_file": sheet, "frechet": 90 - step}
+            )
             (work / "evaluations.json").write_text(json.dumps(evaluations))
             print(f"note: step {step}: held-out loss {loss:.4f}", file=sys.stderr, flush=True)
             if "dull" in name and step:
@@ -147,12 +153,19 @@ def train(words: list[str]) -> None:
         with open(work / "1" / "log.jsonl", "a", encoding="utf-8") as log:
             log.write(json.dumps({"step": step, "loss": 0.6 - 0.2 * step / steps}) + "\n")
         if stopped:
-            print(f"note: stopped after step {step}; `slipcast domain resume {name}` goes on", file=sys.stderr)
+            print(
+                f"note: stopped after step {step}; `slipcast domain resume {name}` goes on", file=sys.stderr
+            )
             print("slipcast: stopped", file=sys.stderr)
             sys.exit(143)
         time.sleep(0.05)
     place.mkdir()
-    card = {"name": name, "base": settings["base"], "licence": settings["licence"], "prompt_template": "{prompt}"}
+    card = {
+        "name": name,
+        "base": settings["base"],
+        "licence": settings["licence"],
+        "prompt_template": "{prompt}",
+    }
     training = {"steps": steps, "held_out_gain": 0.4, "learning": True, "frechet": None, "recognised": None}
     (place / "domain.json").write_text(json.dumps(card | {"training": training}))
     print(place)

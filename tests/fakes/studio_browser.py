@@ -86,7 +86,9 @@ def open_browser() -> Iterator[Browser]:
     program = find_browser()
     if program is None:
         pytest.skip("no Chromium here (SLIPCAST_CHROMIUM=PATH names one)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright here (pip install playwright)")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no Playwright here (pip install playwright)"
+    )
     with playwright.sync_playwright() as started:
         arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
         browser = started.chromium.launch(executable_path=program, args=arguments)
@@ -108,7 +110,9 @@ class Watched:
         self._address = address
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("console", lambda line: line.type in ("error", "warning") and self.said.append(line.text))
+        self.page.on(
+            "console", lambda line: line.type in ("error", "warning") and self.said.append(line.text)
+        )
 
     def check(self, *, complaints: tuple[str, ...] = ()) -> None:
         """Everything was asked of the server itself, and nothing was complained about but this."""

@@ -22,7 +22,7 @@ async function draw(figure) {
       const sentence = sketch.state === "drawing" ? "drawing" : `waits for ${sketch.ahead}`;
       if (state.textContent !== sentence) state.textContent = sentence;
       await pause();
-      sketch = await told(await fetch(`/tune/drawn/${sketch.key}?steps=${cell.steps}`, { headers: JSON_PLEASE }));
+      sketch = await told(await fetch(`/tune/drawn/${sketch.key}`, { headers: JSON_PLEASE }));
     }
     if (sketch.state === "failed") throw new Error(sketch.error);
     const picture = document.createElement("img");

@@ -147,7 +147,9 @@ def test_an_upload_leads_to_the_set_and_everything_in_it_is_escaped(client: Test
     assert client.get(f"/domains/pictures/{name}/small/..%2ftold").status_code == 404
 
 
-def test_an_empty_and_an_oversized_upload_are_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_and_an_oversized_upload_are_told(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from slipcast.pipeline.studio import domain_page
 
     empty = client.post("/domains/pictures", data={"set": ""})
@@ -170,7 +172,14 @@ def typed(**given: str) -> dict[str, str]:
 
 def test_the_form_says_what_the_command_takes() -> None:
     words, errors = training_words(
-        typed(base="sd15", prompt="-- a jug", steps="7", method="lora", aspect="pad", more="batch=8\n--word = cup"),
+        typed(
+            base="sd15",
+            prompt="-- a jug",
+            steps="7",
+            method="lora",
+            aspect="pad",
+            more="batch=8\n--word = cup",
+        ),
         Path("/p"),
     )
     assert errors == {}
@@ -245,7 +254,10 @@ def test_a_training_is_a_process_that_is_stopped_and_goes_on_to_its_end(desk: De
     ended = seen(desk)
     assert (ended.state, ended.step) == ("finished", 60)
     assert [one["at"] for one in ended.evaluations] == list(range(0, 61, 5))
-    assert ended.evaluations[-1]["loss"] == pytest.approx(0.3) and ended.losses[-1] == (60, pytest.approx(0.4))
+    assert ended.evaluations[-1]["loss"] == pytest.approx(0.3) and ended.losses[-1] == (
+        60,
+        pytest.approx(0.4),
+    )
     with pytest.raises(BadInput, match="never overwritten"):
         start(desk)
 
@@ -266,7 +278,12 @@ def test_a_training_that_is_killed_is_stopped_and_one_that_fails_says_why(desk: 
 def test_it_is_told_that_nothing_is_learned_until_something_is(desk: Desk) -> None:
     log = desk.folder / "trainings" / "clay.log"
     log.parent.mkdir(parents=True)
-    lines = ["domain ...", "note: step 0: held-out loss 0.2", "note: step 5: held-out loss 0.3", "note: it is not learning: x"]
+    lines = [
+        "domain ...",
+        "note: step 0: held-out loss 0.2",
+        "note: step 5: held-out loss 0.3",
+        "note: it is not learning: x",
+    ]
     log.write_text("\n".join(lines))
     assert not seen(desk).learning and "it is not learning: x" not in seen(desk).notes
     log.write_text("\n".join([*lines, "note: step 10: held-out loss 0.1"]))
@@ -289,7 +306,9 @@ def test_what_it_is_at_is_read_from_its_last_line(desk: Desk) -> None:
     assert seen(desk).steps is None and seen(desk).evaluations == []
 
 
-def test_a_real_command_says_in_its_log_why_it_cannot_begin(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_command_says_in_its_log_why_it_cannot_begin(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trainings, "PROGRAM", (sys.executable, "-m", "slipcast.pipeline.cli.app"))
     start_training(desk, "clay", ["/nowhere", "--licence=MIT", "--ema=7"])
     until(lambda: seen(desk).is_over, 200)
@@ -327,11 +346,17 @@ def test_a_domains_page_has_its_card_its_samples_and_its_courses(client: TestCli
     assert 'aria-label="Denoising loss by step"' in page and "Frechet distance to held-out" in page
     sheet = client.get("/domains/of/clay/samples/1-000010.png")
     assert sheet.status_code == 200 and sheet.content[:4] == b"\x89PNG"
-    for path in ("/domains/of/clay/samples/..%2f..%2fclay%2fdomain.json", "/domains/of/clay/report", "/domains/of/a%2fb"):
+    for path in (
+        "/domains/of/clay/samples/..%2f..%2fclay%2fdomain.json",
+        "/domains/of/clay/report",
+        "/domains/of/a%2fb",
+    ):
         assert client.get(path).status_code == 404, path
     versions = {name: part["version"] for name, part in running["parts"].items()}
     told = client.get("/domains/of/clay/state").json()
-    known = client.get("/domains/of/clay/state", params={n: p["version"] for n, p in told["parts"].items()}).json()
+    known = client.get(
+        "/domains/of/clay/state", params={n: p["version"] for n, p in told["parts"].items()}
+    ).json()
     assert known["parts"] == {} and versions["head"] != told["parts"]["head"]["version"]
     starter = client.get("/domains/of/starter").text
     assert "Apache-2.0" in starter and "Use in Make" in starter
@@ -341,8 +366,12 @@ def test_a_domains_page_has_its_card_its_samples_and_its_courses(client: TestCli
 def test_the_form_of_a_training_starts_it_or_tells_what_is_wrong(client: TestClient, desk: Desk) -> None:
     name = new_set(desk)
     add_pictures(desk, name, SENT)
-    wrong = client.post(f"/domains/pictures/{name}/train", data={"name": "clay", "prompt": EVIL, "steps": "x"})
-    assert wrong.status_code == 422 and 'id="licence-error"' in wrong.text and 'id="steps-error"' in wrong.text
+    wrong = client.post(
+        f"/domains/pictures/{name}/train", data={"name": "clay", "prompt": EVIL, "steps": "x"}
+    )
+    assert (
+        wrong.status_code == 422 and 'id="licence-error"' in wrong.text and 'id="steps-error"' in wrong.text
+    )
     assert 'value="clay"' in wrong.text and "<script>alert" not in wrong.text
     sent = client.post(
         f"/domains/pictures/{name}/train", data={"name": "clay", "licence": "MIT", "steps": "3"}

@@ -123,7 +123,9 @@ def test_a_reload_in_the_middle_of_work_and_a_server_that_is_killed_lose_nothing
         watched.context.close()
 
 
-def test_a_bad_upload_is_told_beside_its_field_and_keeps_what_was_typed(watched: Watched, tmp_path: Path) -> None:
+def test_a_bad_upload_is_told_beside_its_field_and_keeps_what_was_typed(
+    watched: Watched, tmp_path: Path
+) -> None:
     page = watched.page
     (tmp_path / "notes.png").write_text("no picture at all")
     page.goto("/")

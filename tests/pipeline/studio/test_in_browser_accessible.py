@@ -27,7 +27,9 @@ def find_axe() -> Path | None:
     places = [Path(named)] if named else []
     for scope in ((), ("-g",)) if not named else ():
         try:
-            root = subprocess.run(["npm", "root", *scope], capture_output=True, text=True, timeout=60).stdout.strip()
+            root = subprocess.run(
+                ["npm", "root", *scope], capture_output=True, text=True, timeout=60
+            ).stdout.strip()
         except OSError:
             continue
         places.append(Path(root) / "axe-core" / "axe.min.js")

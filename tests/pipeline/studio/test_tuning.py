@@ -1,4 +1,4 @@
-"""Pictures for the tuning page: drawn once by their settings, by a process that stays; and what the page makes of them."""
+"""Pictures of the tuning page: drawn once by their settings, by a process that stays, and compared."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def done(sketches: Sketches, key: str) -> Sketch:
     return found
 
 
-def test_a_picture_is_drawn_once_by_its_settings(
-    sketches: Sketches, opened: Callable[..., Sketches]
-) -> None:
+def test_a_picture_is_drawn_once_by_its_settings(sketches: Sketches, opened: Callable[..., Sketches]) -> None:
     asked = values(**{"image.domain_weight": 3.0})
     key = sketches.ask(asked)
     assert done(sketches, key).told["weights"] == {"domain": 3.0, "text": 4.0}
@@ -135,7 +133,12 @@ def test_the_page_holds_both_sides_and_the_strip(client: TestClient) -> None:
     assert (b["text_weight"], b["domain_weight"]) == ("", "0")
     assert [one["text_weight"] for one in strip] == ["1", "3"] and "<script>alert" not in page
     links = [html.unescape(one) for one in re.findall(r'<a href="(/tune\?[^"]*)"', page)]
-    assert [parse_qs(urlparse(one).query).get("a_text_weight") for one in links] == [["1"], ["6"], ["3"], ["6"]]
+    assert [parse_qs(urlparse(one).query).get("a_text_weight") for one in links] == [
+        ["1"],
+        ["6"],
+        ["3"],
+        ["6"],
+    ]
     assert [parse_qs(urlparse(one).query).get("b_text_weight") for one in links] == [None, ["1"], None, ["3"]]
 
 
@@ -145,7 +148,7 @@ def test_a_cell_is_drawn_and_told(client: TestClient) -> None:
     assert told["state"] in ("waiting", "drawing", "done")
     where = f"/tune/drawn/{told['key']}"
     until(lambda: client.get(where).json()["state"] == "done")
-    told = client.get(where, params={"steps": "3"}).json()
+    told = client.get(where).json()
     assert "domain 2.5" in told["caption"]
     assert client.get(told["picture"]).headers["content-type"] == "image/png"
     other = client.post("/tune/draw", data=cell | {"domain_weight": "5"}).json()["key"]
@@ -186,14 +189,22 @@ def test_what_is_wrong_is_told_beside_its_field_and_nothing_is_drawn(
     assert said in html.unescape(told)
     if field not in ("values",):
         cell = {name.removeprefix("a_").removeprefix("b_"): value for name, value in asked.items()}
-        answer = client.post("/tune/draw", data={"prompt": "a jug", **cell}, headers={"Accept": "application/json"})
+        answer = client.post(
+            "/tune/draw", data={"prompt": "a jug", **cell}, headers={"Accept": "application/json"}
+        )
         assert answer.status_code == 422 and said in answer.json()["error"]
 
 
 def test_the_settings_are_a_file_that_slipcast_run_takes_and_the_form_of_make(
     client: TestClient, tmp_path: Path
 ) -> None:
-    asked = {"prompt": "a jug: blue", "seed": "7", "preset": "smoke", "b_domain_weight": "3", "b_strength": "0.5"}
+    asked = {
+        "prompt": "a jug: blue",
+        "seed": "7",
+        "preset": "smoke",
+        "b_domain_weight": "3",
+        "b_strength": "0.5",
+    }
     page = client.get("/tune", params=asked).text
     file, make = (
         [html.unescape(one) for one in re.findall(rf'href="({start}\?[^"]*)"', page)][1]
@@ -204,7 +215,9 @@ def test_the_settings_are_a_file_that_slipcast_run_takes_and_the_form_of_make(
     (tmp_path / "tuned.yaml").write_bytes(answer.content)
     (run,) = read_staged(tmp_path / "tuned.yaml", out=tmp_path / "runs")
     expected = load_config("smoke", ["image.domain_weight=3", "domain_strength=0.5"])
-    assert (run.prompt, run.seed, run.config) == ("a jug: blue", 7, expected), "without the few steps of a sketch"
+    assert (run.prompt, run.seed, run.config) == ("a jug: blue", 7, expected), (
+        "without the few steps of a sketch"
+    )
     form = client.get(make).text
     assert 'name="domain_weight"' in form and 'value="3"' in form and 'value="7"' in form
     assert '<option value="smoke" selected>' in form
@@ -224,7 +237,10 @@ def test_a_sketch_is_the_first_candidate_of_make_and_its_pushes_are_told(tmp_pat
     sketcher.draw("0" * 32, asked)
     told = json.loads((tmp_path / f"{'0' * 32}.json").read_text())
     assert told["weights"]["domain"] == 1.5
-    assert all(len(norms) == 2 and min(norms) > 0 for norms in told["norms"].values()) and len(told["norms"]) == 2
+    assert (
+        all(len(norms) == 2 and min(norms) > 0 for norms in told["norms"].values())
+        and len(told["norms"]) == 2
+    )
     config = load_config("starter", ["image.steps=2", "image.domain_weight=1.5", "image.candidates=1"])
     store = models_for(picture_of(config, "a red vase", 0))
     picture = picture_of(settled(config, store.uses()), "a red vase", 0)
