@@ -142,7 +142,7 @@ class ImageConfig(RecipeConfig):
     candidates: int = setting(4, "Pictures drawn; the best-ranked one goes on.", at_least=1, at_most=64)
     pick: int | None = setting(
         None,
-        "Number of the candidate that goes on, from 0; null takes the best-ranked. A pick ranks none, and lift.keep is 1.",
+        "Number of the candidate that goes on, from 0, unranked and with lift.keep=1; null takes the best-ranked.",
         at_least=0,
         added_later=True,
     )
