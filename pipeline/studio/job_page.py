@@ -22,7 +22,7 @@ from .answers import apart, not_found, see
 from .desk import Desk
 from .job_files import file_routes
 from .looking import JobSeen, course, failed_stage, job_seen
-from .offers import offers, start_export
+from .offers import offers, sent, start_export, start_send
 from .templating import page, part_of
 from .uploads import read_form, text_of
 
@@ -74,6 +74,14 @@ def routes(desk: Desk) -> list[BaseRoute]:
         await apart(start_export, desk, job.run, text_of(form, "format"))
         return see(f"/jobs/{job.row.id}#downloads")
 
+    async def send(request: Request) -> Response:
+        job = await found(request)
+        await read_form(request)
+        if job.run is None:
+            raise not_found("this job has made nothing yet")
+        await apart(start_send, desk, job.run)
+        return see(f"/jobs/{job.row.id}#downloads")
+
     return [
         Route("/jobs/{id}", show),
         Route("/jobs/{id}/state", state),
@@ -81,6 +89,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/jobs/{id}/retry", retry, methods=["POST"]),
         Route("/jobs/{id}/pick", pick, methods=["POST"]),
         Route("/jobs/{id}/export", export, methods=["POST"]),
+        Route("/jobs/{id}/send", send, methods=["POST"]),
         *file_routes(found, desk),
     ]
 
@@ -114,14 +123,19 @@ def parts(desk: Desk, job: JobSeen) -> dict[str, dict[str, str]]:
             "preview": _preview(job),
         },
         "result": {"has_mesh": has_mesh, "tiles": _tiles(job) if has_mesh else None, "maps": _maps(job)},
-        "downloads": {"offers": offers(desk, job.run) if has_mesh and job.run else []},
+        "downloads": {
+            "offers": offers(desk, job.run) if has_mesh and job.run else [],
+            "sent": sent(desk, job.run) if has_mesh and job.run else None,
+        },
     }
     return {name: part_of(f"job_{name}.html", **told, **more[name]) for name in PARTS}
 
 
 def rests(desk: Desk, job: JobSeen) -> bool:
     """Whether the page will not change until somebody asks for something."""
-    exporting = job.run is not None and any(offer.working for offer in offers(desk, job.run))
+    exporting = job.run is not None and (
+        sent(desk, job.run).working or any(offer.working for offer in offers(desk, job.run))
+    )
     return job.is_over and not exporting
 
 

@@ -96,6 +96,49 @@ def start_export(desk: Desk, run: RunTold, name: str) -> None:
     start_noted([*words, "--format", name, "--json"], note, said=said, errors=Path(os.devnull))
 
 
+@dataclass(frozen=True)
+class Sent:
+    """Whether a run is being sent to Blender, into which file it was, or why it could not be."""
+
+    working: bool
+    file: str | None = None
+    error: str | None = None
+
+
+def sent(desk: Desk, run: RunTold) -> Sent:
+    """How sending a run to Blender stands."""
+    note, said = _places(desk, run, "to-blender")
+    if living(note) is not None:
+        return Sent(True)
+    try:
+        told = json.loads(said.read_text(encoding="utf-8").strip().split("\n")[-1])
+        return Sent(False, told.get("file"), told.get("error"))
+    except FileNotFoundError:
+        return Sent(False)
+    except (OSError, ValueError, AttributeError):
+        return Sent(False, error="the program that sends it ended before it was done")
+
+
+def start_send(desk: Desk, run: RunTold) -> None:
+    """Begin to send a run to Blender (``slipcast blender send``), unless it is being sent.
+
+    Raises:
+        SlipcastError: the process cannot be started.
+    """
+    note, said = _places(desk, run, "to-blender")
+    if living(note) is None:
+        words = [
+            sys.executable,
+            "-m",
+            "slipcast.pipeline.cli.app",
+            "blender",
+            "send",
+            str(run.path),
+            "--json",
+        ]
+        start_noted(words, note, said=said, errors=Path(os.devnull))
+
+
 def packed(files: Sequence[Path], target: IO[bytes]) -> None:
     """Write a ZIP of files that belong together; their maps are compressed as they are."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:

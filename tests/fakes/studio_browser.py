@@ -20,7 +20,7 @@ from slipcast.pipeline.studio.desk import Desk
 from slipcast.pipeline.studio.processes import WORKER, living
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 SLOW_MS = 90_000
 """A machine at work elsewhere takes its time."""
@@ -110,9 +110,11 @@ class Watched:
         self._address = address
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on(
-            "console", lambda line: line.type in ("error", "warning") and self.said.append(line.text)
-        )
+        self.page.on("console", self._heard)
+
+    def _heard(self, line: ConsoleMessage) -> None:
+        if line.type in ("error", "warning"):
+            self.said.append(line.text)
 
     def check(self, *, complaints: tuple[str, ...] = ()) -> None:
         """Everything was asked of the server itself, and nothing was complained about but this."""

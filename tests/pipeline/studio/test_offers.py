@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="the extra [ui] is not installed")
 from slipcast.configs.errors import BadInput
 from slipcast.pipeline.report.reading import RunTold, read_told
 from slipcast.pipeline.studio.desk import Desk
-from slipcast.pipeline.studio.offers import Offer, offers, start_export
+from slipcast.pipeline.studio.offers import Offer, Sent, offers, sent, start_export, start_send
 from slipcast.pipeline.studio.processes import note_self
 
 
@@ -82,3 +82,37 @@ def test_a_format_is_written_by_a_process_of_its_own(desk: Desk, ball: Path) -> 
     assert trimesh.load_mesh(found.files[0]).is_watertight
     told = json.loads((desk.folder / f"exports/{ball.name}.stl.said").read_text())
     assert told["run"] == str(ball)
+
+
+def test_how_sending_to_blender_stands_is_told_too(desk: Desk, run: RunTold) -> None:
+    folder = desk.folder / "exports"
+    folder.mkdir(parents=True)
+    assert sent(desk, run) == Sent(False)
+    note_self(folder / "a-vase-0.to-blender.json")
+    start_send(desk, run)  # it is under way
+    assert sent(desk, run) == Sent(True)
+    (folder / "a-vase-0.to-blender.json").unlink()
+    for told, expected in (
+        ('{"file": "/home/me/slipcast/to-blender/a.glb"}', Sent(False, "/home/me/slipcast/to-blender/a.glb")),
+        ('{"error": "no room"}', Sent(False, error="no room")),
+        ("", Sent(False, error="the program that sends it ended before it was done")),
+    ):
+        (folder / "a-vase-0.to-blender.said").write_text(told)
+        assert sent(desk, run) == expected
+
+
+@pytest.mark.slow
+def test_a_run_is_sent_to_the_folder_that_blender_watches(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fakes.blender_subjects import ball_run
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = read_told(ball_run(desk.runs))
+    start_send(desk, run)
+    until = time.monotonic() + 200
+    while sent(desk, run).working:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    path = tmp_path / "slipcast/to-blender/a-ball-3.glb"
+    assert sent(desk, run) == Sent(False, str(path)) and path.is_file()

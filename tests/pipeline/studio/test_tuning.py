@@ -59,7 +59,7 @@ def sketches(opened: Callable[..., Sketches], tmp_path: Path) -> Sketches:
     return opened(tmp_path / "sketches")
 
 
-def values(prompt: str = "a jug", **overrides: Any) -> dict[str, Any]:
+def values(prompt: str = "a jug", /, **overrides: Any) -> dict[str, Any]:
     return {"prompt": prompt, "seed": 0, "config": "starter", "overrides": overrides}
 
 
@@ -71,7 +71,7 @@ def done(sketches: Sketches, key: str) -> Sketch:
 
 
 def test_a_picture_is_drawn_once_by_its_settings(sketches: Sketches, opened: Callable[..., Sketches]) -> None:
-    asked = values(**{"image.domain_weight": 3.0})
+    asked = values("a jug", **{"image.domain_weight": 3.0})
     key = sketches.ask(asked)
     assert done(sketches, key).told["weights"] == {"domain": 3.0, "text": 4.0}
     path = sketches.folder / f"{key}.png"
@@ -79,7 +79,7 @@ def test_a_picture_is_drawn_once_by_its_settings(sketches: Sketches, opened: Cal
     other = opened(sketches.folder)  # of a server that was started again
     assert other.ask(asked) == key and done(other, key).state == "done"
     assert path.stat().st_mtime_ns == made and other._process is None
-    assert sketches.ask(values(**{"image.domain_weight": 3.5})) != key
+    assert sketches.ask(values("a jug", **{"image.domain_weight": 3.5})) != key
 
 
 def test_they_are_drawn_in_their_order_and_one_that_fails_is_tried_again(sketches: Sketches) -> None:
