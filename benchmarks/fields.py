@@ -1,6 +1,7 @@
 """The fields that can be refined, beside each other: how well they show the picture, and what they take.
 
-    python -m benchmarks.fields [--nouns teapot vase mug] [--steps N] [--runs runs-benchmark] [--out benchmarks/results]
+    python -m benchmarks.fields [--nouns teapot vase mug] [--steps N] [--set KEY=VALUE ...]
+                                [--runs runs-benchmark] [--out benchmarks/results]
 
 A front of each noun, drawn by the starter's generator (truths' seed 202, elevation 15), is lifted by the starter and
 refined in each field with the preset's settings; ``--steps`` takes fewer. Of what the mesh stage gets: IoU of its front
@@ -50,11 +51,12 @@ def main() -> None:
     )
     parser.add_argument("--nouns", nargs="+", default=["teapot", "vase", "mug"])
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings, of both")
     parser.add_argument("--runs", type=Path, default=Path("runs-benchmark"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
-    figures: dict[str, Any] = {"threads": torch.get_num_threads()}
-    settings = [] if given.steps is None else [f"refine.steps={given.steps}"]
+    figures: dict[str, Any] = {"threads": torch.get_num_threads(), "set": given.set}
+    settings = [*given.set, *([] if given.steps is None else [f"refine.steps={given.steps}"])]
     for noun in given.nouns:
         picture = draw(noun, given.runs)
         figures[noun] = {
