@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .console import exit_codes
+from .options import Debug
 
 
 def studio(
@@ -26,7 +27,7 @@ def studio(
             show_default=False,
         ),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Make assets in the browser, on this machine alone: candidates to pick from, the object in 3D, all downloads.
 
