@@ -100,7 +100,7 @@ def test_a_training_is_watched_stopped_resumed_and_used(
     page.get_by_role("heading", name="Samples").wait_for()
     page.get_by_role("img", name="Denoising loss by step").wait_for()
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text(re.compile("^Stopped after step")).wait_for()
+    page.get_by_text(re.compile("^Stopped after step")).first.wait_for()
     page.get_by_role("button", name="Go on").click()
     page.locator(".chip.finished").wait_for()
     assert page.get_by_text("After step 60").is_visible()
