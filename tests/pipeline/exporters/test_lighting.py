@@ -34,14 +34,16 @@ def shine(
     mesh = ball()
     seen = (mesh.normals @ FRONT.cam_to_world[:3, 2].numpy()) > facing
     points, normals = mesh.vertices[seen], mesh.normals[seen]
-    orm = np.tile(np.float32([occlusion, roughness, metallic]), (len(points), 1))
+    orm = np.tile(np.array([occlusion, roughness, metallic], np.float32), (len(points), 1))
     return lit(np.full_like(points, colour), normals, points, orm, FRONT)
 
 
 def test_srgb_there_and_back() -> None:
     values = np.linspace(0, 1, 1001, dtype=np.float32)
     np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-5)
-    np.testing.assert_allclose(srgb_to_linear(np.float32([0.5])), 0.21404, atol=1e-5)  # IEC 61966-2-1
+    np.testing.assert_allclose(
+        srgb_to_linear(np.array([0.5], np.float32)), 0.21404, atol=1e-5
+    )  # IEC 61966-2-1
 
 
 @pytest.mark.parametrize("roughness", [0.0, 0.3, 1.0])
@@ -69,7 +71,7 @@ def test_it_is_brightest_towards_the_soft_box_and_crevices_are_darker() -> None:
 
 def test_a_mesh_without_maps_is_one_of_middling_gloss() -> None:
     mesh = ball()
-    with_maps = np.tile(np.float32([1, 0.4, 0]), (len(mesh.vertices), 1))
+    with_maps = np.tile(np.array([1, 0.4, 0], np.float32), (len(mesh.vertices), 1))
     colours = np.full_like(mesh.vertices, 0.5)
     np.testing.assert_allclose(
         lit(colours, mesh.normals, mesh.vertices, None, FRONT),
@@ -106,6 +108,7 @@ def test_what_stands_darkens_the_table_more_than_what_hangs_over_it() -> None:
         quarter = len(shadow) // 2 + int(0.3 * len(shadow) / 3.2)
         return float(shadow[quarter, quarter])
 
+    assert isinstance(hanging, trimesh.Trimesh)
     assert below(box) > 2 * below(hanging)
 
 
@@ -113,7 +116,9 @@ def test_the_table_is_the_background_but_for_its_shadow_and_the_outline_is_that_
     mesh = mesh_of(trimesh.creation.cylinder(0.3, 0.8))
     picture, alpha = render_mesh(mesh, FRONT, 256, GREY, shading="table")
     np.testing.assert_array_equal(alpha, render_mesh(mesh, FRONT, 256, GREY, shading="soft")[1])
-    np.testing.assert_allclose(picture[:8].reshape(-1, 3), np.tile(np.float32(GREY), (2048, 1)), atol=1e-3)
+    np.testing.assert_allclose(
+        picture[:8].reshape(-1, 3), np.tile(np.array(GREY, np.float32), (2048, 1)), atol=1e-3
+    )
     foot = int(np.flatnonzero(alpha[:, 128])[-1])
     assert (picture[foot + 1, 128] < picture[240, 8] - 0.05).all()
 
