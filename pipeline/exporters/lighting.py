@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from ...systems.field.cameras import Camera, camera_rays
 from ...systems.mesh.rasterizer import EMPTY, interpolate, rasterize
+from ...systems.srgb import to_linear, to_srgb
 from ...systems.types import Mesh
 
 KEY = np.array([-0.45, 0.65, 0.61], np.float32)
@@ -23,19 +24,6 @@ _F0 = 0.04  # what every dielectric mirrors straight ahead
 _SKY, _BOUNCE, _BOX = 0.66, 0.42, 0.58  # irradiance over pi of the room above, the table below, the soft box
 _BOX_RADIANCE = 7.0
 _SHOULDER = 0.8  # above this, light is rolled off instead of cut
-
-
-def srgb_to_linear(values: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1, [0, 1] to [0, 1]."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def linear_to_srgb(values: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1, [0, 1] to [0, 1]."""
-    clipped = values.clip(0, 1)
-    return np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055).astype(
-        np.float32
-    )
 
 
 def lit(
@@ -57,7 +45,7 @@ def lit(
     normal = _unit(normals)
     view = _unit(camera.position.numpy().astype(np.float32) - points)
     facing = (normal * view).sum(1, keepdims=True).clip(0.02, 1)
-    colour = srgb_to_linear(base_colour)
+    colour = to_linear(base_colour)
     up = 0.5 + 0.5 * normal[:, 2:]
     # A wrapped Lambert term: a box as large as the object lights what is turned away from its middle too.
     wrapped = (0.4 + 0.6 * (normal @ key)[:, None]).clip(0) ** 1.5
@@ -70,7 +58,7 @@ def lit(
     box = _smoothstep(((mirrored @ key)[:, None] - (0.90 - width)) / (2 * width)) * (0.1 / width) ** 0.7
     room = _BOUNCE + (_SKY - _BOUNCE) * _smoothstep(0.5 + mirrored[:, 2:] / (0.4 + 2 * roughness))
     light = colour * (1 - metallic) * (1 - fresnel) * received
-    return linear_to_srgb(_rolled_off(light + fresnel * occlusion * (room + _BOX_RADIANCE * box)))
+    return to_srgb(_rolled_off(light + fresnel * occlusion * (room + _BOX_RADIANCE * box)))
 
 
 @dataclass(frozen=True)
@@ -114,8 +102,8 @@ class Table:
         points = origins[..., :2] + np.where(hit, distance, 0)[..., None] * directions[..., :2]
         cells = (points / self.half + 1) * (len(self.shadow) / 2) - 0.5
         dark = np.where(hit, map_coordinates(self.shadow, [cells[..., 1], cells[..., 0]], order=1), 0)
-        light = srgb_to_linear(np.asarray(background, np.float32))
-        return linear_to_srgb(light * (1 - 0.62 * dark[..., None]))
+        light = to_linear(np.asarray(background, np.float32))
+        return to_srgb(light * (1 - 0.62 * dark[..., None]))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

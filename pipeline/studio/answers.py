@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -34,6 +34,20 @@ def not_found(what: str) -> HTTPException:
 def wants_json(request: Request) -> bool:
     """Whether a script asks, and not a person."""
     return "application/json" in request.headers.get("accept", "")
+
+
+def changes(
+    request: Request, parts: Mapping[str, Mapping[str, str]], *, spoken: str, rests: bool
+) -> Response:
+    """For a page's script (live.js): those of its parts (``templating.part_of``) that it does not show as they are now.
+
+    Args:
+        spoken: a sentence for those who do not see the page.
+        rests: whether nothing will change until somebody asks for something.
+    """
+    known = request.query_params
+    new = {name: part for name, part in parts.items() if part["version"] != known.get(name, "")}
+    return JSONResponse({"spoken": spoken, "rests": rests, "parts": new})
 
 
 async def told_error(request: Request, error: Exception) -> Response:

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ...configs.errors import BadInput
 from ...systems.domain.places import TRAINING, checked_name, domains_folder
 from ...systems.models.known import SHIPPED
 from ..domains.listing import card_of_any, find_learned, list_domains
-from .answers import apart, not_found, see
+from .answers import apart, changes, not_found, see
 from .desk import Desk
 from .domain_form import ASPECTS, FIELDS, LICENCES, METHODS, training_words
 from .make_page import BASES
@@ -67,8 +67,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         return await _set_page(request, desk, request.path_params["set"])
 
     async def set_state(request: Request) -> Response:
-        found = await _set(request, desk)
-        return _changes(
+        found = await _set(desk, request.path_params["set"])
+        return changes(
             request, _set_parts(found), spoken=_read_sentence(found), rests=found.reading is not None
         )
 
@@ -81,7 +81,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     async def train(request: Request) -> Response:
         form = await read_form(request)
         typed = {name: text_of(form, name) for name in FIELDS}
-        found = await _set(request, desk)
+        found = await _set(desk, request.path_params["set"])
         words, errors = training_words(typed, found.pictures.absolute())
         if not errors:
             try:
@@ -102,7 +102,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         name = _name(request)
         training = await apart(training_seen, desk, name)
         parts = await apart(_parts, name, training)
-        return _changes(request, parts, spoken=_spoken(training), rests=training is None or training.is_over)
+        return changes(request, parts, spoken=_spoken(training), rests=training is None or training.is_over)
 
     async def stop(request: Request) -> Response:
         return await _steered(request, stop_training)
@@ -192,8 +192,8 @@ def _list(
 # A set of pictures
 
 
-async def _set(request: Request, desk: Desk) -> PictureSet:
-    found = await apart(find_set, desk, request.path_params["set"])
+async def _set(desk: Desk, name: str) -> PictureSet:
+    found = await apart(find_set, desk, name)
     if found is None:
         raise not_found("there is no such set of pictures")
     return found
@@ -207,9 +207,7 @@ async def _set_page(
     typed: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    found = await apart(find_set, desk, name)
-    if found is None:
-        raise not_found("there is no such set of pictures")
+    found = await _set(desk, name)
     return page(
         request,
         "picture_set.html",
@@ -307,12 +305,3 @@ def _courses(training: Training | None) -> dict[str, Any]:
 
 def _spoken(training: Training | None) -> str:
     return "" if training is None else f"The training is {training.state}."
-
-
-def _changes(
-    request: Request, parts: Mapping[str, Mapping[str, str]], *, spoken: str, rests: bool
-) -> Response:
-    """The parts that a page does not show as they are now."""
-    known = request.query_params
-    new = {name: part for name, part in parts.items() if part["version"] != known.get(name, "")}
-    return JSONResponse({"spoken": spoken, "rests": rests, "parts": new})

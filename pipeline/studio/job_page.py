@@ -12,13 +12,13 @@ from typing import Any
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...configs.errors import BadInput
 from ..report.curves import curves
 from ..report.outcome import MAPS, mesh_tiles
-from .answers import apart, not_found, see
+from .answers import apart, changes, not_found, see
 from .desk import Desk
 from .job_files import file_routes
 from .looking import JobSeen, course, failed_stage, job_seen
@@ -46,13 +46,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     async def state(request: Request) -> Response:
         job = await found(request)
-        known = request.query_params
-        new = {
-            name: part
-            for name, part in (await apart(parts, desk, job)).items()
-            if part["version"] != known.get(name, "")
-        }
-        return JSONResponse({"spoken": job.spoken, "rests": await apart(rests, desk, job), "parts": new})
+        shown = await apart(parts, desk, job)
+        return changes(request, shown, spoken=job.spoken, rests=await apart(rests, desk, job))
 
     async def cancel(request: Request) -> Response:
         return await _changed(request, desk.cancel)

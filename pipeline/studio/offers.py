@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ...configs.errors import BadInput
 from ..exporters.table import format_names, paths_of
 from ..report.reading import RunTold
 from .desk import Desk
-from .processes import living, start_noted
+from .processes import COMMAND, living, start_noted
 
 FOR = {
     "glb": "browsers, engines, Blender",
@@ -65,13 +64,28 @@ def _offer(desk: Desk, run: RunTold, name: str) -> Offer:
 
 
 def _error(said: Path) -> str | None:
+    told = _answer(said, "writes")
+    return None if told is None else str(told.get("error") or "no file was written")
+
+
+def _answer(said: Path, does: str) -> dict[str, Any] | None:
+    """What a command with --json printed last, or {"error"} where that cannot be read; None if nobody asked for it.
+
+    Args:
+        does: what the command does with the run, in that sentence.
+    """
     try:
-        told = json.loads(said.read_text(encoding="utf-8").strip().split("\n")[-1])
-        return str(told.get("error") or "no file was written")
+        return dict(json.loads(said.read_text(encoding="utf-8").strip().split("\n")[-1]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, AttributeError):
-        return "the program that writes it ended before it was done"
+    except (OSError, ValueError, TypeError):
+        return {"error": f"the program that {does} it ended before it was done"}
+
+
+def _start(desk: Desk, run: RunTold, name: str, *words: str) -> None:
+    """Have a command of slipcast write something of a run."""
+    note, said = _places(desk, run, name)
+    start_noted([*COMMAND, *words, "--json"], note, said=said, errors=Path(os.devnull))
 
 
 def _places(desk: Desk, run: RunTold, name: str) -> tuple[Path, Path]:
@@ -91,9 +105,7 @@ def start_export(desk: Desk, run: RunTold, name: str) -> None:
     offer = _offer(desk, run, name)
     if offer.files or offer.working:
         return
-    note, said = _places(desk, run, name)
-    words = [sys.executable, "-m", "slipcast.pipeline.cli.app", "export", str(run.path)]
-    start_noted([*words, "--format", name, "--json"], note, said=said, errors=Path(os.devnull))
+    _start(desk, run, name, "export", str(run.path), "--format", name)
 
 
 @dataclass(frozen=True)
@@ -110,13 +122,8 @@ def sent(desk: Desk, run: RunTold) -> Sent:
     note, said = _places(desk, run, "to-blender")
     if living(note) is not None:
         return Sent(True)
-    try:
-        told = json.loads(said.read_text(encoding="utf-8").strip().split("\n")[-1])
-        return Sent(False, told.get("file"), told.get("error"))
-    except FileNotFoundError:
-        return Sent(False)
-    except (OSError, ValueError, AttributeError):
-        return Sent(False, error="the program that sends it ended before it was done")
+    told = _answer(said, "sends") or {}
+    return Sent(False, told.get("file"), told.get("error"))
 
 
 def start_send(desk: Desk, run: RunTold) -> None:
@@ -125,18 +132,8 @@ def start_send(desk: Desk, run: RunTold) -> None:
     Raises:
         SlipcastError: the process cannot be started.
     """
-    note, said = _places(desk, run, "to-blender")
-    if living(note) is None:
-        words = [
-            sys.executable,
-            "-m",
-            "slipcast.pipeline.cli.app",
-            "blender",
-            "send",
-            str(run.path),
-            "--json",
-        ]
-        start_noted(words, note, said=said, errors=Path(os.devnull))
+    if not sent(desk, run).working:
+        _start(desk, run, "to-blender", "blender", "send", str(run.path))
 
 
 def packed(files: Sequence[Path], target: IO[bytes]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from ...configs.atomic import explain_os_errors, read_json_object, write_json
 from ...configs.errors import BadInput
 
 SERVER, WORKER = "server.json", "worker.json"
+COMMAND = (sys.executable, "-m", "slipcast.pipeline.cli.app")
+"""``slipcast``, by this Python."""
 _SAME_BIRTH_S = 2.0
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ..batch.rows import Row
 from ..report.pictures import THUMBNAIL
 from ..stages.table import STAGES
-from .answers import apart, not_found
+from .answers import apart, changes, not_found
 from .desk import Desk
 from .looking import TITLES, WORDS
 from .now import read_now
@@ -55,9 +55,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
     async def state(request: Request) -> Response:
         told = await apart(_told, desk, _page_of(request))
-        part = _part(told)
-        new = {} if part["version"] == request.query_params.get("list", "") else {"list": part}
-        return JSONResponse({"spoken": told["spoken"], "rests": False, "parts": new})
+        return changes(request, {"list": _part(told)}, spoken=told["spoken"], rests=False)
 
     async def picture(request: Request) -> Response:
         row = await apart(desk.row, request.path_params["id"])

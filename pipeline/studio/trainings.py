@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from ...configs.errors import BadInput
 from ...systems.domain.places import CARDS, TRAINING, checked_name, domains_folder
 from ..domains.settings import SETTINGS
 from .desk import Desk
-from .processes import living, start_noted
+from .processes import COMMAND, living, start_noted
 
-PROGRAM = (sys.executable, "-m", "slipcast.pipeline.cli.app")
+PROGRAM = COMMAND
 EVALUATIONS, REPORT = "evaluations.json", "report.html"  # pipeline.domains, whose modules need torch
 _STEPS = re.compile(r"training up to step (\d+) of (\d+) (\d+)/(\d+)")
 _PART = re.compile(r"domain: (.+?) (\d+)/(\d+), about (\d+) s left")

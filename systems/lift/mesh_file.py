@@ -9,7 +9,8 @@ import numpy as np
 
 from ...configs.atomic import fingerprint
 from ...configs.errors import BadInput
-from .surface import CLAY, Surface, to_linear
+from ..srgb import to_linear
+from .surface import CLAY, Surface
 
 Y_UP = frozenset({".glb", ".gltf", ".obj"})
 """Formats with +Y up and the front along +Z; the others have +Z up and the front along -Y."""

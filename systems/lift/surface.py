@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..srgb import to_linear, to_srgb
 from ..types import Mesh
 
 _WIDEST, _FARTHEST = 0.85, 1.10
@@ -90,17 +91,6 @@ def framing(points: np.ndarray) -> tuple[np.ndarray, float]:
     points = points - middle
     widest = max(np.hypot(points[:, 0], points[:, 1]).max(), np.abs(points[:, 2]).max())
     return middle, float(min(_WIDEST / widest, _FARTHEST / np.linalg.norm(points, axis=1).max()))
-
-
-def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] -> linear light (IEC 61966-2-1)."""
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """The way back of ``to_linear``, limited to [0, 1]."""
-    linear = linear.clip(0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _bilinear(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,8 @@ import pytest
 from slipcast.pipeline.studio.desk import Desk
 
 if TYPE_CHECKING:
+    from fakes.studio_browser import Studio
+    from playwright.sync_api import Browser
     from starlette.testclient import TestClient
 
 HOST = "127.0.0.1:7860"
@@ -22,6 +24,22 @@ class Told:
     """In the place of what starts the process that works."""
 
     problem: str | None
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    from fakes.studio_browser import open_browser
+
+    with open_browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    from fakes.studio_browser import open_studio
+
+    with open_studio(tmp_path_factory.mktemp("studio")) as one:
+        yield one
 
 
 @pytest.fixture

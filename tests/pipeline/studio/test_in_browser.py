@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trimesh
 from fakes.khronos import validate, validator
-from fakes.studio_browser import Studio, Watched, open_browser, open_studio
+from fakes.studio_browser import Studio, Watched, open_studio
 from PIL import Image
 
 pytest.importorskip("uvicorn", reason="the extra [ui] is not installed")
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with open_studio(tmp_path_factory.mktemp("studio")) as one:
-        yield one
 
 
 @pytest.fixture

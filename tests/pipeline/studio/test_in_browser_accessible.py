@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from fakes.studio_assets import plain
-from fakes.studio_browser import Studio, Watched, open_browser, open_studio
+from fakes.studio_browser import Studio, Watched
 
 pytest.importorskip("uvicorn", reason="the extra [ui] is not installed")
 
@@ -42,18 +41,6 @@ def axe() -> str:
     if path is None:
         pytest.skip("npm's axe-core is not installed (npm install axe-core, or SLIPCAST_AXE=.../axe.min.js)")
     return path.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with open_studio(tmp_path_factory.mktemp("studio")) as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes.studio_browser import Studio, Watched, open_browser, open_studio
+from fakes.studio_browser import Studio, Watched, open_studio
 from PIL import Image
 
 from slipcast.pipeline.batch.staged import read_staged
@@ -20,18 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with open_browser() as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def studio(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with open_studio(tmp_path_factory.mktemp("studio")) as one:
-        yield one
 
 
 @pytest.fixture
