@@ -88,7 +88,8 @@ class Server:
         woken, waker = socket.socketpair()
 
         def wake() -> None:
-            waker.send(b"!")
+            with contextlib.suppress(OSError):  # it may be leaving already, where another thread asks
+                waker.send(b"!")
 
         with woken, waker, when_stopped(wake):
             number = 0

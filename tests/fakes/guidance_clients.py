@@ -71,10 +71,12 @@ def serving(scores: Any, token: str = "secret", **options: Any) -> Iterator[Runn
         try:
             yield Running(listener.getsockname()[1], token, events)
         finally:
-            stopping.ask_to_stop(2)
-            thread.join(30)
-            stopping.forget()
-            assert not thread.is_alive()
+            try:
+                stopping.ask_to_stop(2)
+                thread.join(30)
+                assert not thread.is_alive()
+            finally:
+                stopping.forget()
 
 
 def frame(header: Any, body: bytes = b"", *, magic: bytes = b"SCG1", length: int | None = None) -> bytes:
