@@ -1,14 +1,15 @@
 """The fields that can be refined, beside each other: how well they show the picture, and what they take.
 
-    python -m benchmarks.fields [--nouns teapot vase mug] [--steps N] [--set KEY=VALUE ...]
+    python -m benchmarks.fields [--nouns teapot vase ...] [--start mesh|picture] [--steps N] [--set KEY=VALUE ...]
                                 [--runs runs-benchmark] [--out benchmarks/results]
 
-A front of each noun, drawn by the starter's generator (truths' seed 202, elevation 15), is lifted by the starter and
-refined in each field with the preset's settings; ``--steps`` takes fewer. Of what the mesh stage gets: IoU of its front
-with the picture, PSNR of its front on grey, 128 px. Seconds and processor seconds are of the refinement alone, from its
-first step on; on a busy machine only the latter compare. Levels: vertices of each near the lifted surface, and how many
-of them do not have a row of the hash grid's table alone. RUNS should hold none of these runs: what is finished takes no
-time.
+A front of each noun, drawn by the starter's generator (truths' seed 202, elevation 15), is refined in each field with the
+preset's settings, from the object's own mesh (``true_mesh``; ``--start picture``: from what the starter lifts of the
+picture); ``--steps`` takes fewer. Of what the mesh stage gets: IoU of its front with the picture, PSNR of its front on
+grey, 128 px, and, of all nine nouns together, FD48 and recognition of eight views each by networks that others trained
+(``benchmarks.fidelity``). Seconds and processor seconds are of the refinement alone, from its first step on; on a busy
+machine only the latter compare. Levels: vertices of each near the lifted surface, and how many of them do not have a row
+of the hash grid's table alone. RUNS should hold none of these runs: what is finished takes no time.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ from PIL import Image
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import open_models
-from slipcast.starter.generator.objects import make_object
+from slipcast.starter.generator.objects import GeneratedObject, make_object
 from slipcast.starter.generator.renderer import render_rgba
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.hash_levels import GridShape, sharing
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
+from slipcast.systems.evaluation.imagenet import NETWORKS
 from slipcast.systems.images.files import read_subject
 from slipcast.systems.refine.hash_fit import near_surface
 from slipcast.systems.refine.trainable import FIELDS
 from slipcast.systems.refine.warm_start import warm_start
 
+from . import truths
+from .fidelity import Jury
+from .fidelity_pools import pool_of
 from .machine import report
 from .prompts import prompt
+from .true_mesh import write_true_mesh
 
 SEED, SIZE, GREY = 202, 128, 0.5
 ELEVATION_RAD = math.radians(15)
@@ -49,34 +55,79 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--nouns", nargs="+", default=["teapot", "vase", "mug"])
+    parser.add_argument("--nouns", nargs="+", default=list(truths.NOUNS))
+    parser.add_argument("--start", choices=("mesh", "picture"), default="mesh")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="other settings, of both")
     parser.add_argument("--runs", type=Path, default=Path("runs-benchmark"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     given = parser.parse_args()
-    figures: dict[str, Any] = {"threads": torch.get_num_threads(), "set": given.set}
+    figures: dict[str, Any] = {
+        "threads": torch.get_num_threads(),
+        "start": given.start,
+        "set": given.set,
+        "nouns": {},
+    }
     settings = [*given.set, *([] if given.steps is None else [f"refine.steps={given.steps}"])]
+    views: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
     for noun in given.nouns:
-        picture = draw(noun, given.runs)
-        figures[noun] = {
-            name: refined(noun, name, picture, given.runs / f"fields-{name}", settings) for name in FIELDS
-        }
+        own = [f"image.picture=[{draw(noun, given.runs)}]"]
+        if given.start == "mesh":
+            mesh = write_true_mesh(thing_of(noun), given.runs / f"fields-{noun}.ply")
+            own += ["lift_model=mesh", f"lift.source={mesh}"]
+        figures["nouns"][noun] = {}
+        for name in FIELDS:
+            out, chosen = given.runs / f"fields-{name}", [*own, f"refine.field={name}", *settings]
+            figures["nouns"][noun][name], field = refined(noun, out, chosen)
+            views[name].append(views_of(field))
         report("fields", figures, given.out)  # after every noun: what was measured stays
+    if tuple(given.nouns) == truths.NOUNS:
+        figures["mean"] = {name: mean(figures["nouns"], name) for name in FIELDS}
+        jury = Jury()
+        for name, pictures in views.items():
+            found = jury.rows(pool_of("views", name, [np.concatenate(pictures)]))[name]
+            figures["mean"][name] |= {network: brief(found[network]) for network in NETWORKS}
+        report("fields", figures, given.out)
+
+
+def mean(nouns: dict[str, Any], name: str) -> dict[str, float]:
+    """Of all nouns, of each figure that is a number."""
+    rows = [fields[name] for fields in nouns.values()]
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "levels"}
+
+
+def brief(found: dict[str, Any]) -> dict[str, float]:
+    """A network's verdict over all nouns."""
+    return {key: found[key] for key in ("fd48", "recognised")}
+
+
+def thing_of(noun: str) -> GeneratedObject:
+    """The generator's object of a noun."""
+    return make_object(np.random.default_rng([SEED, 0, len(noun), True]), domain=True, noun=noun)
 
 
 def draw(noun: str, folder: Path) -> Path:
     """A picture of the noun with transparency; its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    thing = make_object(np.random.default_rng([SEED, 0, len(noun), True]), domain=True, noun=noun)
     path = (folder / f"fields-{noun}.png").resolve()
-    Image.fromarray(render_rgba(thing, 0.0, ELEVATION_RAD, 256)[0]).save(path)
+    Image.fromarray(render_rgba(thing_of(noun), 0.0, ELEVATION_RAD, 256)[0]).save(path)
     return path
 
 
-def refined(noun: str, name: str, picture: Path, out: Path, settings: list[str]) -> dict[str, Any]:
-    """One field's figures."""
-    config = load_config("starter", [f"image.picture=[{picture}]", f"refine.field={name}", *settings])
+def views_of(field: VoxelField) -> np.ndarray:
+    """Eight views round a field on the truth's background, uint8 [8, 256, 256, 3]."""
+    ground = truths.GROUND / 255
+    pictures = []
+    for azimuth in np.radians(np.arange(truths.VIEWS) * 360 / truths.VIEWS):
+        camera = orbit_camera(float(azimuth), ELEVATION_RAD)
+        rgb, _, _ = render_image(field, camera, truths.VIEW_SIZE, background=(ground, ground, ground))
+        pictures.append((rgb.numpy() * 255).clip(0, 255).astype(np.uint8))
+    return np.stack(pictures)
+
+
+def refined(noun: str, out: Path, settings: list[str]) -> tuple[dict[str, Any], VoxelField]:
+    """One field's figures, and what the mesh stage gets."""
+    config = load_config("starter", settings)
     store = open_models(config)
 
     def run(stage: str) -> Path:
@@ -96,10 +147,10 @@ def refined(noun: str, name: str, picture: Path, out: Path, settings: list[str])
     one, other = opacity > 0.5, alpha > 0.5
     figures["front_iou"] = ((one & other).sum() / (one | other).sum()).item()
     figures["front_psnr_db"] = -10 * math.log10((rgb - wanted).square().mean().item())
-    told = {key: round(value, 3) for key, value in figures.items()}
-    if name == "hashgrid":
-        return told | {"levels": shared(folder, config.refine)}
-    return told
+    told: dict[str, Any] = {key: round(value, 3) for key, value in figures.items()}
+    if config.refine.field == "hashgrid":
+        told["levels"] = shared(folder, config.refine)
+    return told, field
 
 
 def shared(folder: Path, settings: Any) -> list[dict[str, int]]:

@@ -44,6 +44,7 @@ CONFIG = RefineConfig(
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hash_fit, "_NEAR_POINTS", 1024)
     monkeypatch.setattr(hash_fit, "_POINTS", 1024)
 
 
@@ -105,7 +106,7 @@ def test_a_picture_paints_the_front_and_leaves_the_shape_as_it_does_with_voxels(
     agreement = {}
     for name in ("voxels", "hashgrid"):
         made = refined(dataclasses.replace(CONFIG, field=name, steps=40), picture=ball(0.9))
-        assert made.resolution == {"voxels": SIZE, "hashgrid": 2 * SIZE}[name]
+        assert made.resolution == {"voxels": SIZE, "hashgrid": 3 * SIZE}[name]
         rgb, opacity, _ = render_image(made, FRONT, 24)
         one, other = opacity > 0.5, truth_opacity > 0.5
         agreement[name] = ((one & other).sum() / (one | other).sum()).item()
