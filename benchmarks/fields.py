@@ -3,13 +3,13 @@
     python -m benchmarks.fields [--nouns teapot vase ...] [--start mesh|picture] [--steps N] [--set KEY=VALUE ...]
                                 [--runs runs-benchmark] [--out benchmarks/results]
 
-A front of each noun, drawn by the starter's generator (truths' seed 202, elevation 15), is refined in each field with the
-preset's settings, from the object's own mesh (``true_mesh``; ``--start picture``: from what the starter lifts of the
-picture); ``--steps`` takes fewer. Of what the mesh stage gets: IoU of its front with the picture, PSNR of its front on
-grey, 128 px, and, of all nine nouns together, FD48 and recognition of eight views each by networks that others trained
-(``benchmarks.fidelity``). Seconds and processor seconds are of the refinement alone, from its first step on; on a busy
-machine only the latter compare. Levels: vertices of each near the lifted surface, and how many of them do not have a row
-of the hash grid's table alone. RUNS should hold none of these runs: what is finished takes no time.
+A front of each noun, drawn by the starter's generator (truths' seed 202, elevation 15), is refined in each field with
+the preset's settings, from the object's own mesh (``true_mesh``; ``--start picture``: from what the starter lifts of
+the picture); ``--steps`` takes fewer. Of what the mesh stage gets: IoU of its front with the picture, PSNR of its front
+on grey, 128 px, and, of all nine nouns together, FD48 and recognition of eight views each by networks that others
+trained (``benchmarks.fidelity``). Seconds and processor seconds are of the refinement alone, from its first step on; on
+a busy machine only the latter compare. Levels: vertices of each near the lifted surface, and how many of them do not
+have a row of the hash grid's table alone. RUNS should hold none of these runs: what is finished takes no time.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import open_models
 from slipcast.starter.generator.objects import GeneratedObject, make_object
 from slipcast.starter.generator.renderer import render_rgba
+from slipcast.systems.evaluation.imagenet import NETWORKS
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.hash_levels import GridShape, sharing
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
-from slipcast.systems.evaluation.imagenet import NETWORKS
 from slipcast.systems.images.files import read_subject
 from slipcast.systems.refine.hash_fit import near_surface
 from slipcast.systems.refine.trainable import FIELDS
