@@ -155,7 +155,7 @@ def watched(clock: Clock) -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, part in (
             (evaluation, "_predict_in_chunks", "denoiser"),
-            (Base, "encode_text", "texts"),
+            (Base, "condition", "texts"),
             (steps_module, "render_rays", "render"),
             (torch.Tensor, "backward", "backward"),
             (torch.optim.Adam, "step", "optimiser"),

@@ -113,14 +113,14 @@ def test_ctrl_c_drains_and_a_second_one_stops(tmp_path: Path) -> None:
         for _ in range(signals):
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 130 and json.loads(out)["error"].startswith("stopped"), err
         assert "Traceback" not in err and ("stop once more" in err or signals == 2)
         counts = states(folder)
         if signals == 1:
             assert counts == {"done": 2, "queued": 4}, "what was at work ends, and nothing else begins"
         else:
-            assert counts == {"done": 2, "queued": 4} and time.monotonic() - began < 15
+            assert counts == {"done": 2, "queued": 4} and time.monotonic() - began < 25
             lines = [json.loads(p.read_text())["stages"] for p in folder.glob("runs/*/manifest.json")]
             assert {line["status"] for stages in lines for line in stages.values()} == {
                 "finished",
@@ -129,7 +129,7 @@ def test_ctrl_c_drains_and_a_second_one_stops(tmp_path: Path) -> None:
 
 
 def wait_for(path: Path, text: str, count: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while time.monotonic() < end:
         if path.exists() and path.read_text().count(text) >= count:
             return
@@ -143,13 +143,13 @@ def states(folder: Path) -> dict[str, int]:
 
 
 def test_workers_of_a_killed_driver_end_by_themselves(tmp_path: Path) -> None:
-    (tmp_path / "jobs.jsonl").write_text('{"prompt": "sleep 20 a"}')
+    (tmp_path / "jobs.jsonl").write_text('{"prompt": "sleep 100 a"}')
     process = start(tmp_path, "--events", "events.jsonl")
     wait_for(tmp_path / "events.jsonl", '"outcome": "running"', 1)
     workers = psutil.Process(process.pid).children()
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=50)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -184,7 +184,7 @@ def environment_of(task: Task, console: object, shelf: object) -> dict[str, obje
 
 
 def _until(engine: Processes, kind: str) -> list:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if found := [event for event in engine.wait(0.2) if event.kind == kind]:
             return found
