@@ -8,7 +8,8 @@ model's are never quite on the data either.
     python -m slipcast.starter.train_codec --data DIR --work DIR --out DIR --minutes 720
 
 trains on the shards in DIR/prior and DIR/domain (``dataset``), going on where it was stopped; ``starter build`` does
-the same as one of its steps.
+the same as one of its steps. ``--earlier CODEC`` trains that codec's decoder alone, on latents that are disturbed more,
+and gives a ``patch_codec`` the layers for it.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from torch import Tensor, nn
 from ..guidance.noise import generator_on, named_generator
 from ..systems.evaluation.imagenet import load_network, perceptual_distance
 from ..systems.models.learned_codec import LearnedCodec
+from ..systems.models.patch_codec import PatchCodec
 from ..systems.training.loop import Budget, outcome, train
 from .batches import Pictures, open_pictures
+from .latents import load_codec
 
-PERCEPTUAL, NOISE = 0.3, 0.25
+PERCEPTUAL = 0.3
+NOISE, DECODER_NOISE = 0.25, 0.4  # at most; the second where the latents stay as they are
 SETTLING = 2048  # pictures over which latents are standardised for good
 
 
@@ -48,35 +52,37 @@ class CodecTask:
         if self.earlier is None:
             torch.manual_seed(0)
             return {"codec": LearnedCodec()}
-        codec = LearnedCodec.from_pretrained(self.earlier)
-        codec.encoder.requires_grad_(False)
+        codec = load_codec(self.earlier).train().requires_grad_()
+        if isinstance(codec, LearnedCodec):
+            codec.encoder.requires_grad_(False)
+        elif codec.detail is None:
+            torch.manual_seed(0)
+            codec = codec.with_detail()
         return {"codec": codec}
 
     def open(self, modules: Mapping[str, nn.Module], device: str) -> None:
         """Open the pictures and the network that compares them in this process."""
         self._codec: Any = modules["codec"]
         self._device, self._judge = device, load_network("lite0").to(device)
-        self._encoder: Any = self._codec.encoder.layers
-        if self.earlier is not None:
-            self._encoder = (
-                LearnedCodec.from_pretrained(self.earlier).encoder.to(device).requires_grad_(False)
-            )
+        self._encodes: Any = None if self.earlier is None else load_codec(self.earlier).to(device)
         self._pictures = [open_pictures(folder, device) for folder in self.shards]
 
     def loss(self, batch: int, generator: torch.Generator) -> Tensor:
         """Mean absolute error and perceptual distance of one batch, a quarter of it porcelain."""
         pictures = draw_mixed(self._pictures, batch, generator).to(self._device)
-        if self.earlier is None:
-            raw = self._encoder(pictures.to(self._codec.dtype, memory_format=torch.channels_last)).float()
+        if self._encodes is None:
+            layers = self._codec.encoder.layers
+            raw = layers(pictures.to(self._codec.dtype, memory_format=torch.channels_last)).float()
             latents = (raw - raw.mean((0, 2, 3), keepdim=True)) / raw.std((0, 2, 3), keepdim=True)
         else:
-            latents = self._encoder(pictures)
+            latents = self._encodes.encode(pictures).latents
         drawn = generator_on(self._device, generator)
         strength, noise = (
             draw(shape, generator=drawn, device=self._device)
             for draw, shape in ((torch.rand, (batch, 1, 1, 1)), (torch.randn, latents.shape))
         )
-        disturbed = latents + NOISE * strength * noise
+        most = NOISE if self.earlier is None else DECODER_NOISE
+        disturbed = latents + most * strength * noise
         made = self._codec.decode(
             disturbed.to(self._codec.dtype, memory_format=torch.channels_last)
         ).sample.float()
@@ -96,14 +102,19 @@ def draw_mixed(sources: list[Pictures], batch: int, generator: torch.Generator) 
 def train_codec(task: CodecTask, work: Path, out: Path, budget: Budget) -> dict[str, Any]:
     """Train (or go on training) and write the codec, float16; how it ended, with the round trip's PSNR in dB."""
     codec = train(task, work, budget, label="codec")["codec"]
-    assert isinstance(codec, LearnedCodec)
+    assert isinstance(codec, LearnedCodec | PatchCodec)
     codec.requires_grad_(False).to(budget.device)  # pyright: ignore[reportArgumentType]
     sources = [open_pictures(folder, budget.device) for folder in task.shards]
     if task.earlier is None:
+        assert isinstance(codec, LearnedCodec)
         count = min(SETTLING, sum(len(source) for source in sources))
         codec.settle(draw_mixed(sources, count, named_generator(0, "codec", "settle")).to(budget.device))
     else:  # in bf16, the training would have rounded what it must not change
-        codec.encoder.load_state_dict(LearnedCodec.from_pretrained(task.earlier).encoder.state_dict())
+        kept = load_codec(task.earlier)
+        names = [name for name in kept.state_dict() if name.startswith("encoder.")] or dict(
+            kept.named_buffers()
+        )
+        codec.load_state_dict({name: kept.state_dict()[name] for name in names}, strict=False)
     pictures = draw_mixed(sources, 128, named_generator(0, "codec", "test")).to(budget.device)
     error = torch.cat([(codec(part).clamp(-1, 1) - part).square() for part in pictures.split(32)]).mean()
     codec.cpu().half().save_pretrained(out)

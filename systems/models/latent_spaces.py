@@ -14,8 +14,11 @@ def latent_space_of(vae: Any) -> str:
 
     The encoder and the scaling make the space. A decoder that was fine-tuned alone reads the same latents, as
     stabilityai/sd-vae-ft-mse does by design, so it does not count. Weights are rounded to half precision, in which the
-    fp16 and the full file of one model agree. An autoencoder without an ``encoder`` is hashed whole.
+    fp16 and the full file of one model agree. An autoencoder without an ``encoder`` is hashed whole, but one that names
+    its ``latent_space`` in its config is believed: its decoder learned on after it had that name.
     """
+    if named := vae.config.get("latent_space"):
+        return str(named)
     tensors = vae.state_dict()
     encoder = {key: value for key, value in tensors.items() if key.startswith(("encoder.", "quant_conv."))}
     scaling = [

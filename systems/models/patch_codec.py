@@ -3,7 +3,8 @@
 Each f x f patch of the picture is projected on the k leading principal components of such patches, so encoding is one
 matrix product: closed form, exactly differentiable (score distillation goes through it for free), and Gaussian noise
 stays Gaussian. Decoding adds a small convolutional correction on the latent grid, which sees the neighbouring patches
-and removes the block edges that a linear decoder leaves.
+and removes the block edges that a linear decoder leaves; and, where there are ``detail_blocks``, what a deeper network
+learned at half of a patch on disturbed latents, which takes away a diffusion model's speckle too.
 
 It speaks the interface of a diffusers VAE (``encode(x).latents``, ``decode(z).sample``, ``config.scaling_factor``), so
 ``StableDiffusionPipeline`` runs with it unchanged.
@@ -21,11 +22,21 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional as F
 
+from .latent_spaces import latent_space_of
+from .learned_codec import Residual
+
+_DETAIL_WIDTH, _GROUPS = 64, 16
+
 
 class PatchCodec(ModelMixin, ConfigMixin):
     """Pictures [B, 3, H, W] in [-1, 1] <-> latents [B, k, H/f, W/f] of about unit variance.
 
     ``block_out_channels`` only tells diffusers the down-sampling factor, 2 ** (len - 1) = f.
+
+    Args:
+        detail_blocks: residual blocks of the decoder at half of a patch; 0 leaves that part out.
+        latent_space: the latents' name (``latent_spaces``), for a codec whose decoder alone has learned on: what lives
+            in them need not be made anew.
     """
 
     @register_to_config
@@ -38,6 +49,8 @@ class PatchCodec(ModelMixin, ConfigMixin):
         scaling_factor: float = 1.0,
         block_out_channels: tuple[int, ...] = (1, 1, 1, 1),
         sample_size: int = 128,
+        detail_blocks: int = 0,
+        latent_space: str | None = None,
     ) -> None:
         super().__init__()
         pixels = 3 * patch * patch
@@ -50,8 +63,10 @@ class PatchCodec(ModelMixin, ConfigMixin):
             nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)) for _ in range(layers)
         )
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
-        for parameter in self.leave.parameters():
-            nn.init.zeros_(parameter)
+        self.detail = _detail(width, pixels, detail_blocks) if detail_blocks else None
+        for last in (self.leave, *([] if self.detail is None else [self.detail[-2]])):
+            for parameter in last.parameters():  # at first they add nothing
+                nn.init.zeros_(parameter)
 
     @torch.no_grad()
     def fit(self, pictures: torch.Tensor) -> None:
@@ -77,6 +92,13 @@ class PatchCodec(ModelMixin, ConfigMixin):
         self.components.copy_(components)
         self.scale.copy_(scale)
 
+    def with_detail(self, blocks: int = 3) -> PatchCodec:
+        """A codec of the same latents, which decodes them alike and can learn to decode them better."""
+        kept = {key: value for key, value in self.config.items() if not key.startswith("_")}
+        made = PatchCodec(**kept | {"detail_blocks": blocks, "latent_space": latent_space_of(self)})
+        made.load_state_dict(self.state_dict(), strict=False)
+        return made
+
     def encode(self, x: torch.Tensor) -> AutoencoderTinyOutput:
         """Latents of pictures [B, 3, H, W] in [-1, 1]; linear in the picture."""
         projection = (self.components / self.scale[:, None]).to(x.dtype)
@@ -101,9 +123,25 @@ class PatchCodec(ModelMixin, ConfigMixin):
         hidden = self.enter(latents)
         for layer in self.mix:
             hidden = hidden + layer(hidden)
-        picture = self.decode_linear(latents) + F.pixel_shuffle(self.leave(F.silu(hidden)), self.patch)
+        hidden = F.silu(hidden)
+        picture = self.decode_linear(latents) + F.pixel_shuffle(self.leave(hidden), self.patch)
+        if self.detail is not None:
+            picture = picture + self.detail(hidden)
         return DecoderOutput(sample=picture) if return_dict else (picture,)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Round trip, [B, 3, H, W] -> [B, 3, H, W]."""
         return self.decode(self.encode(x).latents).sample
+
+
+def _detail(width: int, pixels: int, blocks: int) -> nn.Sequential:
+    """Features [B, width, h, w] on the latent grid -> pictures [B, 3, f h, f w]."""
+    return nn.Sequential(
+        nn.Conv2d(width, 4 * _DETAIL_WIDTH, 3, padding=1),
+        nn.PixelShuffle(2),
+        *(Residual(_DETAIL_WIDTH) for _ in range(blocks)),
+        nn.GroupNorm(_GROUPS, _DETAIL_WIDTH),
+        nn.SiLU(),
+        nn.Conv2d(_DETAIL_WIDTH, pixels // 4, 3, padding=1),
+        nn.PixelShuffle(round((pixels / 12) ** 0.5)),
+    )

@@ -154,7 +154,9 @@ class _AtCells:
         """The density of points in a cell that need not be asked for, [R, R, R]; NaN where they must be."""
         raw, s = self.raw_density.detach(), self._field.sharpness
         solid = s * DENSITY_PEAK * torch.sigmoid(torch.tensor(_SURE)).item()
-        deep = max(1, math.ceil(-math.log(_DARK) / (solid * 2 / len(raw))))  # cells that let no more light through
+        deep = max(
+            1, math.ceil(-math.log(_DARK) / (solid * 2 / len(raw)))
+        )  # cells that let no more light through
         empty = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (s * DENSITY_PEAK))).item() / s
         fill = torch.full_like(raw, torch.nan)
         fill[_largest(raw, 1) < empty] = 0.0

@@ -7,6 +7,7 @@ from slipcast.starter.dataset import build_shards
 from slipcast.starter.train_codec import CodecTask, draw_mixed, train_codec
 from slipcast.systems.models.latent_spaces import latent_space_of
 from slipcast.systems.models.learned_codec import LearnedCodec
+from slipcast.systems.models.patch_codec import PatchCodec
 from slipcast.systems.training.loop import Budget
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra [eval]")
@@ -49,6 +50,21 @@ def test_a_later_training_moves_the_decoder_alone(shards, trained, tmp_path):
     }
     assert {name for name in before.state_dict() if name.startswith("encoder.")} <= kept
     assert "decoder.0.weight" not in kept
+
+
+def test_so_does_that_of_a_linear_codec_which_gets_layers_for_it(shards, tmp_path):
+    torch.manual_seed(0)
+    linear = PatchCodec(width=16, layers=1)
+    linear.fit(torch.rand(8, 3, 32, 32) * 2 - 1)
+    linear.save_pretrained(tmp_path / "linear")
+    train_codec(CodecTask(shards, earlier=tmp_path / "linear"), tmp_path / "work", tmp_path / "codec", BUDGET)
+    after = PatchCodec.from_pretrained(tmp_path / "codec")
+    assert latent_space_of(after) == latent_space_of(linear)
+    for name, value in linear.named_buffers():
+        torch.testing.assert_close(after.get_buffer(name), value.half().float(), rtol=0, atol=0)
+    assert after.detail is not None
+    assert after.detail[-2].get_parameter("weight").abs().max() > 0
+    assert not torch.equal(after.enter.weight, linear.enter.weight.half().float())
 
 
 def test_the_loss_can_be_repeated_and_reaches_both_halves(shards):

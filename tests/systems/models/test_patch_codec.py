@@ -2,6 +2,7 @@
 
 import torch
 
+from slipcast.systems.models.latent_spaces import latent_space_of
 from slipcast.systems.models.patch_codec import PatchCodec
 
 
@@ -67,3 +68,22 @@ def test_save_and_load(tmp_path):
         torch.equal(a, b)
         for a, b in zip(codec.state_dict().values(), again.state_dict().values(), strict=True)
     )
+
+
+def test_a_deeper_decoder_begins_as_the_old_one_and_keeps_the_latents_name(tmp_path):
+    pictures = smooth_pictures(2)
+    codec = codec_fitted_to(pictures)
+    torch.nn.init.normal_(codec.leave.weight, std=0.1)
+    deeper = codec.with_detail(2).requires_grad_(False)
+    latents = codec.encode(pictures).latents
+    assert torch.equal(deeper.encode(pictures).latents, latents)
+    assert torch.equal(deeper.decode(latents).sample, codec.decode(latents).sample)
+    assert deeper.detail is not None
+    torch.nn.init.normal_(deeper.detail[-2].get_parameter("weight"), std=0.1)
+    deeper.save_pretrained(tmp_path)
+    again = PatchCodec.from_pretrained(tmp_path).requires_grad_(False)
+    assert latent_space_of(again) == latent_space_of(codec) == latent_space_of(again.with_detail())
+    changed = again.decode(latents).sample
+    assert not torch.equal(changed, codec.decode(latents).sample)
+    assert changed.shape == pictures.shape
+    torch.testing.assert_close(changed, deeper.decode(latents).sample)
