@@ -15,14 +15,14 @@ from starlette.staticfiles import StaticFiles
 
 from ...configs.errors import SlipcastError
 from ..report import viewer
-from . import domain_page, job_page, make_page, queue_page, tune_page
+from . import domain_page, job_page, make_page, picture_set_page, queue_page, tune_page
 from .answers import told_error
 from .desk import Desk
 from .guard import Guard
 
 STATIC = Path(__file__).parent / "static"
 _REPORT_STYLE = Path(viewer.__file__).parent / "data" / "style.css"
-PAGES = (make_page, queue_page, job_page, domain_page, tune_page)
+PAGES = (make_page, queue_page, job_page, domain_page, picture_set_page, tune_page)
 """Modules of pages; each has ``routes(desk) -> list of starlette's routes``."""
 
 

@@ -150,15 +150,15 @@ def test_an_upload_leads_to_the_set_and_everything_in_it_is_escaped(client: Test
 def test_an_empty_and_an_oversized_upload_are_told(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from slipcast.pipeline.studio import domain_page
+    from slipcast.pipeline.studio import picture_set_page
 
     empty = client.post("/domains/pictures", data={"set": ""})
     assert empty.status_code == 422 and 'id="pictures-error"' in empty.text
-    monkeypatch.setattr(domain_page, "MOST_BYTES", 1000)
+    monkeypatch.setattr(picture_set_page, "MOST_BYTES", 1000)
     large = client.post("/domains/pictures", files=[("pictures", ("a.png", picture(1)))])
     assert large.status_code == 413 and "larger than the 0.001 MB" in large.text
-    monkeypatch.setattr(domain_page, "MOST_BYTES", 10**6)
-    monkeypatch.setattr(domain_page, "MOST_FILES", 2)
+    monkeypatch.setattr(picture_set_page, "MOST_BYTES", 10**6)
+    monkeypatch.setattr(picture_set_page, "MOST_FILES", 2)
     many = client.post("/domains/pictures", files=[("pictures", (f"{n}.png", b"x")) for n in range(3)])
     assert many.status_code == 400
 
