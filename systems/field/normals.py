@@ -15,15 +15,17 @@ from .shapes import Cells, PerPoint, Points
 Paint = Callable[[Points, PerPoint, Points], tuple[PerPoint, Points]]
 """points [N, 3], density [N], rgb [N, 3] -> density [N], whatever is to be seen instead [N, 3]."""
 
-_LEAST = 1e-6  # of a slope's length, per unit length squared: flatter than this there is no direction
+# Of a slope's length, per unit length squared: flatter than this there is no direction. A surface's is about a thousand.
+# In the haze around an object that is still soft, slopes are rounding, and a direction's derivative one over them.
+_LEAST = 1.0
 
 
 def normals(field: RadianceField, points: Points, spacing: float) -> Points:
     """-grad density / |grad density|, by central differences: [N, 3], out of the matter, differentiable.
 
     Args:
-        spacing: between a point and its neighbours; about a cell of a grid. Where the density does not change over it,
-            deep inside or far away, the normal is 0.
+        spacing: between a point and its neighbours; about a cell of a grid. Where the density hardly changes over it,
+            deep inside or far away, the normal is about 0.
     """
     steps = spacing * torch.eye(3, dtype=points.dtype, device=points.device)
     around = torch.cat([points + step for step in steps] + [points - step for step in steps])
