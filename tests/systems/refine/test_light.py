@@ -8,8 +8,9 @@ from fakes.refinements import BUSY, QUIET, PaintedOneColour, refine, same
 from torch.nn.functional import normalize
 
 from slipcast.guidance.noise import named_generator
+from slipcast.systems.field.normals import normals
 from slipcast.systems.field.volume_rendering import render_image
-from slipcast.systems.field.voxels import DENSITY_PEAK
+from slipcast.systems.field.voxels import DENSITY_PEAK, VoxelField
 from slipcast.systems.refine.light import Light, draw_light
 from slipcast.systems.refine.views import Ranges, draw_views
 
@@ -30,6 +31,17 @@ def test_law_a_ball_is_lit_by_the_angle_to_its_lamp(textureless):
     albedo = torch.ones(3) if textureless else torch.tensor([0.8, 0.4, 0.2])
     torch.testing.assert_close(rgb, albedo * (0.1 + 0.9 * facing), atol=3e-3, rtol=0)
     assert torch.equal(density, ball(shell)[0]), "light moves no matter"
+
+
+def test_haze_that_is_rounding_has_no_direction_and_nothing_is_pushed_by_it():
+    """A field is soft at first: all that is empty has some density, the same but for the last bits."""
+    raw = -4.7 + 1e-6 * torch.randn(16, 16, 16, generator=named_generator(0, "haze"))
+    field = VoxelField(raw, torch.zeros(16, 16, 16, 3))
+    points = torch.rand(500, 3, generator=named_generator(0, "points")) - 0.5
+    found = normals(field, points, 2 / 16)
+    assert found.abs().max() < 1e-4
+    found.sum().backward()
+    assert field.raw_density.grad is not None and field.raw_density.grad.abs().max() < 100
 
 
 def test_the_side_of_the_lamp_is_bright_and_the_other_is_not_black():
