@@ -15,7 +15,7 @@ from ..field.voxels import VoxelField, cell_centres
 
 FIT_STEPS = 200
 _NEAR_POINTS, _POINTS = 12288, 2048  # a step's, near the surface and anywhere
-_RATE, _LAST_RATE = 0.1, 0.1  # what the table learns in 200 steps at 0.02 is blurred by 6 dB more
+_RATE, _LAST_RATE = 0.1, 0.1  # at 0.02, colours are blurred by some 4 dB more
 _EPS = 1e-15  # as Instant-NGP: gradients of a row that few points reach are tiny and no less true
 _NEAR_CELLS = 3.0
 _SEEN = 3.0  # raw density at which half the weight of a colour begins: emptier space shows none
