@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from slipcast.configs.loading import load_config
+from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import open_models
 from slipcast.starter.generator.objects import GeneratedObject
@@ -75,25 +76,26 @@ def refined(noun: str, thing: GeneratedObject, out: Path, settings: list[str]) -
     """Figures of the lifted field and of both refined ones."""
     points, albedo, seen = true_surface(thing)
     figures: dict[str, dict[str, float]] = {}
-    store = None
+    store = open_models(load_config("starter", settings))
     for light in LIGHTS:
         config = load_config("starter", [*settings, f"refine.light={light}"])
-        store = opened = store or open_models(config)
-
-        def run(stage: str, config: Any = config, opened: Any = opened) -> Path:
-            made = make(prompt(noun), config, out=out, until_stage=stage, open_models=lambda _: opened)
-            return made.run
-
+        folder = made_until("lift", noun, config, out, store)
         if not figures:
-            start = FrozenGrid.load(run("lift") / "20-lift/field.safetensors")
-            lifted = warm_start(start, config.refine.resolution)
+            lifted = warm_start(
+                FrozenGrid.load(folder / "20-lift/field.safetensors"), config.refine.resolution
+            )
             figures["lifted"] = compared(lifted, points, albedo, seen) | {"seconds": 0.0}
-        run("lift")
         began = time.perf_counter()
-        field = VoxelField.load(run("refine") / "30-refine/field.safetensors")
+        folder = made_until("refine", noun, config, out, store)
         seconds = time.perf_counter() - began
+        field = VoxelField.load(folder / "30-refine/field.safetensors")
         figures[f"light={light}"] = compared(field, points, albedo, seen) | {"seconds": round(seconds, 1)}
     return figures
+
+
+def made_until(stage: str, noun: str, config: MakeConfig, out: Path, store: Any) -> Path:
+    """The noun's run with these settings, up to a stage."""
+    return make(prompt(noun), config, out=out, until_stage=stage, open_models=lambda _: store).run
 
 
 def true_surface(thing: GeneratedObject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,7 +107,7 @@ def true_surface(thing: GeneratedObject) -> tuple[np.ndarray, np.ndarray, np.nda
     solid = solid_occupancy(thing.vertices, thing.faces)
     points, albedo = surface_samples(thing, np.random.default_rng(0), n=_POINTS, solid=solid)
     points = points.astype(np.float64)
-    _, corner = cKDTree(thing.vertices).query(points)
+    _, corner = KDTree(thing.vertices).query(points)
     towards = orbit_camera(0.0, ELEVATION_RAD).position.numpy() - points
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     seen = (thing.normals[corner] * towards).sum(1) > math.cos(math.radians(60))
@@ -117,7 +119,7 @@ def compared(field: VoxelField, points: np.ndarray, albedo: np.ndarray, seen: np
     """The field's base colours beside the albedo; ``covered`` is the share of points that have a surface near."""
     _, feet = surface_points(field.raw_density)
     _, colours = field(feet)
-    distance, nearest = cKDTree(feet.numpy()).query(points)
+    distance, nearest = KDTree(feet.numpy()).query(points)
     near = distance < _REACH
     error = 255 * colours.numpy()[nearest] - albedo
     told = {"covered": float(near.mean())}

@@ -86,7 +86,10 @@ def main() -> None:
         jury = Jury()
         for name, pictures in views.items():
             found = jury.rows(pool_of("views", name, [np.concatenate(pictures)]))[name]
-            figures["mean"][name] |= {network: brief(found[network]) for network in NETWORKS}
+            for network in NETWORKS:
+                figures["mean"][name] |= {
+                    f"{network} {key}": value for key, value in brief(found[network]).items()
+                }
         report("fields", figures, given.out)
 
 

@@ -20,14 +20,14 @@ _SAMPLES = 200_000
 def write_true_mesh(thing: GeneratedObject, path: Path) -> Path:
     """Write a PLY with a colour at each corner (sRGB, the albedo); its absolute path."""
     import trimesh
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    vertices, faces = trimesh.remesh.subdivide_to_size(
+    vertices, faces, *_ = trimesh.remesh.subdivide_to_size(
         thing.vertices.astype(np.float64), thing.faces, LONGEST_EDGE, max_iter=20
     )
     points, colours = surface_samples(thing, np.random.default_rng(0), n=_SAMPLES)
-    _, nearest = cKDTree(points.astype(np.float64)).query(vertices)
+    _, nearest = KDTree(points.astype(np.float64)).query(vertices)
     path.parent.mkdir(parents=True, exist_ok=True)
     mesh = trimesh.Trimesh(vertices, faces, vertex_colors=colours[nearest], process=False)
-    path.write_bytes(mesh.export(file_type="ply"))
+    mesh.export(path)
     return path.resolve()
