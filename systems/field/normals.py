@@ -15,8 +15,9 @@ from .shapes import Cells, PerPoint, Points
 Paint = Callable[[Points, PerPoint, Points], tuple[PerPoint, Points]]
 """points [N, 3], density [N], rgb [N, 3] -> density [N], whatever is to be seen instead [N, 3]."""
 
-# Of a slope's length, per unit length squared: flatter than this there is no direction. A surface's is about a thousand.
-# In the haze around an object that is still soft, slopes are rounding, and a direction's derivative one over them.
+# Of a slope's length, per unit length squared: flatter than this there is no direction. A surface's is about a
+# thousand. In the haze around an object that is still soft, slopes are rounding, and a direction's derivative is one
+# over them.
 _LEAST = 1.0
 
 
