@@ -23,8 +23,6 @@ import torch
 from scipy.spatial import KDTree
 
 from slipcast.configs.loading import load_config
-from slipcast.configs.schema import MakeConfig
-from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import open_models
 from slipcast.starter.generator.objects import GeneratedObject
 from slipcast.starter.generator.volume import solid_occupancy, surface_samples
@@ -33,10 +31,8 @@ from slipcast.systems.field.voxels import FrozenGrid, VoxelField
 from slipcast.systems.refine.surface_colour import surface_points
 from slipcast.systems.refine.warm_start import warm_start
 
-from .fields import ELEVATION_RAD, draw, thing_of
+from .fields import ELEVATION_RAD, made_until, started, thing_of
 from .machine import report
-from .prompts import prompt
-from .true_mesh import write_true_mesh
 
 LIGHTS = ("none", "point")
 _POINTS = 20_000
@@ -57,11 +53,8 @@ def main() -> None:
     figures: dict[str, Any] = {"threads": torch.get_num_threads(), "start": given.start, "nouns": {}}
     for noun in given.nouns:
         thing = thing_of(noun)
-        settings = [f"image.picture=[{draw(noun, given.runs)}]"]
+        settings = started(noun, given.start, given.runs)
         settings += [] if given.steps is None else [f"refine.steps={given.steps}"]
-        if given.start == "mesh":
-            mesh = write_true_mesh(thing, given.runs / f"albedo-{noun}.ply")
-            settings += ["lift_model=mesh", f"lift.source={mesh}"]
         out = given.runs / f"albedo-{given.start}"
         figures["nouns"][noun] = refined(noun, thing, out, settings)
         report("albedo", figures, given.out)  # after every noun: what was measured stays
@@ -91,11 +84,6 @@ def refined(noun: str, thing: GeneratedObject, out: Path, settings: list[str]) -
         field = VoxelField.load(folder / "30-refine/field.safetensors")
         figures[f"light={light}"] = compared(field, points, albedo, seen) | {"seconds": round(seconds, 1)}
     return figures
-
-
-def made_until(stage: str, noun: str, config: MakeConfig, out: Path, store: Any) -> Path:
-    """The noun's run with these settings, up to a stage."""
-    return make(prompt(noun), config, out=out, until_stage=stage, open_models=lambda _: store).run
 
 
 def true_surface(thing: GeneratedObject) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

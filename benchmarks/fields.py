@@ -15,6 +15,7 @@ have a row of the hash grid's table alone. RUNS should hold none of these runs: 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ import torch
 from PIL import Image
 
 from slipcast.configs.loading import load_config
+from slipcast.configs.schema import MakeConfig
+from slipcast.pipeline.exporters.preview import ring_cameras
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.models import open_models
 from slipcast.starter.generator.objects import GeneratedObject, make_object
@@ -71,10 +74,7 @@ def main() -> None:
     settings = [*given.set, *([] if given.steps is None else [f"refine.steps={given.steps}"])]
     views: dict[str, list[np.ndarray]] = {name: [] for name in FIELDS}
     for noun in given.nouns:
-        own = [f"image.picture=[{draw(noun, given.runs)}]"]
-        if given.start == "mesh":
-            mesh = write_true_mesh(thing_of(noun), given.runs / f"fields-{noun}.ply")
-            own += ["lift_model=mesh", f"lift.source={mesh}"]
+        own = started(noun, given.start, given.runs)
         figures["nouns"][noun] = {}
         for name in FIELDS:
             out, chosen = given.runs / f"fields-{name}", [*own, f"refine.field={name}", *settings]
@@ -86,10 +86,8 @@ def main() -> None:
         jury = Jury()
         for name, pictures in views.items():
             found = jury.rows(pool_of("views", name, [np.concatenate(pictures)]))[name]
-            for network in NETWORKS:
-                figures["mean"][name] |= {
-                    f"{network} {key}": value for key, value in brief(found[network]).items()
-                }
+            for network, figure in itertools.product(NETWORKS, ("fd48", "recognised")):
+                figures["mean"][name][f"{network} {figure}"] = found[network][figure]
         report("fields", figures, given.out)
 
 
@@ -97,11 +95,6 @@ def mean(nouns: dict[str, Any], name: str) -> dict[str, float]:
     """Of all nouns, of each figure that is a number."""
     rows = [fields[name] for fields in nouns.values()]
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0] if key != "levels"}
-
-
-def brief(found: dict[str, Any]) -> dict[str, float]:
-    """A network's verdict over all nouns."""
-    return {key: found[key] for key in ("fd48", "recognised")}
 
 
 def thing_of(noun: str) -> GeneratedObject:
@@ -117,12 +110,25 @@ def draw(noun: str, folder: Path) -> Path:
     return path
 
 
+def started(noun: str, start: str, folder: Path) -> list[str]:
+    """Settings of a run on the noun's picture that begins from what the starter lifts of it, or from its own mesh."""
+    settings = [f"image.picture=[{draw(noun, folder)}]"]
+    if start == "mesh":
+        mesh = write_true_mesh(thing_of(noun), folder / f"fields-{noun}.ply")
+        settings += ["lift_model=mesh", f"lift.source={mesh}"]
+    return settings
+
+
+def made_until(stage: str, noun: str, config: MakeConfig, out: Path, store: Any) -> Path:
+    """The noun's run with these settings, up to a stage."""
+    return make(prompt(noun), config, out=out, until_stage=stage, open_models=lambda _: store).run
+
+
 def views_of(field: VoxelField) -> np.ndarray:
     """Eight views round a field on the truth's background, uint8 [8, 256, 256, 3]."""
     ground = truths.GROUND / 255
     pictures = []
-    for azimuth in np.radians(np.arange(truths.VIEWS) * 360 / truths.VIEWS):
-        camera = orbit_camera(float(azimuth), ELEVATION_RAD)
+    for camera in ring_cameras(truths.VIEWS, ELEVATION_RAD):
         rgb, _, _ = render_image(field, camera, truths.VIEW_SIZE, background=(ground, ground, ground))
         pictures.append((rgb.numpy() * 255).clip(0, 255).astype(np.uint8))
     return np.stack(pictures)
@@ -132,14 +138,9 @@ def refined(noun: str, out: Path, settings: list[str]) -> tuple[dict[str, Any], 
     """One field's figures, and what the mesh stage gets."""
     config = load_config("starter", settings)
     store = open_models(config)
-
-    def run(stage: str) -> Path:
-        made = make(prompt(noun), config, out=out, until_stage=stage, open_models=lambda _: store)
-        return made.run
-
-    folder = run("lift")
+    made_until("lift", noun, config, out, store)
     wall, cpu = time.perf_counter(), time.process_time()
-    run("refine")
+    folder = made_until("refine", noun, config, out, store)
     figures = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
     subject = read_subject(folder / "10-image/image.png").premultiplied(SIZE)
     camera = orbit_camera(0.0, math.radians(config.image.elevation_deg))

@@ -52,7 +52,7 @@ class CodecTask:
         if self.earlier is None:
             torch.manual_seed(0)
             return {"codec": LearnedCodec()}
-        codec = load_codec(self.earlier).train().requires_grad_()
+        codec = load_codec(self.earlier).requires_grad_()
         if isinstance(codec, LearnedCodec):
             codec.encoder.requires_grad_(False)
         elif codec.detail is None:
@@ -111,10 +111,8 @@ def train_codec(task: CodecTask, work: Path, out: Path, budget: Budget) -> dict[
         codec.settle(draw_mixed(sources, count, named_generator(0, "codec", "settle")).to(budget.device))
     else:  # in bf16, the training would have rounded what it must not change
         kept = load_codec(task.earlier)
-        names = [name for name in kept.state_dict() if name.startswith("encoder.")] or dict(
-            kept.named_buffers()
-        )
-        codec.load_state_dict({name: kept.state_dict()[name] for name in names}, strict=False)
+        encoder = {name: value for name, value in kept.state_dict().items() if name.startswith("encoder.")}
+        codec.load_state_dict(encoder or dict(kept.named_buffers()), strict=False)
     pictures = draw_mixed(sources, 128, named_generator(0, "codec", "test")).to(budget.device)
     error = torch.cat([(codec(part).clamp(-1, 1) - part).square() for part in pictures.split(32)]).mean()
     codec.cpu().half().save_pretrained(out)

@@ -72,6 +72,19 @@ class Encoder(nn.Module):
         return (self.layers(x) - self.mean[:, None, None]) / self.deviation[:, None, None]
 
 
+def to_pictures(width: int, fine: int, blocks: int, fold: int = FOLD) -> list[nn.Module]:
+    """Layers from features [B, width, h, w] to pictures [B, 3, 2 fold h, 2 fold w], ``fine`` channels wide between."""
+    return [
+        nn.Conv2d(width, 4 * fine, 3, padding=1),
+        nn.PixelShuffle(2),
+        *(Residual(fine) for _ in range(blocks)),
+        nn.GroupNorm(_GROUPS, fine),
+        nn.SiLU(),
+        nn.Conv2d(fine, 3 * fold**2, 3, padding=1),
+        nn.PixelShuffle(fold),
+    ]
+
+
 class LearnedCodec(ModelMixin, ConfigMixin):
     """Pictures [B, 3, H, W] in [-1, 1] <-> latents [B, k, H/8, W/8] of unit variance.
 
@@ -96,13 +109,7 @@ class LearnedCodec(ModelMixin, ConfigMixin):
         self.decoder = nn.Sequential(
             nn.Conv2d(latent_channels, coarse, 3, padding=1),
             *(Residual(coarse) for _ in range(decoder_blocks[1])),
-            nn.Conv2d(coarse, 4 * fine, 3, padding=1),
-            nn.PixelShuffle(2),
-            *(Residual(fine) for _ in range(decoder_blocks[0])),
-            nn.GroupNorm(_GROUPS, fine),
-            nn.SiLU(),
-            nn.Conv2d(fine, 3 * FOLD**2, 3, padding=1),
-            nn.PixelShuffle(FOLD),
+            *to_pictures(coarse, fine, decoder_blocks[0]),
         )
 
     @torch.no_grad()

@@ -23,9 +23,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from .latent_spaces import latent_space_of
-from .learned_codec import Residual
+from .learned_codec import to_pictures
 
-_DETAIL_WIDTH, _GROUPS = 64, 16
+_DETAIL_WIDTH = 64
 
 
 class PatchCodec(ModelMixin, ConfigMixin):
@@ -63,9 +63,13 @@ class PatchCodec(ModelMixin, ConfigMixin):
             nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)) for _ in range(layers)
         )
         self.leave = nn.Conv2d(width, pixels, 3, padding=1)
-        self.detail = _detail(width, pixels, detail_blocks) if detail_blocks else None
-        for last in (self.leave, *([] if self.detail is None else [self.detail[-2]])):
-            for parameter in last.parameters():  # at first they add nothing
+        self.detail: nn.Sequential | None = None
+        last: list[nn.Module] = [self.leave]
+        if detail_blocks:
+            self.detail = nn.Sequential(*to_pictures(width, _DETAIL_WIDTH, detail_blocks, fold=patch // 2))
+            last.append(self.detail[-2])
+        for layer in last:  # at first they add nothing
+            for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
     @torch.no_grad()
@@ -132,16 +136,3 @@ class PatchCodec(ModelMixin, ConfigMixin):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Round trip, [B, 3, H, W] -> [B, 3, H, W]."""
         return self.decode(self.encode(x).latents).sample
-
-
-def _detail(width: int, pixels: int, blocks: int) -> nn.Sequential:
-    """Features [B, width, h, w] on the latent grid -> pictures [B, 3, f h, f w]."""
-    return nn.Sequential(
-        nn.Conv2d(width, 4 * _DETAIL_WIDTH, 3, padding=1),
-        nn.PixelShuffle(2),
-        *(Residual(_DETAIL_WIDTH) for _ in range(blocks)),
-        nn.GroupNorm(_GROUPS, _DETAIL_WIDTH),
-        nn.SiLU(),
-        nn.Conv2d(_DETAIL_WIDTH, pixels // 4, 3, padding=1),
-        nn.PixelShuffle(round((pixels / 12) ** 0.5)),
-    )

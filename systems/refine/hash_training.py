@@ -33,7 +33,7 @@ from .warm_start import warm_start
 _FAR_POINTS = 2048  # a step's, of the drift's share far from the surface
 _NETWORK_SHARE = 0.1  # of the table's rate: a weight of the network moves everything at once
 _SURE = 2.0  # raw density, at sharpness 1, of cells that are solid: as to ``voxels.occupied_cells``
-_DARK = 1.4e-3  # of the light: a cell that no more comes to is not seen
+_DARK = 1.4e-3  # of the light: a cell that no more than this comes to is not seen
 # Cells of what comes out, along each side of one of ``refine.resolution``: with two, a picture loses 1 to 2 dB more.
 _FINER = 3
 
@@ -154,9 +154,7 @@ class _AtCells:
         """The density of points in a cell that need not be asked for, [R, R, R]; NaN where they must be."""
         raw, s = self.raw_density.detach(), self._field.sharpness
         solid = s * DENSITY_PEAK * torch.sigmoid(torch.tensor(_SURE)).item()
-        deep = max(
-            1, math.ceil(-math.log(_DARK) / (solid * 2 / len(raw)))
-        )  # cells that let no more light through
+        deep = max(1, math.ceil(-math.log(_DARK) * len(raw) / (2 * solid)))  # cells that dim light so far
         empty = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (s * DENSITY_PEAK))).item() / s
         fill = torch.full_like(raw, torch.nan)
         fill[_largest(raw, 1) < empty] = 0.0
