@@ -87,7 +87,7 @@ def open_browser() -> Iterator[Browser]:
     if program is None:
         pytest.skip("no Chromium here (SLIPCAST_CHROMIUM=PATH names one)")
     playwright = pytest.importorskip(
-        "playwright.sync_api", reason="no Playwright here (pip install playwright)"
+        "playwright.sync_api", reason="no Playwright here: needs the extra [dev]"
     )
     with playwright.sync_playwright() as started:
         arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
