@@ -10,7 +10,6 @@ from typing import Any
 
 from ...configs.atomic import read_json_object, write_bytes
 from ...configs.errors import BadInput, SlipcastError
-from ...systems.field.cameras import FRONT_ELEVATION_RAD
 from ...systems.field.voxels import FrozenGrid
 from ...systems.images.files import read_subject
 from ...systems.lift.gridding import as_grid
@@ -65,7 +64,7 @@ def run(ctx: StageContext) -> LiftFacts:
         folder = ctx.folder if len(candidates) == 1 else ctx.folder / f"kept-{place}"
         folder.mkdir(exist_ok=True)
         try:
-            grid = _lift(ctx, candidate, folder)
+            grid = _lift(ctx, candidate, elevation_rad, folder)
         except SlipcastError as error:
             if isinstance(error, BadInput) or (place == len(candidates) and not lifted):
                 raise
@@ -93,7 +92,7 @@ def candidates_of(ctx: StageContext) -> tuple[list[Candidate], float]:
     Raises: SlipcastError where kept.json is not what the image stage wrote.
     """
     if "image/kept.json" not in ctx.inputs:
-        return [Candidate(pictures_of(ctx))], FRONT_ELEVATION_RAD
+        return [Candidate(pictures_of(ctx))], math.radians(ctx.config.image.elevation_deg)
     where = ctx.inputs["image/kept.json"]
     told: Any = read_json_object(where, "the candidates' file")
     try:
@@ -128,7 +127,7 @@ def chosen_picture(ctx: StageContext) -> Path:
     return ctx.inputs.get("lift/picture.png") or ctx.inputs["image/image.png"]
 
 
-def _lift(ctx: StageContext, candidate: Candidate, folder: Path) -> FrozenGrid:
+def _lift(ctx: StageContext, candidate: Candidate, elevation_rad: float, folder: Path) -> FrozenGrid:
     settings, models = ctx.config.lift, ctx.models
     lift, pictures = lift_named(models.lift), [read_subject(path) for path in candidate.pictures]
     if len(pictures) > 1 and not lift.several:
@@ -143,5 +142,6 @@ def _lift(ctx: StageContext, candidate: Candidate, folder: Path) -> FrozenGrid:
         folder=folder,
         generator=ctx.generator(f"noise {settings.seed}"),
         notice=ctx.progress.notice,
+        elevation_rad=elevation_rad,
     )
     return as_grid(lift.function(task), settings.resolution)

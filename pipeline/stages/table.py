@@ -73,6 +73,7 @@ STAGES: tuple[Stage, ...] = (
         choice="pick",
         drawn=("candidates.png", "image.json"),
     ),
+    # Version 2: what does not stand where the picture shows it is put there, unless it is the starter's.
     Stage(
         "lift",
         "20-lift",
@@ -81,7 +82,8 @@ STAGES: tuple[Stage, ...] = (
         gives=("field.safetensors",),
         makes=("field.safetensors", "picture.png", "command.log", "made/*", "pictures/*", "kept-*/*"),
         roles=("lift_model",),
-        reads=("device",),
+        reads=("device", "image.elevation_deg"),
+        version=2,
     ),
     # Version 2: the surface ends hard, and colours do not change across its skin. Version 3: thin parts stay whole.
     # Version 4: draws come from the same stream as everywhere else.

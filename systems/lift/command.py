@@ -16,6 +16,7 @@ from ...configs.programs import signal_name, watch
 from ..field.voxels import FrozenGrid
 from .facing import facing_yaw
 from .mesh_file import ENDINGS, read_surface
+from .registration import registered
 from .solid import field_of_surface
 from .surface import framed, turned
 from .table import LiftTask
@@ -86,9 +87,8 @@ def lift_picture(task: LiftTask) -> FrozenGrid:
     if mesh is None:
         raise SlipcastError(f"lift.command left no {', '.join(ENDINGS)} in {call.out}; {told}")
     surface = framed(read_surface(mesh))
-    resolution = task.settings.resolution
-    yaw = facing_yaw(field_of_surface(surface, min(resolution, 64)), task.pictures[0])
-    return field_of_surface(framed(turned(surface, yaw)), resolution)
+    yaw = facing_yaw(field_of_surface(surface, min(task.settings.resolution, 64)), task.pictures[0])
+    return registered(framed(turned(surface, yaw)), task)
 
 
 def _call(task: LiftTask) -> Call:

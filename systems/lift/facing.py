@@ -1,4 +1,4 @@
-"""What a lift made, brought into the common framing and turned about the vertical until it faces the picture's camera.
+"""What a lift made, turned about the vertical until it faces the picture's camera, and put where the picture shows it.
 
 Networks disagree about where the front is, and Shap-E's own outputs differ from seed to seed (openai/shap-e#87). So the
 yaw is found by looking: renders from all sides are compared with the picture, each scaled to its own outline, so that
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,13 +16,14 @@ from torch.nn import functional as F
 
 from ...configs.errors import SlipcastError
 from ..field.cameras import orbit_camera
-from ..field.query import device_of
-from ..field.shapes import PerPoint, Points
+from ..field.shapes import Points
 from ..field.volume_rendering import render_image
 from ..field.voxels import FrozenGrid, cell_centres
 from ..types import RadianceField, SubjectImage
 from .gridding import as_grid
+from .registration import registration
 from .surface import framing, turn_about_z
+from .turned import Turned
 
 _LOOK_CELLS = 64
 _RENDERED, _COMPARED = 64, 48  # pixels a side
@@ -32,39 +32,18 @@ _COARSE_DEG, _FINE_DEG = 10.0, 2.0
 _SEEN = 0.5  # opacity
 
 
-@dataclass(frozen=True)
-class Turned:
-    """A field moved, scaled and turned: what was at p is at R_z(yaw) (p - middle) * scale.
+def faced(field: RadianceField, picture: SubjectImage, elevation_rad: float) -> Turned:
+    """The field with its front (-Y) what the picture shows, where and as large as the picture shows it.
 
-    Lengths grow by ``scale``, so density, which is per length, shrinks by it.
-    """
-
-    field: RadianceField
-    yaw_rad: float
-    middle: Points
-    scale: float
-
-    @property
-    def device(self) -> torch.device:
-        """Where the field is."""
-        return device_of(self.field)
-
-    def __call__(self, points: Points) -> tuple[PerPoint, Points]:
-        """points [N, 3] -> density [N], rgb [N, 3]; empty outside of the field's own box."""
-        own = (points @ _turn(self.yaw_rad).to(points) / self.scale) + self.middle.to(points)
-        density, colour = self.field(own)
-        return density * (own.abs() <= 1).all(dim=1) / self.scale, colour
-
-
-def faced(field: RadianceField, picture: SubjectImage) -> Turned:
-    """The field in the common framing, its front (-Y) what the picture shows.
-
+    Args: elevation_rad: of the camera that the picture counts as taken by.
     Raises:
         SlipcastError: there is nothing solid in it.
     """
     grid = _solid(field)
     yaw = facing_yaw(Turned(grid, 0.0, *_framing(grid, 0.0)), picture)
-    return Turned(field, yaw, *_framing(grid, yaw))
+    framed = _framing(grid, yaw)
+    turned = Turned(field, yaw, *framed)
+    return turned.placed(*registration(turned, picture, elevation_rad))
 
 
 def facing_yaw(field: RadianceField, picture: SubjectImage) -> float:
@@ -118,11 +97,6 @@ def _solid(field: RadianceField) -> FrozenGrid:
 def _framing(grid: FrozenGrid, yaw_rad: float) -> tuple[Points, float]:
     """(middle, scale) that put the solid cells, turned so, into the common framing."""
     solid = cell_centres(grid.resolution)[(grid.occupancy > _SEEN).reshape(-1).cpu()]
-    turn = _turn(yaw_rad).double()
+    turn = torch.from_numpy(turn_about_z(yaw_rad))
     middle, scale = framing((solid.double() @ turn.T).numpy())
     return (torch.from_numpy(middle) @ turn).float(), scale
-
-
-def _turn(yaw_rad: float) -> torch.Tensor:
-    """``turn_about_z``, float32."""
-    return torch.from_numpy(turn_about_z(yaw_rad)).float()

@@ -26,8 +26,9 @@ from ..models.precision import quiet_libraries
 from ..models.reading import explained, read_network
 from ..models.weight_files import MODEL_INDEX
 from ..types import SubjectImage
-from .facing import Turned, faced
+from .facing import faced
 from .table import LiftTask
+from .turned import Turned
 
 _PIPELINE = "ShapEImg2ImgPipeline"
 _PICTURE = 256  # pixels a side; the CLIP reader crops the middle 224 of a square without loss
@@ -92,7 +93,7 @@ def lift_picture(task: LiftTask) -> Turned:
     if _is_fog(field):
         task.notice("Shap-E's densities are fog here; its surface is taken instead")
         field.by_surface = True
-    return faced(field, picture)
+    return faced(field, picture, task.elevation_rad)
 
 
 def load(folder: Path) -> Any:

@@ -6,13 +6,14 @@ To add one, write a function and one line here, or offer a ``Lift`` from another
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...configs.plugins import look_up
-from ...configs.schema import LiftConfig
+from ...configs.schema import ImageConfig, LiftConfig
 from ..types import Mesh, RadianceField, SubjectImage
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class LiftTask:
         folder: the stage's, for files of the lift's own; they stay beside the field.
         generator: of the CPU; every random draw comes from it. None where a lift draws nothing.
         notice: says a sentence to the user.
+        elevation_rad: of the camera that the first picture counts as taken by.
     """
 
     pictures: Sequence[SubjectImage]
@@ -43,10 +45,11 @@ class LiftTask:
     folder: Path = Path()
     generator: torch.Generator | None = None
     notice: Callable[[str], None] = field(default=_unsaid)
+    elevation_rad: float = math.radians(ImageConfig().elevation_deg)
 
 
 LiftFunction = Callable[[LiftTask], RadianceField | Mesh]
-"""-> the object in [-1, 1]^3, its front towards -Y."""
+"""-> the object in [-1, 1]^3, its front towards -Y, where and as large as the first picture shows it."""
 
 
 def content_identity(source: Path) -> str:
@@ -90,10 +93,10 @@ def _starter(task: LiftTask) -> RadianceField:
 
 def _mesh(task: LiftTask) -> RadianceField:
     from .mesh_file import read_surface
-    from .solid import field_of_surface
+    from .registration import registered
     from .surface import framed
 
-    return field_of_surface(framed(read_surface(task.source)), task.settings.resolution)
+    return registered(framed(read_surface(task.source)), task)
 
 
 def _mesh_identity(source: Path) -> str:

@@ -20,9 +20,10 @@ from ..field.shapes import PerPoint, Points
 from ..images.foreground import on_ground
 from ..models.identity import sha256_once
 from ..models.reading import explained
-from .facing import Turned, faced
+from .facing import faced
 from .table import LiftTask
 from .triposr_network import TripoSR, current_names, vit_config
+from .turned import Turned
 
 CONFIG, WEIGHTS = "config.yaml", ("model.safetensors", "model.ckpt")
 _GREY, _FOREGROUND = 0.5, 0.85  # the ground and the subject's share of the side in training
@@ -60,7 +61,7 @@ def lift_picture(task: LiftTask) -> Turned:
     picture = torch.from_numpy(np.array(shown)).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
         planes = network(picture.to(task.device))[0]
-    return faced(TripoSRField(network, planes), task.pictures[0])
+    return faced(TripoSRField(network, planes), task.pictures[0], task.elevation_rad)
 
 
 def load(source: Path) -> TripoSR:

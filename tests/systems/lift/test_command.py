@@ -18,6 +18,7 @@ from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.lift.command import PRESETS, source_identity
 from slipcast.systems.lift.mesh_file import read_surface
+from slipcast.systems.lift.registration import opaque
 from slipcast.systems.lift.solid import field_of_surface
 from slipcast.systems.lift.surface import framed
 from slipcast.systems.lift.table import LiftTask, lift_named
@@ -50,7 +51,8 @@ def truth(folder: Path, resolution: int = 48):
 @pytest.fixture
 def picture(tmp_path: Path) -> SubjectImage:
     (tmp_path / "truth").mkdir()
-    rgb, alpha, _ = render_image(truth(tmp_path / "truth"), orbit_camera(0.0, np.radians(15)), 96)
+    thing = opaque(truth(tmp_path / "truth"))
+    rgb, alpha, _ = render_image(thing, orbit_camera(0.0, np.radians(15)), 96)
     straight = (rgb / alpha[..., None].clamp_min(1e-3)).clamp(0, 1)
     return SubjectImage(straight.numpy(), alpha.numpy().astype(np.float32))
 

@@ -16,10 +16,11 @@ from slipcast.configs.schema import LiftConfig
 from slipcast.systems.field.cameras import orbit_camera
 from slipcast.systems.field.volume_rendering import render_image
 from slipcast.systems.field.voxels import FrozenGrid, cell_centres
-from slipcast.systems.lift.facing import Turned, faced, facing_yaw
+from slipcast.systems.lift.facing import faced, facing_yaw
 from slipcast.systems.lift.gridding import as_grid
 from slipcast.systems.lift.shap_e import ShapEField, load, on_white
 from slipcast.systems.lift.table import LiftTask, lift_named
+from slipcast.systems.lift.turned import Turned
 from slipcast.systems.types import SubjectImage
 
 FRAMED = 0.85  # the radius that a ball has in the common framing
@@ -103,7 +104,7 @@ def test_nothing_solid_is_a_sentence() -> None:
         return torch.zeros(len(points)), torch.zeros(len(points), 3)
 
     with pytest.raises(SlipcastError, match=r"made nothing solid; try another lift\.seed"):
-        faced(empty, picture_of())
+        faced(empty, picture_of(), np.radians(15))
 
 
 def test_fog_gives_way_to_the_surface_head(folder: Path, tmp_path: Path) -> None:
