@@ -31,6 +31,11 @@ def old_run(tmp_path: Path) -> Path:
     return run
 
 
+def as_then(stage: Stage) -> Stage:
+    """What a stage read when the run was made: the lift has since been told the camera's elevation."""
+    return replace(stage, reads=("device",)) if stage.name == "lift" else stage
+
+
 def go_on(run: Path, *settings: str) -> MakeResult:
     """The recorded command again up to the mesh, with stages of the versions that made it; they make nothing now.
 
@@ -41,7 +46,7 @@ def go_on(run: Path, *settings: str) -> MakeResult:
         raise SlipcastError(f"stage {ctx.stage} runs")
 
     stages = [
-        replace(stage, version=RECORDED["versions"][stage.name], function=refuse)
+        replace(as_then(stage), version=RECORDED["versions"][stage.name], function=refuse)
         for stage in STAGES
         if stage.name in RECORDED["versions"]
     ]
@@ -82,7 +87,7 @@ def test_a_changed_input_counts_in_runs_of_the_version_before_too(old_run: Path)
             "image": record
         }
         made = read_record(old_run / stage.folder)
-        keys = stage_keys(stage, "a blue vase", 0, load_config("starter"), records, made.models)
+        keys = stage_keys(as_then(stage), "a blue vase", 0, load_config("starter"), records, made.models)
         assert made.key not in keys
 
 

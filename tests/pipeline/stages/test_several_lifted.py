@@ -66,11 +66,11 @@ def test_a_candidate_that_cannot_be_lifted_is_left_out_and_none_at_all_is_an_err
     lifted: list[int] = []
     true_lift = stage._lift
 
-    def first_fails(ctx: Any, candidate: Any, folder: Path) -> Any:
+    def first_fails(ctx: Any, candidate: Any, elevation_rad: float, folder: Path) -> Any:
         lifted.append(candidate.number)
         if len(lifted) == 1:
             raise SlipcastError("nothing solid came out")
-        return true_lift(ctx, candidate, folder)
+        return true_lift(ctx, candidate, elevation_rad, folder)
 
     monkeypatch.setattr(stage, "_lift", first_fails)
     made = made_with(tmp_path)
