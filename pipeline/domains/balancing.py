@@ -17,7 +17,7 @@ from ...systems.domain.model import Domain, read_card
 from ...systems.domain.places import CARD, find_domain
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Ingredients
-from ...systems.models.known import Uses
+from ...systems.models.uses import Uses
 from ..run.models import open_models
 from ..run.progress import Progress
 

@@ -24,7 +24,7 @@ from ...systems.evaluation.frechet import frechet_of_features
 from ...systems.evaluation.imagenet import load_network
 from ...systems.guided.recipes import guided_noise_for
 from ...systems.images.framing import frame_of, read_framed
-from ...systems.models.known import PICTURE
+from ...systems.models.uses import PICTURE
 from ..run.progress import Progress
 from .balancing import balanced_for, ingredients
 from .preparing import Prepared

@@ -32,8 +32,9 @@ from ...systems.models.aliases import resolve
 from ...systems.models.base import Base
 from ...systems.models.controlnet import load_controls
 from ...systems.models.identity import model_identity
-from ...systems.models.known import NO_DOMAIN, PICTURE, Uses, domain_for
+from ...systems.models.known import NO_DOMAIN, domain_for
 from ...systems.models.precision import resolve_device
+from ...systems.models.uses import PICTURE, Uses
 from ..run.models import ModelStore, open_models
 from ..run.progress import Progress
 from ..run.prompt_syntax import notes_on

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import BadInput
-from ...configs.paths import given_path
 from ...configs.schema import MakeConfig
 from .additions import ADDED, Additions
+from .chosen_lift import ChosenLift
+from .finding import find_model
 
 if TYPE_CHECKING:
     from ...guidance.conditioning import Shown
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from ...systems.domain.model import Domain
     from ...systems.models.base import Base
     from ...systems.models.codec import Codec
-    from ...systems.models.known import Uses
-
-_MARKERS = {"base": "model_index.json", "domain": "domain.json", "lift_model": "config.json"}
+    from ...systems.models.uses import Uses
 
 
 @dataclass(frozen=True)
@@ -46,45 +45,14 @@ class ModelStore:
 
     def folder(self, role: str) -> Path:
         """Where a role's model lies: one that ships, a folder, or an alias. BadInput when it is not there."""
-        from ...systems.models.aliases import resolve
-        from ...systems.models.known import SHIPPED, WEIGHTS
-
         wanted = self.named(role)
         if wanted is None:
             raise BadInput(
                 f"there is no {role} here; give --{role} NAME or a folder, or choose a recipe without one"
             )
         if role == "lift_model" and self.lift != "starter":
-            return self._lift_source()
-        shipped = SHIPPED.get(role, {}).get(wanted)
-        if shipped is not None:
-            path = WEIGHTS / shipped.folder
-        elif role in ("base", "vae", "model"):
-            found = resolve(wanted, allow_pickle=self.allow_pickle)
-            if role == "base" and found.is_file():
-                from ...systems.models.single_file.checkpoint import recognised
-                from ...systems.models.single_file.header import read_header
-
-                recognised(
-                    read_header(found)
-                )  # by its names alone, so that another kind of file is told at once
-            return found
-        else:
-            path = given_path(wanted, role)
-            if role == "domain":
-                from ...systems.domain.places import card_path, domains_folder
-
-                if not card_path(path).is_file():
-                    path = domains_folder() / wanted if path.name == wanted else path
-                if card_path(path).is_file():
-                    return path
-        if not given_path(path / _MARKERS[role], role).is_file():
-            where = f"{wanted!r} is no model folder" if shipped is None else "its models are not installed"
-            names = " or ".join(map(repr, SHIPPED[role])) + (
-                " or a name in domains" if role == "domain" else ""
-            )
-            raise BadInput(f"{role} expects {names} or a folder with {_MARKERS[role]}; {where} ({path})")
-        return path
+            return self._lift.source()
+        return find_model(role, wanted, allow_pickle=self.allow_pickle)
 
     def identities(self, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
         """{role: {id, revision, licence}}; the revision is a hash of all files that are read: a changed one is noticed.
@@ -109,8 +77,8 @@ class ModelStore:
             content = self.card() if role == "domain" else {}
             told[role] = {
                 "id": name,
-                "revision": self._lift_identity(folder) if role == "lift_model" else model_identity(folder),
-                "licence": content.get("licence", self._licence(role) if known is None else known.licence),
+                "revision": self._lift.identity(folder) if role == "lift_model" else model_identity(folder),
+                "licence": content.get("licence", known.licence if known else self._licence(role)),
             }
             if role == "domain":
                 told[role] |= self.look()
@@ -144,7 +112,8 @@ class ModelStore:
 
     def uses(self) -> Uses:
         """How base and domain want to be used: words, sampler, weights. BadInput for a damaged card."""
-        from ...systems.models.known import GENERAL, entry_of
+        from ...systems.models.known import entry_of
+        from ...systems.models.uses import GENERAL
 
         base = entry_of("base", self.config.base)
         said = self._uses_of_base().over(GENERAL)
@@ -153,7 +122,7 @@ class ModelStore:
 
     def _uses_of_base(self) -> Uses:
         """What the base's own configs say; nothing where it is not at hand, which ``identities`` says."""
-        from ...systems.models.known import Uses, uses_of_base
+        from ...systems.models.uses import Uses, uses_of_base
 
         try:
             folder = self.folder("base")
@@ -163,7 +132,8 @@ class ModelStore:
 
     def _domain_uses(self) -> Uses:
         from ...systems.domain.places import card_path
-        from ...systems.models.known import Uses, entry_of, uses_of_card
+        from ...systems.models.known import entry_of
+        from ...systems.models.uses import Uses, uses_of_card
 
         name = self.named("domain")
         if name is None:
@@ -289,45 +259,18 @@ class ModelStore:
     def _custom(self) -> dict[str, ConditionalDenoiser]:
         return {}
 
+    def _licence(self, role: str) -> str:
+        """Of a model that no table of models knows."""
+        return self._lift.licence if role == "lift_model" else "unknown"
+
     @property
     def lift(self) -> str:
-        """Name of the lift (``systems.lift.table``): a model's folder is one of the starter's kind."""
-        from ...configs.plugins import entries
-        from ...systems.lift.table import LIFTS
+        """Name of the lift (``systems.lift.table``)."""
+        return self._lift.name
 
-        wanted = self.config.lift_model
-        return wanted if wanted in LIFTS or wanted in entries("lifts", LIFTS) else "starter"
-
-    def _licence(self, role: str) -> str:
-        """Of a model that no table knows."""
-        from ...systems.lift.table import LIFTS
-
-        return LIFTS[self.lift].licence if role == "lift_model" and self.lift in LIFTS else "unknown"
-
-    def _lift_identity(self, source: Path) -> str:
-        """A hash of what the lift reads, and whose it is if it is a plug-in's."""
-        from ...configs.plugins import version_of
-        from ...systems.lift.table import lift_named
-
-        maker = version_of("lifts", self.lift)
-        return " ".join(part for part in (maker, lift_named(self.lift).identity(source)) if part)
-
-    def _lift_source(self) -> Path:
-        """What a lift other than the starter's reads."""
-        from ...systems.lift.table import lift_named
-        from ...systems.models.aliases import resolve
-
-        told, lift = self.config.lift.source, lift_named(self.lift)
-        if not told and lift.alias is not None:
-            return resolve(lift.alias, allow_pickle=self.allow_pickle)
-        if not told and not lift.needs_source:
-            return Path()
-        if not told:
-            raise BadInput(f"lift_model={self.lift} needs lift.source, {lift.source}; give its path")
-        path = given_path(told, "lift.source")
-        if not path.exists():
-            raise BadInput(f"lift.source={told} is not there; give {lift.source}")
-        return path
+    @cached_property
+    def _lift(self) -> ChosenLift:
+        return ChosenLift(self.config, self.allow_pickle)
 
 
 def open_models(config: MakeConfig, *, allow_pickle: bool = False, low_memory: bool = False) -> ModelStore:

@@ -21,7 +21,7 @@ from .progress import Progress
 if TYPE_CHECKING:
     import torch
 
-    from ...systems.models.known import Uses
+    from ...systems.models.uses import Uses
 
 
 DRAWING_ROLES = ("base", "vae", "domain", "model", "loras", "embeddings", "image_prompt")

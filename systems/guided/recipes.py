@@ -192,7 +192,7 @@ def term_weights(
     """The weight of every term of a recipe: what was asked for, else what base and domain say, else its own default.
 
     Args:
-        own: what base and domain say, by term (``systems.models.known.Uses``); others are passed over.
+        own: what base and domain say, by term (``systems.models.uses.Uses``); others are passed over.
     Raises: BadInput for an unknown recipe or name of a weight, or a weight that is not a finite number.
     """
     known = recipe_named(recipe).weights

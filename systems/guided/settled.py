@@ -10,7 +10,8 @@ from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...configs.over_steps import exceeds
 from ...configs.schema import MakeConfig, RecipeConfig, RefineConfig
-from ..models.known import NO_DOMAIN, PICTURE, REFINE, Uses, domain_for
+from ..models.known import NO_DOMAIN, domain_for
+from ..models.uses import PICTURE, REFINE, Uses
 from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
 
 _WISHES = {

@@ -397,7 +397,7 @@ def test_every_setting_takes_every_kind_of_value_or_says_what_it_expects(value: 
 
 @pytest.mark.parametrize("name", ["view", "roughness", "weights"])
 def test_a_long_value_of_a_domains_card_is_shortened(name: str, tmp_path: Path) -> None:
-    from slipcast.systems.models.known import uses_of_card
+    from slipcast.systems.models.uses import uses_of_card
 
     with pytest.raises(BadInput) as told:
         uses_of_card({name: {"a": ["x" * 500] * 100}}, Path("domain.json"))

@@ -11,7 +11,7 @@ from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.make import MakeResult, make
 from slipcast.pipeline.run.stage import Stage, StageContext
 from slipcast.pipeline.stages.table import STAGES
-from slipcast.systems.models.known import GENERAL, Uses
+from slipcast.systems.models.uses import GENERAL, Uses
 
 PROMPT = "a blue vase"
 

@@ -14,7 +14,8 @@ from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import restore_config
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.run.models import ModelStore
-from slipcast.systems.models.known import GENERAL, PICTURE, SHIPPED, WEIGHTS, Uses
+from slipcast.systems.models.known import SHIPPED, WEIGHTS
+from slipcast.systems.models.uses import GENERAL, PICTURE, Uses
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from slipcast.systems.images.files import read_subject
 from slipcast.systems.mesh.report import report
 from slipcast.systems.models import precision
 from slipcast.systems.models.base import load_base
-from slipcast.systems.models.known import GENERAL
+from slipcast.systems.models.uses import GENERAL
 from slipcast.systems.training.loop import Budget
 
 SETTINGS = (

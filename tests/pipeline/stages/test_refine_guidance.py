@@ -20,7 +20,7 @@ from slipcast.pipeline.stages.table import STAGES
 from slipcast.systems.field.cameras import VIEW_WORDS, view_word
 from slipcast.systems.guided.branches import Extra, Ingredients
 from slipcast.systems.guided.settled import settled
-from slipcast.systems.models.known import Uses
+from slipcast.systems.models.uses import Uses
 from slipcast.systems.refine.step import ChangesOverSteps
 from slipcast.systems.refine.views import BACKGROUNDS
 

@@ -28,7 +28,7 @@ from slipcast.systems.guided.branches import Ingredients
 from slipcast.systems.guided.recipes import PICTURE_RECIPES, picture_guidance
 from slipcast.systems.guided.settled import settled
 from slipcast.systems.models.base import load_base
-from slipcast.systems.models.known import GENERAL, uses_of_base
+from slipcast.systems.models.uses import GENERAL, uses_of_base
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from slipcast.configs.errors import BadInput
 from slipcast.guidance import RECIPES, GaussianPredictor, GuidedNoise, NoiseSchedule
 from slipcast.systems.guided.branches import Extra, Ingredients
 from slipcast.systems.guided.recipes import PICTURE_RECIPES, guided_noise_for, picture_guidance, term_weights
-from slipcast.systems.models.known import PICTURE, REFINE, SHIPPED
+from slipcast.systems.models.known import SHIPPED
+from slipcast.systems.models.uses import PICTURE, REFINE
 
 SCHEDULE = NoiseSchedule(torch.linspace(0.999, 0.01, 100))
 X_T, T = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([10, 80])

@@ -8,7 +8,8 @@ from slipcast.configs.errors import BadInput
 from slipcast.configs.loading import load_config
 from slipcast.systems.guided.recipes import PICTURE_RECIPES
 from slipcast.systems.guided.settled import settled
-from slipcast.systems.models.known import GENERAL, PICTURE, REFINE, SHIPPED, Uses
+from slipcast.systems.models.known import SHIPPED
+from slipcast.systems.models.uses import GENERAL, PICTURE, REFINE, Uses
 
 STARTER = SHIPPED["base"]["starter"].uses.over(GENERAL)
 

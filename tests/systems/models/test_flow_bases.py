@@ -27,7 +27,8 @@ from slipcast.systems.guided.image_prompts import load_image_prompts
 from slipcast.systems.guided.recipes import picture_guidance
 from slipcast.systems.models.base import Base, load_base
 from slipcast.systems.models.controlnet import load_controls
-from slipcast.systems.models.known import ALIASES, uses_of_base
+from slipcast.systems.models.known import ALIASES
+from slipcast.systems.models.uses import uses_of_base
 
 PROMPT, NEGATIVE = "a teapot", "blue"
 STEPS = 5
