@@ -8,8 +8,11 @@ slipcast`` costs nothing.
 from __future__ import annotations
 
 import importlib
+import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
+
+from .configs.openmp import spin_briefly
 
 if TYPE_CHECKING:
     from .configs.errors import BadInput, SlipcastError
@@ -71,6 +74,8 @@ _HOMES = {
     "make": "pipeline.api.making",
     "sample": "guidance.sampling",
 }
+
+spin_briefly(os.environ)
 
 
 def __getattr__(name: str) -> Any:
