@@ -108,10 +108,11 @@ def _serve(
     tell: Telling,
     **how: bool,
 ) -> None:
+    from ...configs.ports import HOST, listening
     from ..run.models import open_models
     from ..run.progress import Lines
     from ..serving.scoring import Scorer
-    from ..serving.server import HOST, Server, listening
+    from ..serving.server import Server
     from ..serving.token import new_token
     from ..serving.wire import token_path
 

@@ -6,12 +6,11 @@ Whatever a client does, it is told one sentence, or nobody is, and the server go
 from __future__ import annotations
 
 import contextlib
-import errno
 import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -23,7 +22,6 @@ from .asked import Asked, asked_of
 from .token import is_token
 from .wire import LONGEST_TENSORS, Gone, WireError, receive, send
 
-HOST = "127.0.0.1"
 MOST_CLIENTS = 16
 FIRST_WORD_S = 10.0
 """A client shows its token within so many seconds, or makes room for another."""
@@ -41,31 +39,6 @@ class Scores(Protocol):
     def told(self) -> dict[str, Any]: ...
 
     def score(self, asked: Asked) -> tuple[dict[str, Any], Tensor]: ...
-
-
-@contextlib.contextmanager
-def listening(port: int) -> Iterator[socket.socket]:
-    """A socket at 127.0.0.1 that takes clients; 0 is any free port.
-
-    Raises:
-        BadInput: the port is in use, or not ours to take.
-    """
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind((HOST, port))
-        made.listen(MOST_CLIENTS)
-    except OSError as error:
-        made.close()
-        if error.errno == errno.EADDRINUSE:
-            why = "in use already, perhaps by another guidance server"
-        else:
-            why = f"not to be had ({error.strerror})"
-        raise BadInput(
-            f"the port {port} is {why}; give another with --port, or 0 for any free one"
-        ) from error
-    with made:
-        yield made
 
 
 class Server:

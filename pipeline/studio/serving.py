@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import socket
 import sys
 import threading
 import webbrowser
@@ -14,12 +12,11 @@ from pathlib import Path
 from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput, SlipcastError
 from ...configs.paths import given_folder
+from ...configs.ports import HOST, listening
 from ..batch.ledger import open_ledger
 from ..run.lock import FolderLock
 from .jobs_file import jobs_file
 from .processes import SERVER, forget_self, living, note_self
-
-HOST = "127.0.0.1"
 
 
 def serve(
@@ -106,25 +103,3 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextlib.contextmanager
-def listening(port: int) -> Iterator[socket.socket]:
-    """A socket of this machine alone.
-
-    Raises:
-        BadInput: the port is taken, or may not be used; the sentence names one that is free.
-    """
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-            listener.listen()  # at once, so that a browser that is quick waits instead of being refused
-        except (OSError, OverflowError) as error:
-            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            with socket.socket() as other:
-                other.bind((HOST, 0))
-                free = other.getsockname()[1]
-            reason = "is in use by another program" if taken else "may not be used here"
-            raise BadInput(f"the port {port} {reason}; --port {free} is free") from error
-        yield listener

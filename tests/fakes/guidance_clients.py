@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from slipcast.configs import stopping
+from slipcast.configs.ports import listening
 from slipcast.pipeline.serving.asked import Asked
-from slipcast.pipeline.serving.server import Server, listening
+from slipcast.pipeline.serving.server import Server
 from slipcast.pipeline.serving.wire import PROTOCOL, receive, send
 
 

@@ -14,8 +14,9 @@ import torch
 from fakes.guidance_clients import Doubled, Running, frame, hello, pictures, serving
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.ports import listening
 from slipcast.pipeline.serving import server as server_module
-from slipcast.pipeline.serving.server import MOST_CLIENTS, listening
+from slipcast.pipeline.serving.server import MOST_CLIENTS
 from slipcast.pipeline.serving.token import new_token
 from slipcast.pipeline.serving.wire import Gone, receive
 
@@ -158,7 +159,9 @@ def test_a_port_in_use_is_told_and_another_may_be_asked_for() -> None:
     with listening(0) as first:
         port = first.getsockname()[1]
         with (
-            pytest.raises(BadInput, match=rf"the port {port} is in use already, .*--port, or 0"),
+            pytest.raises(
+                BadInput, match=rf"the port {port} is in use by another program; --port \d+ is free"
+            ),
             listening(port),
         ):
             pass

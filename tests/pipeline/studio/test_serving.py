@@ -11,12 +11,13 @@ import pytest
 from typer.testing import CliRunner
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.configs.ports import listening
 from slipcast.pipeline.cli.app import app
 from slipcast.pipeline.run.lock import FolderLock
 from slipcast.pipeline.studio.desk import Desk
 from slipcast.pipeline.studio.jobs_file import add_line, jobs_file, read_lines
 from slipcast.pipeline.studio.processes import SERVER, forget_self, living, note_self
-from slipcast.pipeline.studio.serving import listening, serve
+from slipcast.pipeline.studio.serving import serve
 
 
 def refusal(*words: str) -> tuple[int, str]:
