@@ -198,6 +198,4 @@ def read_learned(
     if encoder is not None:
         encoder.requires_grad_(False).eval().to(base.device)
         tokenizer = load_tokenizer(task.start)
-    return Learned(
-        base, predictor, sha256_of_file(path), tokenizer, encoder, labels, hears=method != OURS
-    )
+    return Learned(base, predictor, sha256_of_file(path), tokenizer, encoder, labels, hears=method != OURS)

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ...configs.errors import BadInput
 from ...guidance.conditioning import Conditioning
+from ..images.files import sides
 from ..models.base import Base
 from ..models.families.clip import chunks
-from ..images.files import sides
 from ..models.precision import quiet_libraries
 
 WORD = "<domain>"

@@ -52,11 +52,15 @@ def task_of(method: str, base: Base, source: LatentFile, work: Path) -> Any:
     return task_for(method, base, source, start, prompt=PROMPT, noise_shift=1.0)
 
 
-def learned_after(steps: int, method: str, base: Base, source: LatentFile, work: Path) -> tuple[Any, dict[str, Any]]:
+def learned_after(
+    steps: int, method: str, base: Base, source: LatentFile, work: Path
+) -> tuple[Any, dict[str, Any]]:
     task = task_of(method, base, source, work)
     modules: Any = task.modules()
     if steps:
-        budget = Budget(steps=steps, batch=2, workers=1, warmup_steps=1, optimizer="adamw", learning_rate=1e-2)
+        budget = Budget(
+            steps=steps, batch=2, workers=1, warmup_steps=1, optimizer="adamw", learning_rate=1e-2
+        )
         modules = train(task, work / "training", budget, label=method)
     save_learned(modules, work / "learned.safetensors")
     return read_learned(method, base, task, work / "learned.safetensors"), modules
@@ -91,17 +95,24 @@ def test_zero_steps_of_ours_differ_by_the_mean_answer_of_the_text_alone(base, so
 
 @pytest.mark.parametrize("method", ["textual-inversion", "custom-diffusion", "oft", "lora", "words"])
 def test_each_method_moves_what_it_trains_and_nothing_else(base, plain, source, tmp_path, method) -> None:
-    before = {k: p.detach().clone() for k, p in _everything(task_of(method, base, source, tmp_path / "a")).items()}
+    before = {
+        k: p.detach().clone() for k, p in _everything(task_of(method, base, source, tmp_path / "a")).items()
+    }
     learned, modules = learned_after(2, method, base, source, tmp_path / "b")
     trains = parameters_of(task_of(method, base, source, tmp_path / "c").modules()).keys()
     moved = {name for name, one in _named(modules).items() if not torch.equal(one.detach(), before[name])}
     assert moved and moved <= set(trains)
-    assert torch.equal(asked(learned, base), asked(plain, base)) == (method == "textual-inversion")  # told no new word
+    assert torch.equal(asked(learned, base), asked(plain, base)) == (
+        method == "textual-inversion"
+    )  # told no new word
 
 
 def test_of_textual_inversion_only_the_new_word_changes(base, source, tmp_path) -> None:
     learned, modules = learned_after(2, "textual-inversion", base, source, tmp_path)
-    assert trained_parameters(*task_of("textual-inversion", base, source, tmp_path / "c").modules().values()) == 12
+    assert (
+        trained_parameters(*task_of("textual-inversion", base, source, tmp_path / "c").modules().values())
+        == 12
+    )
     for prompt, same in (("te", True), (PROMPT, False)):
         fresh, _ = learned_after(0, "textual-inversion", base, source, tmp_path / prompt)
         assert torch.equal(learned.condition([prompt]).text, fresh.condition([prompt]).text) == same
@@ -111,7 +122,9 @@ def test_of_textual_inversion_only_the_new_word_changes(base, source, tmp_path) 
 
 
 def _named(modules: dict[str, Any]) -> dict[str, torch.Tensor]:
-    return {f"{part}.{name}": one for part, module in modules.items() for name, one in module.named_parameters()}
+    return {
+        f"{part}.{name}": one for part, module in modules.items() for name, one in module.named_parameters()
+    }
 
 
 def _everything(task: Any) -> dict[str, torch.Tensor]:
@@ -132,7 +145,13 @@ TURNS = sum(6 * _turns(c) + 2 * _turns(768) for c in SD15_WIDTHS)
 
 @pytest.mark.parametrize(
     ("method", "count"),
-    [("textual-inversion", 0), ("full", 859_520_964), ("custom-diffusion", CROSS), ("lora", LOW_RANK), ("oft", TURNS)],
+    [
+        ("textual-inversion", 0),
+        ("full", 859_520_964),
+        ("custom-diffusion", CROSS),
+        ("lora", LOW_RANK),
+        ("oft", TURNS),
+    ],
 )
 def test_the_counts_at_stable_diffusion_are_closed_forms(method, count) -> None:
     """Paper 1's Table 1: 44M, 0.19M and 859M; PEFT's OFT keeps half of the paper's 23M, and the new word adds 768."""
