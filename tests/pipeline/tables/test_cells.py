@@ -105,7 +105,7 @@ def test_a_cell_that_was_stopped_finds_its_work_again_and_nothing_else(tmp_path)
 
 def test_another_base_than_the_recorded_one_is_refused_by_name(tmp_path, counted) -> None:
     ran(tmp_path, counted.cells())
-    with pytest.raises(BadInput, match="'starter'.*weights.*'starter'"):
+    with pytest.raises(BadInput, match=r"'starter'.*weights.*'starter'"):
         store(tmp_path, "base 2")
 
 
@@ -120,7 +120,9 @@ def test_a_full_disk_is_one_sentence_and_keeps_what_is_finished(tmp_path, counte
         whole(path, *pieces)
 
     monkeypatch.setattr(atomic, "write_bytes", full)
-    with pytest.raises(SlipcastError, match="No space left.*make room on that disk, then the same command goes on"):
+    with pytest.raises(
+        SlipcastError, match=r"No space left.*make room on that disk, then the same command goes on"
+    ):
         ran(tmp_path, cells)
     monkeypatch.undo()
     assert ran(tmp_path, cells)[0] == {"data/a": {"fd": 1.5}, "table1/b-0": {"fd": 2.5}}

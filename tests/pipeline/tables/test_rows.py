@@ -38,7 +38,9 @@ def test_the_interval_over_seeds_is_students() -> None:
 
 
 def test_a_row_takes_the_cells_of_its_own_seeds_alone() -> None:
-    cells = kept({"table1/full-0": {"fd": 1.0}, "table1/full-1": {"fd": 3.0}, "table1/full-size-0": {"fd": 9.0}})
+    cells = kept(
+        {"table1/full-0": {"fd": 1.0}, "table1/full-1": {"fd": 3.0}, "table1/full-size-0": {"fd": 9.0}}
+    )
     found = row(cells, "table1/full", "fd")
     assert found is not None and (found.mean, found.seeds) == (2.0, 2)
     assert row(cells, "table1/full", "align") is None
@@ -47,8 +49,12 @@ def test_a_row_takes_the_cells_of_its_own_seeds_alone() -> None:
 def outcome(ours: float, full: float, unguided: float) -> dict[str, Kept]:
     nets = ("fd_lite0", "fd_lite1")
     cells: dict[str, dict[str, float]] = {
-        "table1/null-text-0": {**{net: ours for net in nets}, "align": 0.7},
-        "table1/full-0": {**{net: full for net in nets}, **{f"unguided_{net}": unguided for net in nets}, "align": 0.4},
+        "table1/null-text-0": {**dict.fromkeys(nets, ours), "align": 0.7},
+        "table1/full-0": {
+            **dict.fromkeys(nets, full),
+            **{f"unguided_{net}": unguided for net in nets},
+            "align": 0.4,
+        },
         "table1/prior-0": {"align": 0.75},
     }
     return kept(cells)
@@ -71,7 +77,12 @@ def test_a_page_has_the_figures_the_command_and_says_when_it_is_quick(tmp_path) 
         write_page(tmp_path / "docs/results.md", cells, store, scale, made)
         text = (tmp_path / "docs/results.md").read_text()
         assert ("no results" in text) == (scale is QUICK)
-        assert "slipcast eval paper-tables" in text and "abc123" in text and "| full |" in text and "20.0" in text
+        assert (
+            "slipcast eval paper-tables" in text
+            and "abc123" in text
+            and "| full |" in text
+            and "20.0" in text
+        )
         assert "Assets" not in text  # no cells, no table
 
 
