@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -41,7 +42,7 @@ TINY = replace(
 )
 FEW = ("textual-inversion", "full", "null-text")
 needs_judges = pytest.mark.skipif(
-    not __import__("importlib.util").util.find_spec("efficientnet_lite_pytorch"),
+    importlib.util.find_spec("efficientnet_lite_pytorch") is None,
     reason="needs the extra [eval]",
 )
 
@@ -82,10 +83,8 @@ def test_table_1_from_nothing_and_the_same_again_from_an_emptied_cache(tables, m
         shutil.rmtree(out / "cells" / name)
     monkeypatch.setattr(first_paper, "BASELINES", {name: BASELINES[name] for name in FEW})
     again, notices = computed(out, ("table1",))
-    assert (
-        again["table1/full-0"] == cells["table1/full-0"]
-        and again["train/full-0"]["loss"] == cells["train/full-0"]["loss"]
-    )
+    assert again["table1/full-0"] == cells["table1/full-0"]
+    assert again["train/full-0"]["loss"] == cells["train/full-0"]["loss"]
     assert not any("other settings" in one for one in notices)
 
 
@@ -118,7 +117,7 @@ def test_a_missing_extractor_is_told_before_anything_is_trained(tmp_path, monkey
 
 def test_another_base_than_the_recorded_one_is_refused(tmp_path) -> None:
     (tmp_path / "tables.json").write_text('{"base": "sd15", "base_identity": "x"}')
-    with pytest.raises(BadInput, match="'sd15'.*'starter'"):
+    with pytest.raises(BadInput, match=r"'sd15'.*'starter'"):
         paper_tables(TINY, tmp_path, Quiet())
 
 
@@ -127,6 +126,6 @@ def test_the_papers_own_scale_plans_without_models_and_says_what_it_needs(tmp_pa
     memory = plan["memory_gb_on_each_of_8_gpus"]
     assert memory["lora"] < memory["null-text"] < memory["full"] < 40
     assert plan["training_steps_of_32_pictures"] == 600_000 and plan["models"]["sd15"]["here"] is False
-    with pytest.raises(BadInput, match="--scale sd15 needs .*sd15.*--pictures.*--dry-run"):
+    with pytest.raises(BadInput, match=r"--scale sd15 needs .*sd15.*--pictures.*--dry-run"):
         paper_tables(SD15, tmp_path, Quiet())
     assert memory_at_sd15("full", 1) < memory_at_sd15("full", 4)
