@@ -87,7 +87,7 @@ class Store:
     """
 
     def __init__(self, out: Path, base: str, identity: str, made: Mapping[str, Any]) -> None:
-        self.out, self.identity, self.made = out, identity, dict(made)
+        self.out, self.base, self.identity, self.made = out, base, identity, dict(made)
         record = out / "tables.json"
         if record.is_file():
             told = read_json_object(record, "the record of the tables")
@@ -96,9 +96,13 @@ class Store:
                     f"the tables in {out} were begun with the base {told.get('base')!r}, whose weights are not "
                     f"those of {base!r} now; put them back, or choose another --out"
                 )
+
+    def begin(self) -> None:
+        """Record the base, before the first cell."""
+        record = self.out / "tables.json"
         with explain_os_errors(record, "keeping tables"):
-            out.mkdir(parents=True, exist_ok=True)
-            write_json(record, {"base": base, "base_identity": identity})
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_json(record, {"base": self.base, "base_identity": self.identity})
 
     def keys(self, cells: Sequence[Cell]) -> dict[str, str]:
         """The key of every cell, those that it needs first."""
@@ -189,6 +193,7 @@ def _only_work_of(place: Path, key: str) -> None:
 
 def run(cells: Sequence[Cell], store: Store, console: Reporter) -> dict[str, Kept]:
     """Compute what is missing, in order; all by name. Cells that were finished stay whatever fails."""
+    store.begin()
     keys, found = store.keys(cells), dict[str, Kept]()
     missing: list[Cell] = []
     for cell in cells:

@@ -68,7 +68,8 @@ def paper_tables(
         f"{len(chosen)} cells, about {plan['core_hours']} hours of one core, {plan['hours']} hours here; "
         "what is finished is kept"
     )
-    _ = bench.networks  # better missed before hours of training
+    if any(cell.cost.judged for cell in chosen):
+        _ = bench.networks  # better missed before hours of training
     found = run(chosen, store, console)
     where = page or out / RESULTS
     write_page(where, found, store, scale, Made(command, str(made["commit"]), _machine()))
