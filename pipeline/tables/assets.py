@@ -108,7 +108,7 @@ def _asset(bench: Bench, store: Store, variant: str, noun: str) -> Cell:
         if result.glb is None:
             raise AssertionError("the format glb was asked for")
         mesh = into_view(read_glb(result.glb)[0])
-        ground = (GROUND / 255,) * 3
+        ground = (GROUND / 255, GROUND / 255, GROUND / 255)
         cameras = ring_cameras(VIEWS, float(np.radians(ELEVATION_DEG)))
         seen = [rgb for rgb, _ in render_views(mesh, cameras, SIZE, ground)]
         views = (np.stack(seen) * 255 + 0.5).clip(0, 255).astype(np.uint8)

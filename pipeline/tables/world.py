@@ -56,7 +56,7 @@ def rendered(
 
 
 def read(
-    folder: Path, kind: str, size: int, advance: Callable[[int], Callable[[int], object]]
+    folder: Path, kind: str, size: int, advance: Callable[[int], Callable[[int], None]]
 ) -> tuple[Tensor, Tensor]:
     """The pictures of a folder, one in ten of them for the distances and never trained on; all of number 0.
 
