@@ -19,7 +19,7 @@ from .first_paper import CUSTOM, FORGETTING, RECTIFIED, TABLE_1
 from .guiding import PRIOR
 from .rows import orderings, row
 from .scales import Scale
-from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, NONE, STEPS, STRENGTH, TOY
+from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, NONE, STEPS, STRENGTH, TOY, guides_of
 
 Line = tuple[str, str]
 """(how a row is called, the beginning of its cells' names)"""
@@ -131,7 +131,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
                 [
                     (f"{name}, {guide}, w = {w:g}", f"{COMPARISON}/{name}-{guide}-{w:g}")
                     for name in WITH_WORDS
-                    for guide, w in ((NONE, 1.0), *((g, w) for w in scale.guided for g in (CFG, DOG)))
+                    for guide, w in guides_of(name, scale)
                 ],
                 [*distances, *covered, *align],
             ),
@@ -241,7 +241,9 @@ def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scal
     seed = scale.seeds[0]
     rows = {
         "Table 1: six methods": [f"{TABLE_1}/{name}-{seed}" for name in (*BASELINES, PRIOR)],
-        "Domain guidance": [f"{COMPARISON}/words-{one}-{seed}" for one in ("none-1", *_guides(scale))],
+        "Domain guidance": [
+            f"{COMPARISON}/words-{guide}-{w:g}-{seed}" for guide, w in guides_of("words", scale)
+        ],
         "Strength, on the DiT": [
             f"{STRENGTH}/{guide}-{w:g}-{seed}"
             for w in scale.classes.strengths
@@ -262,7 +264,3 @@ def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scal
         shutil.move(part, folder / name)
         found[title] = name
     return found
-
-
-def _guides(scale: Scale) -> list[str]:
-    return [f"{guide}-{w:g}" for w in scale.guided for guide in (CFG, DOG)]

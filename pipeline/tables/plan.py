@@ -23,6 +23,8 @@ from .learning import Lessons
 from .scales import Scale
 
 _PROBE = 4
+SHARED = 0.85
+"""What each of two cores still does beside the other."""
 ASSET_SECONDS = 80.0
 """Of a core, for one asset at the starter's preset without its previews."""
 
@@ -102,11 +104,12 @@ def told(cells: Sequence[Cell], speeds: Speeds, scale: Scale, *, cores: int) -> 
         row["cells"] += 1
         row["core_minutes"] += speeds.of(cell.cost) / 60
     minutes = sum(row["core_minutes"] for row in tables.values())
+    used = max(1, min(cores, 2))
     return {
         "scale": scale.name,
         "tables": {name: {k: round(v, 1) for k, v in row.items()} for name, row in tables.items()},
         "core_hours": round(minutes / 60, 2),
-        "hours": round(minutes / 60 / max(1, min(cores, 2)), 2),
+        "hours": round(minutes / 60 / (used * (SHARED if used > 1 else 1)), 2),
         "cores": cores,
     }
 

@@ -24,6 +24,7 @@ from .bench import Bench, strip
 from .cells import Cell, Cost, Figures
 from .classes import BASE, ClassLessons
 from .learning import DOMAIN_NOUNS, Lessons
+from .scales import Scale
 
 COMPARISON, CLASSES, STRENGTH, STEPS, AXES, TOY = "comparison", "classes", "strength", "steps", "axes", "toy"
 NONE, CFG, DOG = "none", "cfg", "dog"
@@ -46,6 +47,12 @@ def guide_of(name: str, weight: float, domain_weight: float | None = None) -> Gu
     }[name]
 
 
+def guides_of(method: str, scale: Scale) -> list[tuple[str, float]]:
+    """The guidances that a method of words is compared under; the LoRA at the first weight alone."""
+    weights = scale.guided if method == "words" else scale.guided[:1]
+    return [(NONE, 1.0), *((guide, weight) for weight in weights for guide in (CFG, DOG))]
+
+
 def cells(lessons: Lessons) -> Iterator[Cell]:
     """All of paper 2, what is needed first; with a folder of pictures, which has no classes, the toy alone."""
     scale = lessons.scale
@@ -60,7 +67,7 @@ def _of_words(lessons: Lessons) -> Iterator[Cell]:
     for seed in scale.seeds:
         for method in WITH_WORDS:
             yield lessons.training(method, seed)
-            for guide, weight in ((NONE, 1.0), *((name, w) for w in scale.guided for name in (CFG, DOG))):
+            for guide, weight in guides_of(method, scale):
                 yield _word_cell(lessons, method, guide, weight, seed)
 
 
