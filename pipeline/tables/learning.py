@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ...configs.atomic import read_json_object
 from ...starter.dataset import NOUNS
@@ -58,19 +61,17 @@ class Lessons:
             base, console = self.bench.base, self.bench.console
             if self.pictures is None:
                 advance = console.task("drawing the world", objects)
-                shown, named = rendered(kind, objects, views, base.picture_size, advance)
+                every, named = rendered(kind, objects, views, base.picture_size, advance)
+                shown = iter(every.split(64))
             else:
-                shown, named = read(
-                    self.pictures,
-                    kind,
-                    base.picture_size,
-                    lambda total: console.task("reading pictures", total),
-                )
+                reading = functools.partial(console.task, "reading pictures")
+                shown, count = read(self.pictures, kind, base.picture_size, reading)
+                named = torch.zeros(count, dtype=torch.long)
             if kind == "true":
-                write_pictures(folder / PICTURES, shown, named)
+                write_pictures(folder / PICTURES, torch.cat(list(shown)), named)
             else:
                 write_latents(folder / LATENTS, base, shown, named)
-            return {"pictures": len(shown)}
+            return {"pictures": len(named)}
 
         depends = {"source": self.source, "objects": objects, "views": views}
         return Cell(f"data/{kind}", make, depends, cost=Cost(rendered=objects))
@@ -110,7 +111,9 @@ class Lessons:
         depends = {
             "method": method,
             "seed": seed,
-            "steps": steps,
+            "marks": steps,
+            "rate": [chosen.rate, chosen.quick_rate, chosen.optimizer],
+            "dropped": scale.classes.dropped if chosen.words else 0,
             "told": scale.said(scale.prompt, token=chosen.token),
             **{name: getattr(scale, name) for name in ("steps", "batch", "workers", "warmup", "noise_shift")},
             "feature_steps": scale.feature_steps if method == OURS else 0,
@@ -169,15 +172,17 @@ class Lessons:
     def budget(self, method: Baseline, seed: int) -> Budget:
         """As a domain's on this family of bases (``systems.domain.recipes``)."""
         scale, paper = self.scale, self.bench.base.reads_weights
+        at_once = scale.at_once or scale.batch // scale.workers
         return Budget(
             steps=scale.steps,
-            batch=scale.batch // scale.workers,
+            batch=at_once,
+            accumulate=scale.batch // scale.workers // at_once,
             workers=scale.workers,
             warmup_steps=scale.warmup,
             seed=seed,
             device=self.bench.device,
             learning_rate=method.rate if paper else method.quick_rate,
-            optimizer="adamw" if paper else method.optimizer,
+            optimizer="adamw8bit" if paper else method.optimizer,
             schedule="constant" if paper else "decay",
             ema_decay=0.9999 if paper else 0.98,
             betas=(0.9, 0.999) if paper else (0.9, 0.99),

@@ -126,12 +126,14 @@ def papers_plan(scale: Scale, pictures: Path | None) -> dict[str, Any]:
 
     Counted on Stable Diffusion 1.5's own networks without numbers, so that no model has to be here.
     """
-    memory = {method: round(memory_at_sd15(method, scale.batch // 8) / GB, 1) for method in BASELINES}
+    memory = {
+        method: round(memory_at_sd15(method, scale.at_once or scale.batch) / GB, 1) for method in BASELINES
+    }
     steps = scale.steps * len(BASELINES) * len(scale.seeds)
     drawn = len(scale.seeds) * len(BASELINES) * (3 * scale.samples + 3 * scale.per_word * len(scale.words))
     return {
         "scale": scale.name,
-        "memory_gb_on_each_of_8_gpus": memory,
+        "memory_gb": memory,
         "training_steps_of_32_pictures": steps,
         "network_calls_in_sampling": drawn * scale.sample_steps,
         "gpu_hours": round(
@@ -170,11 +172,9 @@ def memory_at_sd15(method: str, batch: int) -> int:
         text_half = None if text is None else text.half()
         return network(x.half(), t, text_half).sample.float().square().mean()
 
-    budget = Budget(
-        steps=1, batch=batch, workers=1, optimizer="adamw8bit", device="cuda", precision="float16"
-    )
+    budget = Budget(steps=1, batch=batch, workers=1, optimizer="adamw8bit", device="cuda", accumulate=4)
     kept = activations_of(network, loss, fused=True).kept
-    return memory_of(network, budget, kept, processes=8).total
+    return memory_of(network, budget, kept).total
 
 
 def here(name: str) -> bool:

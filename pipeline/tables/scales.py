@@ -67,6 +67,7 @@ class Scale:
         objects, views, true_objects: how many things the generator makes for training, pictures of each, and how many
             for the distance.
         steps, batch, workers: of every method's training; ``workers`` share a step's pictures.
+        at_once: of a step's pictures that a worker looks at together; all if None.
         marks: parts of a training after which the forgetting curve looks.
         samples, per_word, edges: pictures of a distance, of each word's alignment, and of the edges.
         total: w_0 of the norm rule.
@@ -87,6 +88,7 @@ class Scale:
     steps: int = 260
     batch: int = 16
     workers: int = 2
+    at_once: int | None = None
     warmup: int = 26
     feature_steps: int = 30
     noise_shift: float = 1.6
@@ -164,6 +166,7 @@ SD15 = Scale(
     steps=100_000,
     batch=32,
     workers=1,
+    at_once=8,
     warmup=0,
     feature_steps=100,
     noise_shift=1.0,

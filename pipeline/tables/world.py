@@ -6,7 +6,7 @@ the starter's own trainings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from ...starter.generator.renderer import light_object, render_rgba
 
 KINDS = ("train", "true", "open")
 """Of the domain, to learn from; of the domain, to be compared with; of everything else, for networks from nothing."""
+
+_MOST_TRUE, _AT_ONCE = 5_000, 64
 
 
 def source_of(pictures: Path | None, size: int) -> str:
@@ -57,8 +59,10 @@ def rendered(
 
 def read(
     folder: Path, kind: str, size: int, advance: Callable[[int], Callable[[int], None]]
-) -> tuple[Tensor, Tensor]:
-    """The pictures of a folder, one in ten of them for the distances and never trained on; all of number 0.
+) -> tuple[Iterator[Tensor], int]:
+    """The pictures of a folder, some at a time, [B, 3, size, size] uint8, and how many there are.
+
+    One in ten is for the distances, 5,000 at most, and never trained on.
 
     Raises: BadInput for ``open``, which a folder of one domain does not hold, or too few pictures.
     """
@@ -70,10 +74,15 @@ def read(
             "networks are trained from nothing on the starter's world alone; choose --scale starter"
         )
     learned, held = read_collection(folder, size=size, advance=advance).split(0.1)
-    chosen = learned if kind == "train" else held
-    framed = [read_framed(one.path, frame_of(one.size, size, "crop", 8), "crop") for one in chosen]
-    shown = torch.stack([(one * 255 + 0.5).clamp(0, 255).to(torch.uint8) for one in framed])
-    return shown, torch.zeros(len(shown), dtype=torch.long)
+    chosen = learned if kind == "train" else held[:_MOST_TRUE]
+
+    def framed() -> Iterator[Tensor]:
+        for start in range(0, len(chosen), _AT_ONCE):
+            some = chosen[start : start + _AT_ONCE]
+            shown = [read_framed(one.path, frame_of(one.size, size, "crop", 8), "crop") for one in some]
+            yield (torch.stack(shown) * 255 + 0.5).clamp(0, 255).to(torch.uint8)
+
+    return framed(), len(chosen)
 
 
 def write_pictures(path: Path, pictures: Tensor, nouns: Tensor) -> None:

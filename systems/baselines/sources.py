@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +14,22 @@ from ...configs.atomic import write_safetensors
 from ...guidance.conditioning import Condition, Conditioning
 from ..models.base import Base
 
-_BATCH = 64
-
 
 @torch.no_grad()
-def write_latents(path: Path, base: Base, pictures: Tensor, rows: Tensor) -> None:
-    """Encode pictures [N, 3, S, S] uint8 once, and mirrored: latents [2 N, C, h, w] and ``rows`` [2 N], float16."""
-    made = [
-        base.encode(shown.to(base.device).float() / 255).to("cpu", torch.float16)
-        for mirrored in (False, True)
-        for part in pictures.split(_BATCH)
-        for shown in (part.flip(-1) if mirrored else part,)
-    ]
-    write_safetensors(path, {"latents": torch.cat(made), "rows": rows.repeat(2)})
+def write_latents(path: Path, base: Base, pictures: Iterable[Tensor], rows: Tensor) -> int:
+    """Encode pictures once, and mirrored: latents [2 N, C, h, w] float16 and their rows [2 N].
+
+    Args:
+        pictures: some at a time, [B, 3, S, S] uint8; N in all.
+        rows: [N].
+    Returns: N.
+    """
+    made: list[Tensor] = []
+    for some in pictures:
+        for shown in (some, some.flip(-1)):
+            made.append(base.encode(shown.to(base.device).float() / 255).to("cpu", torch.float16))
+    write_safetensors(path, {"latents": torch.cat([*made[::2], *made[1::2]]), "rows": rows.repeat(2)})
+    return len(rows)
 
 
 @dataclass(frozen=True)

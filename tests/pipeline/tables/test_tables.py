@@ -123,7 +123,7 @@ def test_another_base_than_the_recorded_one_is_refused(tmp_path) -> None:
 
 def test_the_papers_own_scale_plans_without_models_and_says_what_it_needs(tmp_path) -> None:
     plan = paper_tables(SD15, tmp_path, Quiet(), dry_run=True)
-    memory = plan["memory_gb_on_each_of_8_gpus"]
+    memory = plan["memory_gb"]
     assert memory["lora"] < memory["null-text"] < memory["full"] < 40
     assert plan["training_steps_of_32_pictures"] == 600_000 and plan["models"]["sd15"]["here"] is False
     with pytest.raises(BadInput, match=r"--scale sd15 needs .*sd15.*--pictures.*--dry-run"):

@@ -43,7 +43,7 @@ def base(tmp_path_factory) -> Base:
 def source(base, tmp_path_factory) -> LatentFile:
     path = tmp_path_factory.mktemp("latents") / "latents.safetensors"
     pictures = torch.randint(256, (4, 3, 16, 16), dtype=torch.uint8)
-    write_latents(path, base, pictures, torch.tensor([0, 1, 0, 1]))
+    write_latents(path, base, pictures.split(3), torch.tensor([0, 1, 0, 1]))
     return LatentFile(path, base.condition(["te"]))
 
 
