@@ -89,8 +89,12 @@ def _row(lessons: Lessons, method: str, seed: int) -> Cell:
         plain = bench.draw(unguided(method, model, scale), scale.samples, seed)
         asked = words_drawn(bench, method, model, weights, seed)
         wanted, edges = bench.edges(scale.edges)
-        followed = guided(method, model, scale, weights, controls=(bench.follow(edges),))
-        drawn = _following(bench, followed, edges, seed)
+
+        def following(some: range) -> GuidedNoise:
+            control = bench.follow(edges[some.start : some.stop])
+            return guided(method, model, scale, weights, controls=(control,))
+
+        drawn = bench.draw_each(following, len(edges), seed)
         strip(
             [*alone[:_SHOWN], *(made[0] for made in list(asked.values())[: 2 * _SHOWN])],
             folder / "pictures.png",
@@ -113,20 +117,6 @@ def _row(lessons: Lessons, method: str, seed: int) -> Cell:
     drawn = scale.sample_steps * (3 * scale.samples + 3 * words + 4 * scale.edges)
     cost = Cost(drawn=drawn, judged=2 * scale.samples * len(scale.extractors))
     return Cell(f"{TABLE_1}/{method}-{seed}", make, depends, _needs(method, seed), cost=cost)
-
-
-def _following(bench: Bench, followed: GuidedNoise, edges: torch.Tensor, seed: int) -> Pictures:
-    """One picture for each row of edges, all at once: a control belongs to its batch."""
-    from ...guidance.sampling import sample, seeded_noise
-    from .bench import as_bytes
-
-    scale, base = bench.scale, bench.base
-    numbers = torch.randint(2**31, (len(edges),), generator=named_generator(seed, "tables", "edges")).tolist()
-    noise, generators = seeded_noise(numbers, base.latent_shape, device=base.device)
-    scheduler = base.sampler(scale.scheduler)
-    return as_bytes(
-        base.decode(sample(followed, scheduler, noise, steps=scale.sample_steps, generator=generators))
-    )
 
 
 def _mark(lessons: Lessons, method: str, seed: int, part: float) -> Cell:
