@@ -147,7 +147,7 @@ def papers_plan(scale: Scale, pictures: Path | None) -> dict[str, Any]:
 
 
 DRAWN_TFLOP, TRAINED_TFLOP, GPU_TFLOPS = 0.68, 3 * 0.68, 125.0
-"""Of one call of Stable Diffusion 1.5's network on a picture of 512 pixels, of a call with its backward pass, and what an
+"""Of one call of Stable Diffusion 1.5's network on a picture of 512 pixels, of one with its backward pass, and what an
 A100 does in a second at 40 % of its fp16 peak: an estimate, not a measurement."""
 
 

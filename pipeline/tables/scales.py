@@ -151,7 +151,7 @@ QUICK = replace(
     ),
     assets=Assets(
         nouns=("vase",),
-        settings=("image.steps=3", "image.candidates=1", "refine.steps=3", "mesh.max_faces=2000"),
+        settings=("image.steps=3", "image.candidates=1", "refine.steps=3", "mesh.target_faces=2000"),
     ),
     toy_samples=400,
 )  # fmt: skip
