@@ -214,6 +214,13 @@ def run(cells: Sequence[Cell], store: Store, console: Reporter) -> dict[str, Kep
     return found
 
 
+def finished(cells: Sequence[Cell], store: Store) -> dict[str, Kept]:
+    """Those that are there as they should be, by name."""
+    keys = store.keys(cells)
+    kept = {cell.name: store.kept(cell.name, keys[cell.name]) for cell in cells}
+    return {name: one for name, one in kept.items() if isinstance(one, Kept)}
+
+
 def wanted(cells: Sequence[Cell], tables: Sequence[str]) -> list[Cell]:
     """The cells of some tables, all where none is named, and those that they need, in order.
 

@@ -14,7 +14,7 @@ from ...systems.models.precision import resolve_device
 from ..run.measure import machine
 from ..run.progress import Reporter
 from .bench import Bench
-from .cells import Store, run, wanted
+from .cells import Store, finished, run, wanted
 from .learning import PICTURES, Lessons
 from .page import Made, write_page
 from .plan import all_cells, measured, papers_plan, refuse_missing, told
@@ -41,7 +41,7 @@ def paper_tables(
 
     Args:
         out: keeps the cells, each with the key of all that it depends on.
-        only: tables; all if empty.
+        only: tables to compute, all if empty; the page shows whatever is finished.
         page: where the page goes; into ``out`` if None.
         pictures: a folder of the domain's pictures, for the papers' own scale.
         clip: a CLIP network at hand, for alignment there.
@@ -60,7 +60,8 @@ def paper_tables(
     made = {"commit": commit(), **_machine()}
     store = Store(out, scale.base, f"{base.network_identity} {base.codec.latent_space}", made)
     lessons = Lessons(bench, store, folder, source_of(folder, base.picture_size))
-    chosen = wanted(all_cells(lessons), only)
+    cells = all_cells(lessons)
+    chosen = wanted(cells, only)
     plan = told(chosen, measured(base, scale), scale, cores=len(os.sched_getaffinity(0)))
     if dry_run:
         return plan
@@ -70,7 +71,8 @@ def paper_tables(
     )
     if any(cell.cost.judged for cell in chosen):
         _ = bench.networks  # better missed before hours of training
-    found = run(chosen, store, console)
+    run(chosen, store, console)
+    found = finished(cells, store)  # of tables that were not asked for this time as well
     where = page or out / RESULTS
     write_page(where, found, store, scale, Made(command, str(made["commit"]), _machine()))
     return {"page": str(where), "cells": len(found), **plan}

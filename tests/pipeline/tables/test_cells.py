@@ -13,7 +13,7 @@ import pytest
 from slipcast.configs import atomic
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.pipeline.run.progress import Quiet
-from slipcast.pipeline.tables.cells import WORK, Cell, Store, run, wanted
+from slipcast.pipeline.tables.cells import WORK, Cell, Store, finished, run, wanted
 
 
 class Counted:
@@ -142,3 +142,10 @@ def test_a_table_brings_what_it_needs(counted) -> None:
     assert wanted(cells, []) == cells
     with pytest.raises(BadInput, match="table1"):
         wanted(cells, ["tabel1"])
+
+
+def test_what_is_finished_is_told_whatever_was_asked_for(tmp_path, counted) -> None:
+    cells = counted.cells()
+    ran(tmp_path, cells[:1])
+    assert list(finished(cells, store(tmp_path))) == ["data/a"]
+    assert finished(counted.cells(steps=2), store(tmp_path)) == {}
