@@ -60,9 +60,10 @@ def _page(cells: Mapping[str, Kept], scale: Scale, made: Made, pictures: Mapping
         f"    {made.command}",
         "",
         f"Commit {made.commit}; {machine}; seeds {', '.join(map(str, scale.seeds))}; {len(cells)} cells, "
-        f"{hours:.2f} hours. Distances: {scale.samples} pictures against {scale.true_objects}, over "
-        f"{scale.directions or 'all'} directions of {' and '.join(scale.extractors)}. In brackets 95 % over seeds "
-        "(Student), with one seed over pictures (bootstrap).",
+        f"{hours:.2f} hours. Trainings: {scale.steps} steps of {scale.batch} pictures. Distances: {scale.samples} "
+        f"pictures against {scale.true_objects}, over {scale.directions or 'all'} directions of "
+        f"{' and '.join(scale.extractors)}. In brackets 95 % over seeds (Student), with one seed over pictures "
+        "(bootstrap).",
         "",
     ]
     for title, table, note in _tables(cells, scale):
