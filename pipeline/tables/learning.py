@@ -95,10 +95,13 @@ class Lessons:
             task = self.task(method, work / "start")
             budget = self.budget(chosen, seed)
             for until in steps:
-                modules = self.trained(
-                    task, work, replace(budget, pause=until), f"{method} {until}/{scale.steps}"
-                )
-                save_learned(modules, folder / f"step-{until}.safetensors")
+                mark = work / "marks" / f"step-{until}.safetensors"
+                if not mark.is_file():  # a training that was stopped later has gone past it
+                    label = f"{method} {until}/{scale.steps}"
+                    modules = self.trained(task, work, replace(budget, pause=until), label)
+                    mark.parent.mkdir(exist_ok=True)
+                    save_learned(modules, mark)
+                shutil.copy(mark, folder)
             shutil.copytree(work / "start", folder / "start")
             features = work / "features.json"
             told = read_json_object(features, "the features")["losses"] if features.is_file() else []
