@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from slipcast.configs.errors import BadInput
+from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.pipeline.run.progress import Quiet
-from slipcast.pipeline.tables import first_paper
+from slipcast.pipeline.tables import first_paper, learning, second_paper
 from slipcast.pipeline.tables.plan import memory_at_sd15
 from slipcast.pipeline.tables.scales import QUICK, SD15, Scale
 from slipcast.pipeline.tables.tables import paper_tables
 from slipcast.systems.baselines.table import BASELINES
+from slipcast.systems.baselines.tasks import save_learned
 
 TINY = replace(
     QUICK,
@@ -86,6 +87,29 @@ def test_table_1_from_nothing_and_the_same_again_from_an_emptied_cache(tables, m
     assert again["table1/full-0"] == cells["table1/full-0"]
     assert again["train/full-0"]["loss"] == cells["train/full-0"]["loss"]
     assert not any("other settings" in one for one in notices)
+
+
+@pytest.mark.slow
+@needs_judges
+def test_a_training_that_was_stopped_goes_on_and_keeps_its_marks(tables, tmp_path, monkeypatch) -> None:
+    out, _ = tables
+    monkeypatch.setattr(first_paper, "BASELINES", {"full": BASELINES["full"]})
+    monkeypatch.setattr(second_paper, "WITH_WORDS", {})
+    saved: list[str] = []
+
+    def stopped(modules: Any, path: Path) -> None:
+        saved.append(path.name)
+        if len(saved) == 2:
+            raise SlipcastError("stopped")
+        save_learned(modules, path)
+
+    monkeypatch.setattr(learning, "save_learned", stopped)
+    with pytest.raises(SlipcastError, match="stopped"):
+        computed(tmp_path, ("train",))
+    computed(tmp_path, ("train",))
+    assert saved == ["step-1.safetensors", "step-2.safetensors", "step-2.safetensors"]
+    files = [json.loads((one / "cells/train/full-0.json").read_text())["files"] for one in (out, tmp_path)]
+    assert files[0] == files[1]
 
 
 @pytest.mark.slow
