@@ -31,7 +31,7 @@ def test_pictures_repeat_and_show_no_held_out_word(tmp_path) -> None:
 def test_a_folder_is_split_in_two_and_known_by_what_it_holds(tmp_path) -> None:
     rng = np.random.default_rng(0)
     for number in range(12):
-        Image.fromarray(rng.integers(0, 255, (20, 24, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
+        Image.fromarray(rng.integers(0, 255, (40, 48, 3)).astype(np.uint8)).save(tmp_path / f"{number}.png")
     parts = {}
     for kind in ("train", "true"):
         pictures, count = read(tmp_path, kind, 16, lambda total: nothing)
