@@ -70,7 +70,7 @@ def tables(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("tables")
     with pytest.MonkeyPatch.context() as patch:
         few_methods(patch)
-        return out, computed(out, ("table1", "forgetting"))[0]
+        return out, computed(out, ("table1",))[0]
 
 
 @pytest.mark.slow
