@@ -73,8 +73,8 @@ def read(
         raise BadInput(
             "networks are trained from nothing on the starter's world alone; choose --scale starter"
         )
-    learned, held = read_collection(folder, size=size, advance=advance).split(0.1)
-    chosen = learned if kind == "train" else held[:_MOST_TRUE]
+    learned, held = read_collection(folder, size=size, advance=advance).split(0.1, _MOST_TRUE)
+    chosen = learned if kind == "train" else held
 
     def framed() -> Iterator[Tensor]:
         for start in range(0, len(chosen), _AT_ONCE):
