@@ -14,86 +14,25 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from slipcast.guidance import GuidedNoise, from_diffusers, sample
-from slipcast.guidance.algebra import Guidance
-from slipcast.guidance.mixture import (
-    CLASS_A,
-    SD,
-    DomainToy,
-    MixturePredictor,
-    ToyFigures,
-    domain_toy,
-    toy_figures,
-)
-from slipcast.guidance.recipes import cfg, domain_guidance
+from slipcast.guidance import from_diffusers
+from slipcast.guidance.mixture import CLASS_A, SD, MixturePredictor, ToyFigures, domain_toy, toy_figures
+from slipcast.guidance.toy import CASES, STEPS, draw_samples, heun
 
 from .machine import provenance
 from .toy_figure import draw_figure
 
 WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0)
 DRAWN_WEIGHTS = (1.0, 2.0, 3.0)
-COUNT, STEPS, SEED = 4000, 24, 0
+COUNT, SEED = 4000, 0
 
 
-def by_cfg(toy: DomainToy, weight: float) -> Guidance:
-    """Away from the fine-tuned model's own null branch."""
-    return cfg(toy.null, toy.conditional, weight)
-
-
-def by_domain_guidance(toy: DomainToy, weight: float) -> Guidance:
-    """Away from the pre-trained model."""
-    return domain_guidance(toy.pretrained, toy.conditional, weight)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A recipe, and the widths that the fine-tuned model has learned."""
-
-    recipe: Callable[[DomainToy, float], Guidance]
-    widths: Mapping[str, float] = field(default_factory=dict)
-
-
-WIDE = {"conditional_sd": 0.20}
-# As broad as the prior's modes: against "wide: DoG", only the places of the modes tell the two guides apart.
-BROAD_NULL = WIDE | {"null_sd": 0.35}
-CASES = {
-    "exact: CFG": Case(by_cfg),
-    "exact: DoG": Case(by_domain_guidance),
-    "wide: CFG": Case(by_cfg, WIDE),
-    "wide: DoG": Case(by_domain_guidance, WIDE),
-    "wide, broad null: CFG": Case(by_cfg, BROAD_NULL),
-}
-"""The columns of the tables."""
 DRAWN = {
     "Classifier-free guidance: away from the null branch of the fine-tuned model": "wide: CFG",
     "Domain Guidance: away from the pre-trained model": "wide: DoG",
 }
 """The rows of the picture."""
-
-
-def draw_samples(case: Case, weight: float) -> Tensor:
-    """Samples [COUNT, 2, 1, 1], from the same noise in every case."""
-    scheduler = heun()
-    toy = domain_toy(from_diffusers(scheduler), **case.widths)
-    generator = torch.Generator().manual_seed(SEED)
-    noise = torch.randn(COUNT, 2, 1, 1, generator=generator, dtype=torch.float64)
-    return sample(GuidedNoise(case.recipe(toy, weight)), scheduler, noise, steps=STEPS)
-
-
-def heun() -> Any:
-    """Heun's method on Karras' noise levels, over Stable Diffusion's noise schedule."""
-    from diffusers import HeunDiscreteScheduler
-
-    return HeunDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", use_karras_sigmas=True
-    )
 
 
 def table(title: str, rows: Mapping[float, list[str]]) -> str:
@@ -127,7 +66,10 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, help="a PNG file for the picture")
     given = parser.parse_args()
-    points = {w: {name: draw_samples(case, w) for name, case in CASES.items()} for w in WEIGHTS}
+    points = {
+        w: {name: draw_samples(case, w, count=COUNT, seed=SEED) for name, case in CASES.items()}
+        for w in WEIGHTS
+    }
     figures = {w: [toy_figures(found) for found in row.values()] for w, row in points.items()}
     print(json.dumps({"benchmark": "toy", **provenance(), "samples": COUNT, "steps": STEPS, "seed": SEED}))
     for title, shown in SHOWN.items():

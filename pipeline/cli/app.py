@@ -21,7 +21,6 @@ from .batch_asking import batch
 from .blender import blender
 from .console import STOPPED, Commands, exit_codes
 from .domain_keeping import domain
-from .evaluate import evaluate
 from .export import export
 from .guidance import guidance
 from .image import image
@@ -32,6 +31,7 @@ from .runs import runs
 from .staged import run
 from .streams import make_streams_safe
 from .studio import studio
+from .tables import evaluate
 from .threestudio import threestudio
 
 app = typer.Typer(

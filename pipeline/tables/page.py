@@ -1,0 +1,267 @@
+"""The page of results: every table with its intervals, pictures, and whether what the papers state came out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...configs.atomic import explain_os_errors, write_text
+from ...systems.baselines.table import BASELINES, OURS, WITH_WORDS
+from .assets import VARIANTS
+from .cells import Kept, Store
+from .first_paper import CUSTOM, FORGETTING, RECTIFIED, TABLE_1
+from .guiding import PRIOR
+from .rows import orderings, row
+from .scales import Scale
+from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, NONE, STEPS, STRENGTH, TOY, guides_of
+
+Line = tuple[str, str]
+"""(how a row is called, the beginning of its cells' names)"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Where a page comes from."""
+
+    command: str
+    commit: str
+    machine: Mapping[str, Any]
+
+
+def write_page(path: Path, cells: Mapping[str, Kept], store: Store, scale: Scale, made: Made) -> None:
+    """Write the page, and its pictures to ``pictures/`` beside it.
+
+    Raises: SlipcastError in one sentence for a full disk.
+    """
+    with explain_os_errors(path, "writing the page of results"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pictures = _pictures(path.parent / "pictures", cells, store, scale)
+        write_text(path, "\n".join(_page(cells, scale, made, pictures)) + "\n")
+
+
+def _page(cells: Mapping[str, Kept], scale: Scale, made: Made, pictures: Mapping[str, str]) -> list[str]:
+    hours = sum(kept.seconds for kept in cells.values()) / 3600
+    quick = "quick" in scale.name
+    lines = ["# The papers' tables, rerun", ""]
+    if quick:
+        lines += [
+            "**A quick look: trainings of a few steps, distances over a dozen pictures. It shows that everything "
+            "runs; its figures are no results.**",
+            "",
+        ]
+    machine = ", ".join(f"{name} {value}" for name, value in made.machine.items())
+    lines += [
+        f"    {made.command}",
+        "",
+        f"Commit {made.commit}; {machine}; seeds {', '.join(map(str, scale.seeds))}; {len(cells)} cells, "
+        f"{hours:.2f} hours. Trainings: {scale.steps} steps of {scale.batch} pictures. Distances: {scale.samples} "
+        f"pictures against {scale.true_objects}, over {scale.directions or 'all'} directions of "
+        f"{' and '.join(scale.extractors)}. In brackets 95 % over seeds (Student), with one seed over pictures "
+        "(bootstrap).",
+        "",
+    ]
+    for title, table, note in _tables(cells, scale):
+        lines += [f"## {title}", "", note, "", *table, ""]
+        lines += [f"![{title}](pictures/{pictures[title]})", ""] if title in pictures else []
+    told = orderings(cells, scale)
+    if told:
+        lines += ["## What the papers state, and what came out", ""]
+        lines += ["| stated | came out | figures |", "|---|---|---|"]
+        lines += [f"| {one.stated} | {'yes' if one.held else 'no'} | {one.by} |" for one in told]
+    return lines
+
+
+def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str], str]]:
+    """(title, Markdown, a sentence) of every table that has cells."""
+    nets = [name.rsplit("-", 1)[-1] for name in scale.extractors]
+    distances = [(f"fd_{net}", f"FD {net}") for net in nets]
+    covered = [(f"coverage_{nets[0]}", f"coverage {nets[0]}")]
+    align = [("align", "alignment"), ("align_known", "known"), ("align_held_out", "held out")]
+    plain = [(f"unguided_fd_{net}", f"FD {net}, unguided") for net in nets]
+    ours = {OURS: "null-text (ours)", PRIOR: "the prior itself"}
+    found = [
+        (
+            "Table 1: six methods",
+            _table(
+                cells,
+                [(ours.get(name, name), f"{TABLE_1}/{name}") for name in (*BASELINES, PRIOR)],
+                [*distances, *plain, *covered, *align, ("canny", "edges off")],
+                {name: _parameters(cells, label) for label, name in _methods()},
+            ),
+            "Paper 1. The domain alone, then with a word; weights by the norm rule (`pipeline/tables/guiding.py`).",
+        ),
+        (
+            "Forgetting",
+            _table(
+                cells,
+                [
+                    (f"{ours.get(name, name)}, {part:.0%} of its steps", f"{FORGETTING}/{name}-{part:g}")
+                    for name in ("full", OURS)
+                    for part in scale.marks
+                ]
+                + [(f"{ours.get(name, name)}, all", f"{TABLE_1}/{name}") for name in ("full", OURS)],
+                [*distances, *align],
+            ),
+            "Paper 1, Figures 2 and 3: what a training learns of the domain, and forgets of words.",
+        ),
+        (
+            "Drift and rectification",
+            _table(
+                cells,
+                [(f"{name}, own null text", f"{TABLE_1}/{name}") for name in CUSTOM]
+                + [(f"{name}, the prior's null text", f"{RECTIFIED}/{name}") for name in CUSTOM],
+                [
+                    *distances,
+                    ("drift", "drift"),
+                    *((f"silent_fd_{net}", f"FD {net}, told nothing") for net in nets),
+                ],
+            ),
+            "Paper 1, 4.5. Drift: how far the null prediction moved, as a part of its length. Told nothing: pictures "
+            "of the null branch alone, whose distance falls as it drifts to the domain.",
+        ),
+        (
+            "Domain guidance",
+            _table(
+                cells,
+                [
+                    (f"{name}, {guide}, w = {w:g}", f"{COMPARISON}/{name}-{guide}-{w:g}")
+                    for name in WITH_WORDS
+                    for guide, w in guides_of(name, scale)
+                ],
+                [*distances, *covered, *align],
+            ),
+            "Paper 2 on the text base: one network, fine-tuned on each picture's own words, under three guidances.",
+        ),
+        (
+            "Strength, on the DiT",
+            _table(
+                cells,
+                [
+                    (f"{guide}, w = {w:g}", f"{STRENGTH}/{guide}-{w:g}")
+                    for w in scale.classes.strengths
+                    for guide in ((NONE,) if w == 1 else (CFG, DOG))
+                ],
+                [*distances, *covered, ("align", "named by the judge")],
+            ),
+            "Paper 2's own setting: a small DiT of the starter's nouns, fine-tuned on the domain's classes.",
+        ),
+        (
+            "Sampling steps, on the DiT",
+            _table(
+                cells,
+                [
+                    (f"{g}, {n} steps", f"{STEPS}/{g}-{n}")
+                    for n in scale.classes.step_counts
+                    for g in (CFG, DOG)
+                ],
+                [*distances, *covered],
+            ),
+            f"At w = {scale.classes.strength:g}.",
+        ),
+        (
+            "Both axes apart, on the DiT",
+            _table(
+                cells,
+                [(f"class {a:g}, domain {b:g}", f"{AXES}/{a:g}-{b:g}") for a, b in AXES_APART],
+                [*distances, *covered, ("align", "named by the judge")],
+            ),
+            "Domain guidance in its two axes; equal weights are the sweep's dog, domain 1 is its cfg.",
+        ),
+        (
+            "The plane",
+            _toy(cells),
+            "Every score known exactly; samples out of the domain, and what is left of its modes.",
+        ),
+        (
+            "Assets",
+            _table(
+                cells,
+                [(name, f"assets/{name.replace(' ', '-')}") for name in VARIANTS],
+                [
+                    *distances,
+                    *covered,
+                    ("align", "named by the judge"),
+                    ("behind", "edges behind / in front"),
+                ],
+            ),
+            f"{len(scale.assets.nouns)} nouns, one seed, eight views each; what is left out.",
+        ),
+    ]
+    return [one for one in found if one[1]]
+
+
+def _methods() -> list[Line]:
+    return [(name, f"{TABLE_1}/{name}") for name in BASELINES]
+
+
+def _parameters(cells: Mapping[str, Kept], method: str) -> str:
+    found = row(cells, f"train/{method}", "parameters")
+    return "" if found is None else f"{int(found.mean):,}"
+
+
+def _table(
+    cells: Mapping[str, Kept],
+    rows: Sequence[Line],
+    columns: Sequence[Line],
+    trained: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Markdown; rows and columns without a figure are left out."""
+    told = {name: [row(cells, name, column) for column, _ in columns] for _, name in rows}
+    rows = [one for one in rows if any(told[one[1]])]
+    kept = [place for place in range(len(columns)) if any(told[name][place] for _, name in rows)]
+    if not rows:
+        return []
+    first = ["", *(["trained"] if trained else [])]
+    lines = [f"| {' | '.join([*first, *(columns[place][1] for place in kept)])} |"]
+    lines.append("|" + "---|" * (len(first) + len(kept)))
+    for label, name in rows:
+        figures = [str(told[name][place] or "") for place in kept]
+        lines.append(f"| {' | '.join([label, *([trained.get(name, '')] if trained else []), *figures])} |")
+    return lines
+
+
+def _toy(cells: Mapping[str, Kept]) -> list[str]:
+    kept = cells.get(f"{TOY}/plane")
+    if kept is None:
+        return []
+    lines = ["| | outside | share of each mode | distance, in sd |", "|---|---|---|---|"]
+    for name, found in kept.figures.items():
+        modes = " ".join(f"{share:.2f}" for share in found["modes"])
+        lines.append(f"| {name} | {found['outside']:.1%} | {modes} | {found['distance']:.2f} |")
+    return lines
+
+
+def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scale) -> dict[str, str]:
+    """Strips of the first seed below one another, {title: file}."""
+    seed = scale.seeds[0]
+    rows = {
+        "Table 1: six methods": [f"{TABLE_1}/{name}-{seed}" for name in (*BASELINES, PRIOR)],
+        "Domain guidance": [
+            f"{COMPARISON}/words-{guide}-{w:g}-{seed}" for guide, w in guides_of("words", scale)
+        ],
+        "Strength, on the DiT": [
+            f"{STRENGTH}/{guide}-{w:g}-{seed}"
+            for w in scale.classes.strengths
+            for guide in ((NONE,) if w == 1 else (CFG, DOG))
+        ],
+        "Assets": [f"assets/{name.replace(' ', '-')}-5" for name in VARIANTS],
+    }
+    found = {}
+    for title, names in rows.items():
+        strips = [store.place(name) / "pictures.png" for name in names if name in cells]
+        opened = [np.asarray(Image.open(one)) for one in strips if one.is_file()]
+        if not opened:
+            continue
+        name = f"results-{title.split(':')[0].split(',')[0].lower().replace(' ', '-')}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f".{name}.part"
+        Image.fromarray(np.concatenate(opened)).save(part, "PNG")
+        shutil.move(part, folder / name)
+        found[title] = name
+    return found
