@@ -10,6 +10,7 @@ from typing import Any
 
 from ...configs.errors import BadInput
 from ...configs.paths import given_path
+from ...systems.models.identity import model_identity
 from ...systems.models.precision import resolve_device
 from ..run.measure import machine
 from ..run.progress import Reporter
@@ -58,7 +59,7 @@ def paper_tables(
     base = bench.base
     folder = None if pictures is None else given_path(pictures, "--pictures")
     made = {"commit": commit(), **_machine()}
-    store = Store(out, scale.base, f"{base.network_identity} {base.codec.latent_space}", made)
+    store = Store(out, scale.base, model_identity(base.folder), made)
     lessons = Lessons(bench, store, folder, source_of(folder, base.picture_size))
     cells = all_cells(lessons)
     chosen = wanted(cells, only)
