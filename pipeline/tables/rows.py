@@ -81,7 +81,6 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
         column = f"fd_{network}"
         found += _smaller(
             cells,
-            "rectification",
             "table1/full",
             "rectification/full",
             column,
@@ -90,7 +89,6 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
         for weight in scale.guided:
             found += _smaller(
                 cells,
-                "DoG",
                 f"comparison/words-cfg-{weight:g}",
                 f"comparison/words-dog-{weight:g}",
                 column,
@@ -99,7 +97,6 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
         for weight in (one for one in scale.classes.strengths if 1.4 <= one <= 2):
             found += _smaller(
                 cells,
-                "DoG",
                 f"strength/cfg-{weight:g}",
                 f"strength/dog-{weight:g}",
                 column,
@@ -107,7 +104,6 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
             )
         found += _smaller(
             cells,
-            "domain",
             "assets/no-domain",
             "assets/whole",
             column,
@@ -117,9 +113,7 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
     return found
 
 
-def _smaller(
-    cells: Mapping[str, Kept], kind: str, without: str, with_it: str, column: str, what: str
-) -> list[Ordering]:
+def _smaller(cells: Mapping[str, Kept], without: str, with_it: str, column: str, what: str) -> list[Ordering]:
     before, after = row(cells, without, column), row(cells, with_it, column)
     if before is None or after is None:
         return []
