@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from pathlib import Path
 from typing import Any
+
+from slipcast.pipeline.run.measure import commit, machine
 
 
 def provenance() -> dict[str, Any]:
     """Commit (with + when the tree has changes), processor, cores, torch."""
     import torch
 
-    commit = _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    found = machine()
     return {
-        "commit": commit,
-        "processor": names[0].split(":")[1].strip() if names else platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "commit": commit(),
+        "processor": found["processor"],
+        "cores": found["cores"],
         "torch": torch.__version__,
     }
 
@@ -30,10 +28,3 @@ def report(name: str, figures: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(told, indent=1))
     print(json.dumps(told, indent=1))
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
-    return done.stdout.strip()

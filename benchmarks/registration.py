@@ -24,13 +24,14 @@ from slipcast.systems.lift.registration import opaque, registration
 from slipcast.systems.lift.solid import field_of_surface
 from slipcast.systems.lift.surface import framed
 from slipcast.systems.lift.turned import Turned
+from slipcast.systems.mesh.report import silhouette_iou
 
 from . import truths
 from .fields import ELEVATION_RAD, SIZE, draw, thing_of
 from .machine import report
 from .true_mesh import write_true_mesh
 
-_CELLS, _SAMPLES, _SEEN = 64, 192, 0.5
+_CELLS, _SAMPLES = 64, 192
 
 
 def measured(noun: str, folder: Path) -> dict[str, float]:
@@ -39,12 +40,11 @@ def measured(noun: str, folder: Path) -> dict[str, float]:
     mesh = write_true_mesh(thing_of(noun), folder / f"{noun}.ply")
     field = field_of_surface(framed(read_surface(mesh)), _CELLS)
     middle, scale = registration(field, picture, ELEVATION_RAD)
-    wanted = picture.premultiplied(SIZE)[..., 3] > _SEEN
+    wanted = picture.premultiplied(SIZE)[..., 3]
 
     def overlap(placed: Turned) -> float:
         _, opacity, _ = render_image(placed, orbit_camera(0.0, ELEVATION_RAD), SIZE, samples=_SAMPLES)
-        seen = opacity.numpy() > _SEEN
-        return round(float((seen & wanted).sum() / (seen | wanted).sum()), 3)
+        return round(silhouette_iou(opacity.numpy(), wanted), 3)
 
     hard = opaque(field)
     before = overlap(Turned(hard, 0.0, torch.zeros(3), 1.0))

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from slipcast.guidance import from_diffusers
 from slipcast.guidance.mixture import CLASS_A, SD, MixturePredictor, ToyFigures, domain_toy, toy_figures
-from slipcast.guidance.toy import CASES, STEPS, draw_samples, heun
+from slipcast.guidance.toy import CASES, STEPS, WEIGHTS, draw_samples, heun
 
 from .machine import provenance
 from .toy_figure import draw_figure
 
-WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0)
 DRAWN_WEIGHTS = (1.0, 2.0, 3.0)
 COUNT, SEED = 4000, 0
 

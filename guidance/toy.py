@@ -21,6 +21,8 @@ from .sampling import sample
 from .schedules import from_diffusers
 
 STEPS = 24
+WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0)
+"""The guidance weights that are compared."""
 
 
 def by_cfg(toy: DomainToy, weight: float) -> Guidance:

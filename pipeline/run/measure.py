@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -71,6 +72,19 @@ def machine() -> dict[str, Any]:
         "cores": usable,
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
     }
+
+
+def commit() -> str:
+    """Of the source that runs, with + where it was changed; the package's version where it is no checkout."""
+    from importlib.metadata import version
+
+    place = Path(__file__).parent
+    try:
+        asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(asked, capture_output=True, text=True, cwd=place, check=False)
+    except OSError:
+        return f"slipcast {version('slipcast')}"
+    return done.stdout.strip() or f"slipcast {version('slipcast')}"
 
 
 def _processor() -> str:

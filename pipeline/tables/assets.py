@@ -54,6 +54,20 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 """Settings by what is left out. The first three share their picture and their lift."""
 
 
+def row_of(variant: str) -> str:
+    """A variant's row."""
+    return f"{TABLE}/{variant.replace(' ', '-')}"
+
+
+def cell_of(variant: str) -> str:
+    """The cell of its one seed."""
+    return f"{row_of(variant)}-{SEED}"
+
+
+def _asset_of(variant: str, noun: str) -> str:
+    return f"asset/{variant.replace(' ', '-')}-{noun}"
+
+
 def cells(lessons: Lessons) -> Iterator[Cell]:
     """Every noun in every variant, and a row for each variant; at the starter's scale alone."""
     scale = lessons.scale
@@ -116,7 +130,7 @@ def _asset(bench: Bench, store: Store, variant: str, noun: str) -> Cell:
         return {"faces": len(mesh.faces), **_behind(views)}
 
     depends = {"settings": settings, "noun": noun, "seed": SEED}
-    return Cell(f"asset/{variant.replace(' ', '-')}-{noun}", make, depends, cost=Cost(assets=1))
+    return Cell(_asset_of(variant, noun), make, depends, cost=Cost(assets=1))
 
 
 def _behind(views: np.ndarray) -> dict[str, Any]:
@@ -129,7 +143,7 @@ def _behind(views: np.ndarray) -> dict[str, Any]:
 def _row(lessons: Lessons, variant: str) -> Cell:
     """A variant's assets together."""
     bench, store, scale = lessons.bench, lessons.store, lessons.scale
-    names = [f"asset/{variant.replace(' ', '-')}-{noun}" for noun in scale.assets.nouns]
+    names = [_asset_of(variant, noun) for noun in scale.assets.nouns]
 
     def make(folder: Path) -> Figures:
         views = [load_file(store.place(name) / "views.safetensors")["views"] for name in names]
@@ -146,6 +160,4 @@ def _row(lessons: Lessons, variant: str) -> Cell:
 
     depends = {"extractors": scale.extractors, "directions": scale.directions, "draws": scale.draws}
     cost = Cost(judged=VIEWS * len(scale.assets.nouns) * len(scale.extractors))
-    return Cell(
-        f"{TABLE}/{variant.replace(' ', '-')}-{SEED}", make, depends, ("data/views", *names), cost=cost
-    )
+    return Cell(cell_of(variant), make, depends, ("data/views", *names), cost=cost)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...configs.atomic import write_bytes
 from ...guidance.conditioning import Control
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.noise import named_generator
@@ -25,6 +26,8 @@ from ...systems.evaluation.frechet import Reference, frechet_of_features
 from ...systems.images.control_maps import canny
 from ...systems.models.base import Base, load_base
 from ...systems.models.known import WEIGHTS
+from ..drawing.files import png
+from ..run.finding import find_model
 from ..run.progress import Reporter
 from .scales import Scale
 
@@ -51,8 +54,7 @@ class Bench:
     @cached_property
     def base(self) -> Base:
         """The scale's base."""
-        where = WEIGHTS / "prior" if self.scale.base == "starter" else self.scale.base
-        return load_base(where, name=self.scale.base, device=self.device)
+        return load_base(find_model("base", self.scale.base), name=self.scale.base, device=self.device)
 
     @cached_property
     def judge(self) -> Any:
@@ -204,7 +206,7 @@ def discrepancy(made: Pictures, wanted: Pictures) -> float:
 def strip(pictures: Sequence[np.ndarray], path: Path) -> None:
     """Pictures [S, S, 3] side by side, as a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(list(pictures), axis=1)).save(path)
+    write_bytes(path, png(np.concatenate(list(pictures), axis=1)))
 
 
 def _distance(true: np.ndarray, made: np.ndarray, directions: int) -> Callable[[np.ndarray], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...configs.atomic import explain_os_errors, write_text
+from ...configs.atomic import explain_os_errors, write_bytes, write_text
 from ...systems.baselines.table import BASELINES, OURS, WITH_WORDS
-from .assets import VARIANTS
+from ..drawing.files import png
+from .assets import VARIANTS, cell_of, row_of
 from .cells import Kept, Store
 from .first_paper import CUSTOM, FORGETTING, RECTIFIED, TABLE_1
 from .guiding import PRIOR
 from .rows import orderings, row
 from .scales import Scale
-from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, NONE, STEPS, STRENGTH, TOY, guides_of
+from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, STEPS, STRENGTH, TOY, guides_of, swept
 
 Line = tuple[str, str]
 """(how a row is called, the beginning of its cells' names)"""
@@ -142,11 +142,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "Strength, on the DiT",
             _table(
                 cells,
-                [
-                    (f"{guide}, w = {w:g}", f"{STRENGTH}/{guide}-{w:g}")
-                    for w in scale.classes.strengths
-                    for guide in ((NONE,) if w == 1 else (CFG, DOG))
-                ],
+                [(f"{guide}, w = {w:g}", f"{STRENGTH}/{guide}-{w:g}") for guide, w in swept(scale.classes)],
                 [*distances, *covered, ("align", "named by the judge")],
             ),
             "Paper 2's own setting: a small DiT of the starter's nouns, fine-tuned on the domain's classes.",
@@ -182,7 +178,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "Assets",
             _table(
                 cells,
-                [(name, f"assets/{name.replace(' ', '-')}") for name in VARIANTS],
+                [(variant, row_of(variant)) for variant in VARIANTS],
                 [
                     *distances,
                     *covered,
@@ -245,12 +241,8 @@ def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scal
         "Domain guidance": [
             f"{COMPARISON}/words-{guide}-{w:g}-{seed}" for guide, w in guides_of("words", scale)
         ],
-        "Strength, on the DiT": [
-            f"{STRENGTH}/{guide}-{w:g}-{seed}"
-            for w in scale.classes.strengths
-            for guide in ((NONE,) if w == 1 else (CFG, DOG))
-        ],
-        "Assets": [f"assets/{name.replace(' ', '-')}-5" for name in VARIANTS],
+        "Strength, on the DiT": [f"{STRENGTH}/{guide}-{w:g}-{seed}" for guide, w in swept(scale.classes)],
+        "Assets": [cell_of(variant) for variant in VARIANTS],
     }
     found = {}
     for title, names in rows.items():
@@ -260,8 +252,6 @@ def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scal
             continue
         name = f"results-{title.split(':')[0].split(',')[0].lower().replace(' ', '-')}.png"
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{name}.part"
-        Image.fromarray(np.concatenate(opened)).save(part, "PNG")
-        shutil.move(part, folder / name)
+        write_bytes(folder / name, png(np.concatenate(opened)))
         found[title] = name
     return found

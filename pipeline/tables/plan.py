@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -59,7 +60,7 @@ def measured(base: Base, scale: Scale) -> Speeds:
     channels, side, _ = base.latent_shape
     x, t = torch.randn(_PROBE, channels, side, side), torch.full((_PROBE,), 500)
     network: Any = base.family.predictor(
-        _float_copy(base.predictor.network),
+        copy.deepcopy(base.predictor.network).float(),
         schedule=base.predictor.schedule,
         prediction_type=base.predictor.prediction_type,
         latent_space=base.predictor.latent_space,
@@ -80,12 +81,6 @@ def measured(base: Base, scale: Scale) -> Speeds:
         class_drawn = _timed(lambda: dit.eval()(x, timestep=t, class_labels=labels))
     each = [one / _PROBE for one in (trained, drawn, class_trained, class_drawn)]
     return Speeds(each[0], each[1], class_trained=each[2], class_drawn=each[3])
-
-
-def _float_copy(network: Any) -> Any:
-    import copy
-
-    return copy.deepcopy(network).float()
 
 
 def _timed(step: Any) -> float:

@@ -6,7 +6,6 @@ has its null branch; domain guidance needs none. Coverage stands beside every di
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from ...guidance.algebra import Branch, Guidance
 from ...guidance.evaluation import GuidedNoise
 from ...guidance.mixture import SD, toy_figures
 from ...guidance.recipes import cfg, class_and_domain, domain_guidance
-from ...guidance.toy import CASES, draw_samples
+from ...guidance.toy import CASES, WEIGHTS, draw_samples
 from ...systems.baselines.table import WITH_WORDS
 from ...systems.baselines.tasks import Learned
 from ...systems.models.base import Base
@@ -24,13 +23,12 @@ from .bench import Bench, strip
 from .cells import Cell, Cost, Figures
 from .classes import BASE, ClassLessons
 from .learning import DOMAIN_NOUNS, Lessons
-from .scales import Scale
+from .scales import Classes, Scale
 
 COMPARISON, CLASSES, STRENGTH, STEPS, AXES, TOY = "comparison", "classes", "strength", "steps", "axes", "toy"
 NONE, CFG, DOG = "none", "cfg", "dog"
 AXES_APART = ((1.0, 1.5), (1.0, 2.0), (1.5, 2.0), (2.0, 1.5))
 """(w_class, w_domain); at w_domain = 1 it is plain guidance, at equal weights domain guidance, and both are swept."""
-TOY_STRENGTHS = (1.0, 1.5, 2.0, 3.0, 4.0)
 
 Guide = Callable[[Branch, Branch, Branch], Guidance]
 """(fine-tuned, fine-tuned null, pre-trained null) -> guidance."""
@@ -51,6 +49,13 @@ def guides_of(method: str, scale: Scale) -> list[tuple[str, float]]:
     """The guidances that a method of words is compared under; the LoRA at the first weight alone."""
     weights = scale.guided if method == "words" else scale.guided[:1]
     return [(NONE, 1.0), *((guide, weight) for weight in weights for guide in (CFG, DOG))]
+
+
+def swept(settings: Classes) -> list[tuple[str, float]]:
+    """The guidances of the sweep over w; at 1 all are none."""
+    return [
+        (guide, weight) for weight in settings.strengths for guide in ((NONE,) if weight == 1 else (CFG, DOG))
+    ]
 
 
 def cells(lessons: Lessons) -> Iterator[Cell]:
@@ -78,11 +83,9 @@ def _of_classes(known: ClassLessons) -> Iterator[Cell]:
     for seed in known.lessons.scale.seeds:
         yield known.tuning(seed)
     for seed in known.lessons.scale.seeds:
-        for weight in settings.strengths:
-            for guide in (NONE,) if weight == 1 else (CFG, DOG):
-                yield _class_cell(
-                    known, f"{STRENGTH}/{guide}-{weight:g}", guide_of(guide, weight), (guide, weight), seed
-                )
+        for guide, weight in swept(settings):
+            name = f"{STRENGTH}/{guide}-{weight:g}"
+            yield _class_cell(known, name, guide_of(guide, weight), (guide, weight), seed)
         for steps in settings.step_counts:
             for guide in (CFG, DOG):
                 weight = settings.strength
@@ -196,12 +199,9 @@ def _toy(lessons: Lessons) -> Cell:
     def make(folder: Path) -> Figures:
         rows = {}
         for name, case in CASES.items():
-            for weight in TOY_STRENGTHS:
+            for weight in WEIGHTS:
                 found = asdict(toy_figures(draw_samples(case, weight, count=count, seed=0)))
-                rows[f"{name}, w = {weight:g}"] = found | {
-                    "distance": found["distance"] / SD,
-                    "floor": math.exp(-4.5),
-                }
+                rows[f"{name}, w = {weight:g}"] = found | {"distance": found["distance"] / SD}
         return rows
 
-    return Cell(f"{TOY}/plane", make, {"samples": count, "strengths": TOY_STRENGTHS})
+    return Cell(f"{TOY}/plane", make, {"samples": count, "strengths": WEIGHTS})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from ...configs.errors import BadInput
 from ...configs.paths import given_path
 from ...systems.models.identity import model_identity
 from ...systems.models.precision import resolve_device
-from ..run.measure import machine
+from ..run.measure import commit, machine
 from ..run.progress import Reporter
 from .bench import Bench
 from .cells import Store, finished, run, wanted
@@ -77,19 +76,6 @@ def paper_tables(
     where = page or out / RESULTS
     write_page(where, found, store, scale, Made(command, str(made["commit"]), _machine()))
     return {"page": str(where), "cells": len(found), **plan}
-
-
-def commit() -> str:
-    """Of the source that runs, with + where it was changed; the package's version where it is no checkout."""
-    from importlib.metadata import version
-
-    place = Path(__file__).parent
-    try:
-        asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-        done = subprocess.run(asked, capture_output=True, text=True, cwd=place, check=False)
-    except OSError:
-        return f"slipcast {version('slipcast')}"
-    return done.stdout.strip() or f"slipcast {version('slipcast')}"
 
 
 def _machine() -> dict[str, Any]:

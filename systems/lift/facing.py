@@ -18,9 +18,9 @@ from ...configs.errors import SlipcastError
 from ..field.cameras import orbit_camera
 from ..field.shapes import Points
 from ..field.volume_rendering import render_image
-from ..field.voxels import FrozenGrid, cell_centres
+from ..field.voxels import FrozenGrid
 from ..types import RadianceField, SubjectImage
-from .gridding import as_grid
+from .gridding import as_grid, solid_centres
 from .registration import registration
 from .surface import framing, turn_about_z
 from .turned import Turned
@@ -41,8 +41,7 @@ def faced(field: RadianceField, picture: SubjectImage, elevation_rad: float) -> 
     """
     grid = _solid(field)
     yaw = facing_yaw(Turned(grid, 0.0, *_framing(grid, 0.0)), picture)
-    framed = _framing(grid, yaw)
-    turned = Turned(field, yaw, *framed)
+    turned = Turned(field, yaw, *_framing(grid, yaw))
     return turned.placed(*registration(turned, picture, elevation_rad))
 
 
@@ -87,7 +86,7 @@ def _to_outline(layers: np.ndarray) -> torch.Tensor:
 
 def _solid(field: RadianceField) -> FrozenGrid:
     grid = as_grid(field, _LOOK_CELLS)
-    if not (grid.occupancy > _SEEN).any():
+    if not len(solid_centres(grid)):
         raise SlipcastError(
             "the lift made nothing solid; try another lift.seed, or a picture in which the object stands out"
         )
@@ -96,7 +95,6 @@ def _solid(field: RadianceField) -> FrozenGrid:
 
 def _framing(grid: FrozenGrid, yaw_rad: float) -> tuple[Points, float]:
     """(middle, scale) that put the solid cells, turned so, into the common framing."""
-    solid = cell_centres(grid.resolution)[(grid.occupancy > _SEEN).reshape(-1).cpu()]
     turn = torch.from_numpy(turn_about_z(yaw_rad))
-    middle, scale = framing((solid.double() @ turn.T).numpy())
+    middle, scale = framing((solid_centres(grid).double() @ turn.T).numpy())
     return (torch.from_numpy(middle) @ turn).float(), scale

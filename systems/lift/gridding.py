@@ -5,10 +5,13 @@ from __future__ import annotations
 import torch
 
 from ..field.query import query
+from ..field.shapes import Points
 from ..field.voxels import FrozenGrid, cell_centres, raw_from_density
 from ..types import Mesh, RadianceField
 from .solid import field_of_surface
 from .surface import surface_of
+
+_SOLID = 0.5  # occupancy
 
 
 @torch.no_grad()
@@ -28,6 +31,11 @@ def as_grid(lifted: RadianceField | Mesh, resolution: int) -> FrozenGrid:
     cube = (resolution,) * 3
     # A frozen grid doubles the log-odds of what it holds.
     return FrozenGrid(torch.sigmoid(raw_from_density(density) / 2).view(cube), colours.view(*cube, 3))
+
+
+def solid_centres(grid: FrozenGrid) -> Points:
+    """Centres of the cells that are solid, [N, 3], on the CPU."""
+    return cell_centres(grid.resolution)[(grid.occupancy > _SOLID).reshape(-1).cpu()]
 
 
 _BLOB_RADIUS, _BLOB_EDGE, _BLOB_GREY = 0.5, 0.1, 0.5

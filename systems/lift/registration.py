@@ -18,9 +18,9 @@ import torch
 from ..field.cameras import FRAMING_FOV_Y_RAD, FRAMING_RADIUS, orbit_camera
 from ..field.shapes import PerPoint, Points
 from ..field.volume_rendering import render_image
-from ..field.voxels import SURFACE_DENSITY, FrozenGrid, cell_centres
+from ..field.voxels import SURFACE_DENSITY, FrozenGrid
 from ..types import RadianceField, SubjectImage
-from .gridding import as_grid
+from .gridding import as_grid, solid_centres
 from .solid import field_of_surface
 from .surface import Surface
 from .turned import Turned
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .table import LiftTask
 
 _CELLS, _PIXELS, _ROUNDS = 64, 128, 4
-_SEEN = 0.5  # opacity, and occupancy
+_SEEN = 0.5  # opacity
 _WORTH = 0.01  # of the overlap: less is left alone, so that what fits already stays as it is
 _HARD = 1e4  # a density that nothing is seen through
 _REACH = 0.98  # of the box, within which the object stays
@@ -44,10 +44,8 @@ def registration(field: RadianceField, picture: SubjectImage, elevation_rad: flo
     """
     grid, wanted = as_grid(field, _CELLS), picture.premultiplied(_PIXELS)[..., 3] > _SEEN
     camera = orbit_camera(0.0, elevation_rad)
-    solid = cell_centres(grid.resolution)[(grid.occupancy > _SEEN).reshape(-1).cpu()]
+    solid, hard = solid_centres(grid), opaque(grid)
     length = 2 * math.tan(FRAMING_FOV_Y_RAD / 2) * FRAMING_RADIUS / _PIXELS  # of a pixel, where the object is
-
-    hard = opaque(grid)
 
     def outline(middle: Points, scale: float) -> np.ndarray:
         _, opacity, _ = render_image(Turned(hard, 0.0, middle, scale), camera, _PIXELS, samples=2 * _CELLS)
