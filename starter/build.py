@@ -2,18 +2,21 @@
 
 ``slipcast starter build --preset cpu`` makes everything from nothing; what is finished is kept, so that more minutes
 later go on training from the last checkpoints. ``--from-shipped`` goes on from the package's own weights instead, on
-objects that they have not seen. The judge is frozen, so that figures can be compared: a build copies the shipped one.
+objects that they have not seen; with ``--only``, those of some steps alone. The judge is frozen, so that figures can be
+compared: a build copies the shipped one.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..configs.errors import BadInput
+from ..configs.names import unknown_name
 from ..systems.evaluation.imagenet import load_network
 from ..systems.models.shipped import HASHES, check_hashes, write_hashes
 from ..systems.training.loop import Budget
@@ -64,7 +67,9 @@ PRESETS = {
 }
 
 
-EARLIER_CODEC = "earlier/codec"
+EARLIER = "earlier"
+ALONE = ("codec", "domain", "lift")
+"""Steps that can go on by themselves, for nothing grows from them: the codec's decoder, the domain, the lift."""
 SHIPPED = Path(__file__).resolve().parent / "weights"
 GO_ON = Preset(
     60.0,
@@ -80,7 +85,12 @@ GO_ON = Preset(
 
 
 def build(
-    preset: str = "cpu", *, minutes: float | None = None, out: Path | None = None, from_shipped: bool = False
+    preset: str = "cpu",
+    *,
+    minutes: float | None = None,
+    out: Path | None = None,
+    from_shipped: bool = False,
+    only: Sequence[str] = (),
 ) -> Path:
     """Make data and models under ``out`` (default: ./starter-build) and return the folder of the weights.
 
@@ -89,14 +99,20 @@ def build(
     Args:
         from_shipped: train the package's prior and image-to-3D network further and grow domain and control from the
             new prior; codec and judge stay as they are, so that figures can be compared.
+        only: with it, those of ``ALONE`` to train further, each from its own weights; all else stays as it is.
     Raises:
-        BadInput: an unknown preset, the gpu preset without CUDA or from shipped weights, no network to train a codec
-            with (the extra ``eval``).
+        BadInput: an unknown preset or step, the gpu preset without CUDA or from shipped weights, ``only`` without
+            them, no network to train a codec with (the extra ``eval``).
     """
     if preset not in PRESETS:
         raise BadInput(f"the preset is one of {', '.join(PRESETS)}, not {preset!r}")
     if from_shipped and preset != "cpu":
         raise BadInput("the shipped networks have the sizes of the cpu preset; leave --preset out")
+    if only and not from_shipped:
+        raise BadInput("--only trains some of the shipped models further; give --from-shipped as well")
+    for step in only:
+        if step not in ALONE:
+            raise unknown_name("step that can go on by itself", step, ALONE)
     chosen = PRESETS[preset]
     if chosen.budget.device == "cuda":
         import torch
@@ -106,9 +122,11 @@ def build(
     out = (out or Path("starter-build")).resolve()
     steps = list(SHARES)
     if from_shipped:
-        chosen, steps = GO_ON, [step for step in SHARES if step != "codec"]
+        chosen, steps = GO_ON, [step for step in SHARES if (step in only if only else step != "codec")]
         begin_from(SHIPPED, out)
-    else:
+        if only:
+            keep_the_rest(SHIPPED, out)
+    if "codec" in steps:
         load_network("lite0")  # better missed now than after the data
     total = (minutes if minutes is not None else chosen.minutes) / sum(SHARES[step] for step in steps)
     for name, data in chosen.sets.items():
@@ -141,7 +159,7 @@ def begin_from(weights: Path, out: Path) -> None:
 
     check_hashes(weights / "prior")
     check_hashes(weights / "lift")
-    for folder in (out / "codec", out / EARLIER_CODEC):
+    for folder in (out / "codec", out / EARLIER / "codec"):
         shutil.copytree(weights / "prior/vae", folder, dirs_exist_ok=True)
     with quiet_libraries():
         unet, lift = (
@@ -151,6 +169,17 @@ def begin_from(weights: Path, out: Path) -> None:
         text_encoder = CLIPTextModel.from_pretrained(weights / "prior/text_encoder")
     begin_training({"unet": unet, "text_encoder": text_encoder}, out / "train/prior")
     begin_training({"lift": lift}, out / "train/lift")
+
+
+def keep_the_rest(weights: Path, out: Path) -> None:
+    """Lay all of a starter into a build folder whose steps go on by themselves: the domain as its own beginning."""
+    from ..systems.domain.learning import begin_from_domain
+
+    if not (out / "weights").exists():
+        shutil.copytree(weights, out / "weights")
+    for part in ("prior", "domain"):
+        shutil.copytree(weights / part, out / EARLIER / part, dirs_exist_ok=True)
+    begin_from_domain(weights / "domain", out / "train/domain")
 
 
 def forget_paths(weights: Path) -> None:
@@ -178,10 +207,17 @@ def make_data(folder: Path, data: DataSet, *, workers: int) -> None:
 def _codec(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     from .train_codec import CodecTask, train_codec
 
-    earlier = out / EARLIER_CODEC
-    task = CodecTask((out / "data/prior", out / "data/domain"), earlier if earlier.exists() else None)
+    earlier, networks = out / EARLIER / "codec", out / EARLIER
+    task = CodecTask(
+        (out / "data/prior", out / "data/domain"),
+        earlier if earlier.exists() else None,
+        networks if (networks / "domain").exists() else None,
+    )
     smaller = replace(budget, batch=max(1, budget.batch // 2))
-    return train_codec(task, out / "train/codec", out / "codec", smaller)
+    told = train_codec(task, out / "train/codec", out / "codec", smaller)
+    if (out / "weights/prior/vae").exists():  # a prior that is not trained after it has it, too
+        shutil.copytree(out / "codec", out / "weights/prior/vae", dirs_exist_ok=True)
+    return told
 
 
 def _prior(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:

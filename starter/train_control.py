@@ -125,7 +125,7 @@ def train_control(shards: Path, prior: Path, work: Path, out: Path, budget: Budg
     make a new start.
     """
     base = load_base(prior, name="starter")
-    began_elsewhere(work, base.identity)
+    began_elsewhere(work, base.network_identity)
     control = train(ControlTask(shards, prior), work, budget, label="control canny")["control"]
     assert isinstance(control, ControlNetModel)
     control.half().save_pretrained(out)

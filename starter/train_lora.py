@@ -75,7 +75,7 @@ def train_lora(shards: Path, prior: Path, work: Path, out: Path, budget: Budget)
     A LoRA belongs to its prior: other weights there make a new start.
     """
     base = load_base(prior, name="starter")
-    began_elsewhere(work, base.identity)
+    began_elsewhere(work, base.network_identity)
     unet: Any = train(LoraTask(shards, prior), work, budget, label="porcelain lora")["unet"]
     weights = {name: value.half().contiguous() for name, value in get_peft_model_state_dict(unet).items()}
     StableDiffusionPipeline.save_lora_weights(

@@ -128,6 +128,13 @@ def starter_build(
             "--from-shipped", help="Train the shipped models further instead, on objects new to them."
         ),
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --from-shipped: codec, domain or lift alone, from its own weights; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -142,7 +149,7 @@ def starter_build(
 
         out = None if out is None else given_folder(out, "--out")
         with contextlib.redirect_stdout(sys.stderr):
-            weights = build(preset, minutes=minutes, out=out, from_shipped=from_shipped)
+            weights = build(preset, minutes=minutes, out=out, from_shipped=from_shipped, only=only or ())
         print(json.dumps({"weights": str(weights)}) if as_json else weights)
 
 

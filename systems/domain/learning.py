@@ -23,11 +23,18 @@ from ...guidance.null_text import load_null_text, make_null_text, null_text_feat
 from ...guidance.training import Example, draw_example
 from ..models.base import Base
 from ..training.loop import Budget, began_elsewhere, outcome, train
-from .model import CARD
+from .model import CARD, read_card
 from .sources import Batches, Encoded, LatentSource, PictureSource
 from .tasks import DenoisingTask
 
-__all__ = ["DomainRecipe", "PictureSource", "begin_null_text", "optimise_text_features", "train_domain"]
+__all__ = [
+    "DomainRecipe",
+    "PictureSource",
+    "begin_from_domain",
+    "begin_null_text",
+    "optimise_text_features",
+    "train_domain",
+]
 
 _SURGERY_BATCH = 64
 
@@ -116,12 +123,20 @@ def begin_null_text(
     write_json(work / "features.json", {"prompt": recipe.prompt, "losses": losses})
 
 
+def begin_from_domain(domain: Path, work: Path) -> None:
+    """Let ``train_domain`` go on in ``work`` from a trained domain of the same base, in the place of surgery."""
+    card = read_card(domain)
+    if began_elsewhere(work, card["base_identity"]) or not (work / "features.json").exists():
+        save_null_text(load_null_text(domain).float().requires_grad_(True), work / "start")
+        write_json(work / "features.json", {"prompt": card["recipe"]["prompt"], "losses": []})
+
+
 def train_domain(
     base: Base, pictures: PictureSource, recipe: DomainRecipe, work: Path, out: Path, budget: Budget
 ) -> dict[str, Any]:
     """Train (or go on training) a domain and write its folder: domain.json and the null-text UNet, float16."""
     source = Encoded(pictures, base.codec.alone(), base.unconditional)
-    if began_elsewhere(work, base.identity) or not (work / "features.json").exists():
+    if began_elsewhere(work, base.network_identity) or not (work / "features.json").exists():
         begin_null_text(base, source, recipe, work, seed=budget.seed)
     task = null_text_task(base, source, work / "start", recipe)
     unet = train(task, work, budget, label=f"domain {recipe.name}")["unet"]

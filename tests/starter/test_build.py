@@ -125,3 +125,42 @@ def test_going_on_from_the_shipped_models_begins_with_their_weights(built, tmp_p
         assert all(torch.equal(made[name], before[name]) for name in before), part
     with pytest.raises(BadInput, match="leave --preset out"):
         build.build("gpu", out=tmp_path, from_shipped=True)
+
+
+def test_some_of_the_shipped_models_can_go_on_alone(built, tmp_path, monkeypatch):
+    shipped = built[1]
+    monkeypatch.setattr(build, "GO_ON", TINY)
+    monkeypatch.setattr(build, "SHIPPED", shipped)
+    monkeypatch.setattr(build, "WORKERS", 1)
+    weights = build.build("cpu", out=tmp_path, from_shipped=True, only=["domain", "codec"])
+    assert list(json.loads((tmp_path / "report.json").read_text())) == ["codec", "domain"]
+    moved = {"prior/vae/diffusion_pytorch_model", "domain/null_text_unet"}
+    for path in sorted(shipped.rglob("*.safetensors")):
+        made, before = load_file(weights / path.relative_to(shipped)), load_file(path)
+        same = all(torch.equal(made[name], before[name]) for name in before)
+        assert same != (path.relative_to(shipped).with_suffix("").as_posix() in moved), path
+    # The latents are still those that everything else lives in, and the domain began where the shipped one ended.
+    encoders = [
+        {name: value for name, value in load_file(folder / "prior/vae/diffusion_pytorch_model.safetensors").items()
+         if name.startswith("encoder.")}
+        for folder in (shipped, weights)
+    ]  # fmt: skip
+    assert all(torch.equal(encoders[0][name], value) for name, value in encoders[1].items())
+    start, before = (
+        load_file(folder / "null_text_unet.safetensors")
+        for folder in (tmp_path / "train/domain/start", shipped / "domain")
+    )
+    assert all(torch.equal(start[name], value.float()) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"only": ["codec"]}, "give --from-shipped as well"),
+        ({"only": ["prior"], "from_shipped": True}, "codec, domain, lift"),
+    ],
+)
+def test_steps_that_cannot_go_on_alone_are_refused(told, message, tmp_path):
+    with pytest.raises(BadInput, match=message):
+        build.build("cpu", out=tmp_path / "build", **told)
+    assert not (tmp_path / "build").exists()

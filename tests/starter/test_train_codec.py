@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from slipcast.starter import build
 from slipcast.starter.dataset import build_shards
-from slipcast.starter.train_codec import CodecTask, draw_mixed, train_codec
+from slipcast.starter.train_codec import MOST_STEPS, CodecTask, draw_mixed, train_codec
 from slipcast.systems.models.latent_spaces import latent_space_of
 from slipcast.systems.models.learned_codec import LearnedCodec
 from slipcast.systems.models.patch_codec import PatchCodec
@@ -65,6 +66,29 @@ def test_so_does_that_of_a_linear_codec_which_gets_layers_for_it(shards, tmp_pat
     assert after.detail is not None
     assert after.detail[-2].get_parameter("weight").abs().max() > 0
     assert not torch.equal(after.enter.weight, linear.enter.weight.half().float())
+
+
+def test_networks_redraw_what_they_know_and_little_of_it_in_one_step():
+    """The shipped networks, on pictures of theirs: one step of twelve leaves latents nearly where they were."""
+    weights = build.SHIPPED
+    task = CodecTask((), earlier=weights / "prior/vae", networks=weights)
+    task.open(task.modules(), "cpu")
+    assert task._redraws is not None
+    grey = torch.full((2, 3, 128, 128), 0.2)
+    latents = task._encodes.encode(grey).latents.split([1, 1])
+    one, six = (
+        task._redraws(latents, torch.Generator().manual_seed(seed))
+        for seed in sorted(range(40), key=steps_drawn)[::39]
+    )
+    whole = torch.cat(latents)
+    assert one.shape == whole.shape
+    assert 0 < (one - whole).square().mean() < (six - whole).square().mean() < whole.square().mean()
+    assert len(task._redraws(latents[:1], torch.Generator().manual_seed(0))) == 1
+
+
+def steps_drawn(seed: int) -> int:
+    """How many steps a redrawing with this seed takes."""
+    return int(torch.randint(1, MOST_STEPS + 1, (), generator=torch.Generator().manual_seed(seed)))
 
 
 def test_the_loss_can_be_repeated_and_reaches_both_halves(shards):
