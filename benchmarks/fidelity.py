@@ -17,7 +17,7 @@ judge is the one with the hash below.
     views    8 views of 9 nouns, 256 px, against 432 true ones: floor, other materials, refined assets (as GLB readers
              see them; lit softly as in previews, and as painted)
     fronts   8 front views of 9 nouns, 128 px, against 144 true ones: floor, other materials, the true ones through the
-             codec and back, our pictures (25 steps, the preset's weights, cut out and laid on the truth's background)
+             codec and back, our pictures (25 steps, the preset's weights and sampler, cut out, on the truth's ground)
 
 Eight views of one object are not eight objects: even true renders are at twice the distance when a figure shows one
 object of each noun, as those of assets do. So assets are to be compared with the rows "one object a noun", pictures

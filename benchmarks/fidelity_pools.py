@@ -99,19 +99,20 @@ def _there_and_back(base: Any, pictures: Pictures, noise: float) -> Pictures:
 
 
 def _pictures(data: Path, runs: Path) -> Iterator[Pool]:
-    """Pictures as the preset's guidance draws them, first draws, none chosen."""
+    """Pictures as the preset's guidance and sampler draw them, first draws, none chosen."""
     models = open_models(load_config("starter"))
-    weights = settled(models.config, models.uses()).image.weights
+    image = settled(models.config, models.uses()).image
     base, domain = models.base, models.domain
 
     def drawn(noun: str, seed: int) -> Pictures:
         made = Ingredients(base=base, prompt=PICTURE_PROMPT.format(prompt(noun)), domain=domain)
-        guided = guided_noise_for("in_domain", made, weights, {})
+        guided = guided_noise_for("in_domain", made, image.weights, {})
         # The seeds of the first figures, before the project drew from named generators.
         generators = [torch.Generator().manual_seed(1000 * seed + k) for k in range(truths.FRONTS)]
         noise = torch.cat([torch.randn(1, *base.latent_shape, generator=one) for one in generators])
-        made = _bytes(base.decode(sample(guided, base.pipeline.scheduler, noise, steps=STEPS)))
-        return np.stack([_on_background(picture) for picture in made])
+        sampler = base.sampler(image.scheduler or "dpm++")
+        latents = sample(guided, sampler, noise, steps=STEPS, generator=generators)
+        return np.stack([_on_background(picture) for picture in _bytes(base.decode(latents))])
 
     sets = [np.concatenate([drawn(noun, seed) for noun in truths.NOUNS]) for seed in PICTURE_SEEDS]
     yield pool_of("fronts", "fronts: our pictures", sets)

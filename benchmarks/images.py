@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from slipcast.configs.loading import load_config
+from slipcast.configs.schema import ImageConfig
 from slipcast.guidance.algebra import Branch
 from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.recipes import cfg, in_domain, interval
@@ -65,7 +66,7 @@ def main() -> None:
         texts = [framed(phrase(noun), image.view or "", image.background or "") for noun in NOUNS]
         figures[wording] = {}
         for method, guided in methods(base, domain, texts, weights, end).items():
-            pictures = torch.cat([draw(guided, base, seed, image.steps) for seed in SEEDS])
+            pictures = torch.cat([draw(guided, base, seed, image) for seed in SEEDS])
             figures[wording][method] = judged(judge, pictures, NOUNS * len(SEEDS))
             sheet(pictures, given.out / f"images-{wording}-{method}.png".replace(" ", "-"))
             print(wording, method, figures[wording][method], flush=True)
@@ -88,11 +89,12 @@ def methods(
     }
 
 
-def draw(noise_fn: GuidedNoise, base: Any, seed: int, steps: int) -> torch.Tensor:
+def draw(noise_fn: GuidedNoise, base: Base, seed: int, image: ImageConfig) -> torch.Tensor:
     """One picture per noun, [20, 3, S, S] in [0, 1]; the same noise for all methods."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(NOUNS), *base.latent_shape, generator=generator)
-    return base.decode(sample(noise_fn, base.pipeline.scheduler, noise, steps=steps))
+    sampler = base.sampler(image.scheduler or "dpm++")
+    return base.decode(sample(noise_fn, sampler, noise, steps=image.steps, generator=generator))
 
 
 def judged(judge: Judge, pictures: torch.Tensor, nouns: tuple[str, ...]) -> dict[str, float]:

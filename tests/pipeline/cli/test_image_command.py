@@ -101,7 +101,7 @@ def test_it_previews_the_candidates_of_make_to_the_bit(overrides: str, somewhere
 
 def test_without_as_make_the_prompt_is_bare_and_words_for_nothing_are_refused() -> None:
     bare = drawn("a vase", "--steps", "1", "--count", "1")["recipe"]["slipcast"]
-    assert (bare["view"], bare["background"], bare["scheduler"]) == ("", "", "ddim")
+    assert (bare["view"], bare["background"], bare["scheduler"]) == ("", "", "euler-a")
     asked = drawn("a vase", "--steps", "1", "--count", "1", "--as-make")["recipe"]["slipcast"]
     assert (asked["view"], asked["background"]) == ("front view", "orange background")
     Path("words.yaml").write_text("view: back view\n")

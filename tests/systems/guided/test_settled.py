@@ -23,7 +23,7 @@ def test_the_starters_numbers_are_those_that_its_runs_always_had():
     assert (made.image.view, made.image.background) == ("front view", "orange background")
     assert made.image.weights == {"domain": 2.0, "text": 4.0}
     assert made.refine.weights == {"domain": 8.0, "text": 12.0}
-    assert made.image.scheduler == "ddim"
+    assert made.image.scheduler == "euler-a"
 
 
 def test_a_model_that_says_nothing_is_used_in_the_general_way():
