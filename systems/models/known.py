@@ -52,7 +52,7 @@ SHIPPED: dict[str, dict[str, Shipped]] = {
                 view="front view",
                 background="orange background",
                 scheduler="euler-a",  # fresh noise washes out what a small network got wrong: benchmarks.fidelity
-                weights={PICTURE: {"domain": 2.0, "text": 4.0}, REFINE: {"domain": 8.0, "text": 12.0}},
+                weights={PICTURE: {"domain": 1.5, "text": 3.0}, REFINE: {"domain": 8.0, "text": 12.0}},
             ),
             controls={"canny": "control-canny"},
         )

@@ -53,7 +53,7 @@ def test_pictures_and_a_sheet_that_remember_their_recipe() -> None:
         note = json.loads(picture.text["slipcast"])  # pyright: ignore[reportAttributeAccessIssue]
         assert picture.size == (128, 128)
     assert (note["seed"], note["number"], note["slipcast"]["prompt"]) == (7, 1, "a teapot")
-    assert note["weights"] == {"domain": 2.0, "text": 4.0}  # the starter's own where none was asked
+    assert note["weights"] == {"domain": 2.0, "text": 3.0}  # the starter's own where none was asked
     assert note["models"]["base"].startswith("2:")
     assert pixels(told["sheet"]).shape[1] > 2 * 128
 

@@ -21,7 +21,7 @@ def config(*overrides: str):
 def test_the_starters_numbers_are_those_that_its_runs_always_had():
     made = settled(config(), STARTER)
     assert (made.image.view, made.image.background) == ("front view", "orange background")
-    assert made.image.weights == {"domain": 2.0, "text": 4.0}
+    assert made.image.weights == {"domain": 1.5, "text": 3.0}
     assert made.refine.weights == {"domain": 8.0, "text": 12.0}
     assert made.image.scheduler == "euler-a"
 
