@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 from .setting import setting
 
+NO_CONTROL = "none"
+
 
 @dataclass(frozen=True)
 class PaintConfig:
     """Stage 45-paint: views of the mesh are denoised together, as the picture was drawn, and agree in its texture."""
 
-    steps: int = setting(
-        0,
-        "Denoising steps of all views, 12 for a start; 0 leaves the paint of the mesh.",
+    steps: int | None = setting(
+        None,
+        "Denoising steps of all views, 12 for a start; 0 leaves the paint of the mesh, null is what the base says.",
         at_least=0,
         at_most=1000,
     )
@@ -27,13 +29,15 @@ class PaintConfig:
         at_least=0,
         at_most=1,
     )
-    guidance: float = setting(
-        1.0, "Factor on the weights that the picture was drawn with (image.weights).", at_least=0
+    guidance: float | None = setting(
+        None,
+        "Factor on the weights that the picture was drawn with (image.weights); null is what the base says, or 1.",
+        at_least=0,
     )
     control: str | None = setting(
         None,
-        "Kind of ControlNet that holds the views to the mesh's shape; null for none.",
-        choices=("canny", "depth"),
+        "Kind of ControlNet that holds the views to the mesh's shape, or none; null is what the base says, or none.",
+        choices=("canny", "depth", NO_CONTROL),
     )
     control_scale: float = setting(1.0, "Strength of that ControlNet.", at_least=0)
     keep_detail: float = setting(

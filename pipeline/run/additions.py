@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...configs.errors import BadInput
 from ...configs.schema import ExtraCondition, MakeConfig
+from ...configs.schema.paint import NO_CONTROL
 
 if TYPE_CHECKING:
     from ...systems.guided.image_prompts import Found
@@ -168,7 +169,7 @@ class Additions:
         named: dict[str, str] = {}
         if (setting == "matting" and value) or (setting == "encoder" and value != "full"):
             named[role] = value
-        if role == "paint.control" and value and self.config.paint.steps:
+        if role == "paint.control" and value and value != NO_CONTROL and self.config.paint.steps:
             named[role] = usual_network(value, base)
         controls = {role: value} if role == "image.control" else {}
         for owner, condition in self._conditions(role).items():

@@ -61,7 +61,7 @@ def operations(stage: str, config: MakeConfig) -> float | None:
         return refine.steps * refine.views * (calls * base.call + _BACKWARD * base.encode)
     if stage == "paint":
         once = _branches(config, config.image) * base.call + base.encode + base.decode
-        return config.paint.steps * config.paint.views * once
+        return (config.paint.steps or 0) * config.paint.views * once
     return None
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from ...configs.errors import BadInput
+from ...configs.schema.paint import NO_CONTROL
 from ...guidance.conditioning import Control
 from ...systems.field.cameras import orbit_camera, view_word
 from ...systems.images.control_maps import map_of
@@ -34,7 +35,7 @@ def run(ctx: StageContext) -> PaintFacts:
     """
     mesh = Mesh.load(ctx.inputs["mesh/mesh.safetensors"])
     facts: PaintFacts
-    if ctx.config.paint.steps == 0:
+    if not ctx.config.paint.steps:
         facts = {"painted": False, "why": "paint.steps=0 leaves the paint of the mesh"}
     else:
         try:
@@ -65,14 +66,15 @@ def _painted(ctx: StageContext, mesh: Mesh) -> tuple[Mesh, PaintedFacts]:
     backgrounds = [BACKGROUNDS[0]] * len(angles)  # grey: of a colour, autoencoders leave a rim on thin parts
     picture = ctx.config.image
     # The picture's own recipe, but weaker: where shape and layout are there, strong guidance only burns colours.
+    factor = 1.0 if config.guidance is None else config.guidance
     asked = replace(
         picture,
-        weights={name: config.guidance * w for name, w in picture.weights.items()},
-        balance=None if picture.balance is None else config.guidance * picture.balance,
+        weights={name: factor * w for name, w in picture.weights.items()},
+        balance=None if picture.balance is None else factor * picture.balance,
     )
     words = [view_word(*pair) for pair in angles]
     denoiser_for = guided_views(ctx, asked, controls=_controls(ctx, mesh, angles, size))
-    advance = ctx.progress.task("painting", config.steps)
+    advance = ctx.progress.task("painting", config.steps or 0)
     painted, told = paint(
         mesh,
         Painter(denoiser_for(words, backgrounds), base.encode, base.decode),
@@ -94,7 +96,7 @@ def _controls(
 ) -> tuple[Control, ...]:
     """The shape as a ControlNet sees it from every camera, where one is asked for."""
     kind = ctx.config.paint.control
-    if kind is None:
+    if kind in (None, NO_CONTROL):
         return ()
     network = control_network(kind, ctx.models.base)
     shown = shape_views(mesh, [orbit_camera(*pair) for pair in angles], size, kind)

@@ -9,9 +9,9 @@ from typing import Any
 from ...configs.errors import BadInput
 from ...configs.names import unknown_name
 from ...configs.over_steps import exceeds
-from ...configs.schema import MakeConfig, RecipeConfig, RefineConfig
+from ...configs.schema import MakeConfig, PaintConfig, RecipeConfig, RefineConfig
 from ..models.known import NO_DOMAIN, domain_for
-from ..models.uses import PICTURE, REFINE, Uses
+from ..models.uses import GENERAL, PICTURE, REFINE, Uses
 from .recipes import recipe_named, refuse_unread, term_weights, without_domain, without_domain_notice
 
 _WISHES = {
@@ -27,7 +27,7 @@ _DRAWING = ("control", "edit", "mask", "size", "conditions", "balance")
 def settled(
     config: MakeConfig, uses: Uses, notice: Callable[[str], None] = lambda sentence: None
 ) -> MakeConfig:
-    """The same settings with domain, words, sampler and every weight filled in.
+    """The same settings with domain, words, sampler, every weight and paint filled in.
 
     Args:
         uses: what base and domain say of their use.
@@ -53,7 +53,16 @@ def settled(
             config.image, **image, **_weights("image", config.image, uses.weights.get(PICTURE, {}))
         ),
         refine=replace(config.refine, **_weights("refine", config.refine, uses.weights.get(REFINE, {}))),
+        paint=_paint(config, {**GENERAL.paint, **uses.paint}),
     )
+
+
+def _paint(config: MakeConfig, own: Mapping[str, Any]) -> PaintConfig:
+    """The settings of paint. Bare colours, which lit refinement makes, are left as they are: pictures show light."""
+    if config.refine.light != "none":
+        own = {**own, "steps": 0}
+    open_ones = {name: value for name, value in own.items() if getattr(config.paint, name) is None}
+    return replace(config.paint, **open_ones)
 
 
 def until(group: RecipeConfig) -> dict[str, float]:

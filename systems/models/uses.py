@@ -1,4 +1,4 @@
-"""How models want to be used: words that put one subject before a plain background, a sampler, weights of guidance.
+"""How models want to be used: words that put one subject before a plain background, a sampler, guidance, paint.
 
 What a model does not say, the next one says: a domain's own ``domain.json`` first, then the domain's entry in the table
 of ``known`` models, the base's entry there, the base's own configs, and ``GENERAL``.
@@ -29,6 +29,7 @@ class Uses:
         scheduler: a name of ``guidance.sampling.SCHEDULERS``.
         roughness: of the domain's things, 0 glossy to 1 matt.
         weights: {"picture" or "refine": {term of a recipe: weight}}.
+        paint: {"steps", "guidance" or "control": what the settings of paint of these names are where they are null}.
     """
 
     view: str | None = None
@@ -36,6 +37,7 @@ class Uses:
     scheduler: str | None = None
     roughness: float | None = None
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    paint: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, other: Uses) -> Uses:
         """What this one says, and where it says nothing, what the other does."""
@@ -43,7 +45,7 @@ class Uses:
         weights = {
             role: {**other.weights.get(role, {}), **self.weights.get(role, {})} for role in (PICTURE, REFINE)
         }
-        return replace(other, **own | {"weights": weights})
+        return replace(other, **own | {"weights": weights, "paint": {**other.paint, **self.paint}})
 
 
 GENERAL = Uses(
@@ -51,6 +53,7 @@ GENERAL = Uses(
     background="plain light grey background",
     scheduler="dpm++",
     weights={PICTURE: {}, REFINE: {"domain": 3.0, "text": 5.0}},  # a picture's are the recipes' own
+    paint={"steps": 0, "guidance": 1.0, "control": "none"},
 )
 """Of any model that says nothing itself."""
 

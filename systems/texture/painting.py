@@ -85,7 +85,7 @@ def paint(
         BadInput: a mesh without uv and texture, or of which no view sees anything.
         SlipcastError: a colour is not finite.
     """
-    if config.steps == 0:
+    if not config.steps:
         return mesh, {}
     if mesh.uv is None or mesh.texture is None:
         raise BadInput("painting needs a mesh with uv and a base colour; run the mesh stage again")

@@ -73,7 +73,7 @@ def test_the_card_of_a_domain_goes_over_the_entry_of_its_base(tmp_path: Path) ->
     store = domain(tmp_path, background="grey background", weights={"picture": {"domain": 1}}, roughness=1)
     said, starter = store.uses(), SHIPPED["base"]["starter"].uses
     assert (said.view, said.background, said.roughness) == ("front view", "grey background", 1.0)
-    assert said.weights == {**starter.weights, PICTURE: {"domain": 1, "text": 4.0}}
+    assert said.weights == {**starter.weights, PICTURE: {"domain": 1, "text": 3.0}}
 
 
 def test_a_domain_that_says_nothing_has_no_roughness_of_the_starter(tmp_path: Path) -> None:

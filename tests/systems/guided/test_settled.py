@@ -48,9 +48,9 @@ def test_the_nearer_voice_goes_over_the_farther_one_number_by_number():
 @pytest.mark.parametrize(
     ("override", "weights"),
     [
-        ("image.domain_weight=3", {"domain": 3.0, "text": 4.0}),
-        ("image.weights={text: 1}", {"domain": 2.0, "text": 1.0}),
-        ("image.recipe=cfg", {"text": 4.0}),
+        ("image.domain_weight=3", {"domain": 3.0, "text": 3.0}),
+        ("image.weights={text: 1}", {"domain": 1.5, "text": 1.0}),
+        ("image.recipe=cfg", {"text": 3.0}),
         ("image.recipe=frequency_decoupled", {"low": 5.0, "high": 10.0}),
     ],
 )
@@ -104,7 +104,7 @@ def test_one_of_two_recipes_is_enough_for_the_strength_and_the_model():
     made = settled(asked, STARTER)
     assert (
         made.domain == "starter"
-        and replace(made, domain=None, image=asked.image, refine=asked.refine) == asked
+        and replace(made, domain=None, image=asked.image, refine=asked.refine, paint=asked.paint) == asked
     )
 
 
@@ -134,3 +134,23 @@ def test_what_is_measured_is_left_open():
     made = settled(config("image.balance=7", "refine.balance=9", "refine.text_weight=2"), STARTER)
     assert made.image.weights == {} and made.refine.weights == {"text": 2.0}
     assert settled(made, STARTER) == made
+
+
+@pytest.mark.parametrize(
+    ("uses", "overrides", "paint"),
+    [
+        (STARTER, (), (12, 0.5, "canny")),
+        (STARTER, ("paint.steps=0",), (0, 0.5, "canny")),
+        (STARTER, ("paint.steps=20", "paint.control=none"), (20, 0.5, "none")),
+        (STARTER, ("refine.light=point",), (0, 0.5, "canny")),  # it would paint the light back in
+        (STARTER, ("refine.light=point", "paint.steps=3"), (3, 0.5, "canny")),
+        (GENERAL, (), (0, 1.0, "none")),
+        (GENERAL, ("paint.steps=9", "paint.guidance=2"), (9, 2.0, "none")),
+        (Uses(), (), (0, 1.0, "none")),
+    ],
+)
+def test_paint_is_the_bases_where_nothing_was_asked(uses, overrides, paint):
+    made = settled(config(*overrides), uses).paint
+    assert (made.steps, made.guidance, made.control) == paint
+    assert settled(settled(config(*overrides), uses), uses).paint == made
+    assert Uses(paint={"steps": 5}).over(STARTER).paint == {**STARTER.paint, "steps": 5}
