@@ -24,6 +24,7 @@ from PIL import Image
 
 from slipcast.configs.loading import load_config
 from slipcast.pipeline.exporters.preview import render_mesh, ring_cameras
+from slipcast.pipeline.finished import read_run
 from slipcast.pipeline.make import make
 from slipcast.pipeline.run.manifest import read_manifest
 from slipcast.pipeline.run.models import open_models
@@ -103,7 +104,7 @@ def _loaded(overrides: tuple[str, ...]) -> tuple[Any, Any, Judge]:
 def examine(run: Path, noun: str, judge: Judge, config: Any) -> tuple[dict[str, Any], np.ndarray]:
     """Figures of one finished run, and a strip: picture, lifted views, refined views."""
     subject = read_subject(run / "10-image/image.png")
-    refined = Mesh.load(run / "40-mesh/mesh.safetensors")
+    refined = Mesh.load(read_run(run).mesh_file)
     field = FrozenGrid.load(run / "20-lift/field.safetensors")
     lifted = unwrap(
         extract_surface(

@@ -41,7 +41,7 @@ from .fidelity_pools import ASSET_SEEDS, Pictures, glb_of, views_of
 from .machine import report
 from .prompts import prompt
 
-PAINTED, EDGES = "paint.steps=12", "paint.control=canny"
+BARE, PAINTED, EDGES = "paint.steps=0", "paint.steps=12", "paint.control=canny"
 BLUE = 40  # of 255, by which blue exceeds the others
 
 
@@ -54,17 +54,17 @@ class Row(NamedTuple):
 
 
 ROWS: dict[str, Row] = {
-    "lift": Row("refine", ("refine.steps=0",)),
-    "SDS": Row("paint"),
+    "lift": Row("refine", ("refine.steps=0", BARE)),
+    "SDS": Row("paint", (BARE,)),
     "SDS, then paint": Row("paint", (PAINTED, EDGES)),
     "lift, then paint": Row("paint", (PAINTED, EDGES, "paint.start=0.9"), "lift"),
     "SDS, then paint; the front as all else": Row("paint", (PAINTED, EDGES, "paint.anchor=0")),
     "SDS, then paint; the picture's full weights": Row("paint", (PAINTED, EDGES, "paint.guidance=1")),
     "SDS, then paint; no domain term": Row("paint", (PAINTED, EDGES, "domain_strength=0")),
-    "SDS, then paint; no edges": Row("paint", (PAINTED,)),
-    "SDS, weak guidance": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4")),
+    "SDS, then paint; no edges": Row("paint", (PAINTED, "paint.control=none")),
+    "SDS, weak guidance": Row("refine", ("refine.domain_weight=2", "refine.text_weight=4", BARE)),
     "SDS, weak guidance, then paint": Row("paint", (PAINTED, EDGES), "SDS, weak guidance"),
-    "SDS, quieter at low noise": Row("refine", ("refine.guidance_at_0=0.1",)),
+    "SDS, quieter at low noise": Row("refine", ("refine.guidance_at_0=0.1", BARE)),
     "SDS, quieter at low noise, then paint": Row("paint", (PAINTED, EDGES), "SDS, quieter at low noise"),
 }
 
