@@ -24,13 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..guidance.algebra import Guidance
+from ..guidance.algebra import Branch, Guidance
 from ..guidance.evaluation import GuidedNoise
 from ..guidance.noise import generator_on, named_generator
 from ..guidance.sampling import sample
 from ..systems.domain.model import load_domain
 from ..systems.evaluation.imagenet import load_network, perceptual_distance
-from ..systems.guided.branches import Ingredients
 from ..systems.models.base import load_base
 from ..systems.models.learned_codec import LearnedCodec
 from ..systems.models.patch_codec import PatchCodec
@@ -112,9 +111,13 @@ class Redrawing:
 
     def __init__(self, weights: Path, device: str) -> None:
         base = load_base(weights / "prior", device=device)
-        made = Ingredients(base, prompt="", domain=load_domain(weights / "domain", base, device=device))
+        domain = load_domain(weights / "domain", base, device=device)
         self._scheduler = base.pipeline.scheduler
-        self._networks = [GuidedNoise(Guidance(branch)) for branch in (made.null, made.in_domain)]
+        untold = (
+            ("prior", base.predictor, base.condition([""])),
+            ("domain", domain.predictor, domain.condition),
+        )
+        self._networks = [GuidedNoise(Guidance(Branch(*one))) for one in untold]
 
     def __call__(self, latents: Sequence[Tensor], generator: torch.Generator) -> Tensor:
         """Latents of the prior's and of the domain's pictures [n, k, h, w] each, after a few steps of sampling."""
