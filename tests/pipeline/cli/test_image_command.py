@@ -111,7 +111,7 @@ def test_without_as_make_the_prompt_is_bare_and_words_for_nothing_are_refused() 
 def test_explain_draws_nothing_and_prints_the_plan(somewhere: Path) -> None:
     result = run("a teapot", "--explain", "--until", "domain=0.5", *FEW)
     assert result.exit_code == 0, result.stderr
-    assert "term   text - null, weight 4" in result.stdout
+    assert "term   text - null, weight 3" in result.stdout
     assert "1 network call (2 branches), then" in result.stdout
     assert not (somewhere / "pictures").exists()
     plan = json.loads(run("a teapot", "--recipe", "cfg", "--weight", "text=1", "--explain", "--json").stdout)
@@ -190,7 +190,7 @@ def test_a_spec_holds_complex_conditions_and_the_command_line_goes_over_it() -> 
     plan = json.loads(run("--spec", "spec.yaml", "--explain", "--json", "--steps", "4").stdout)
     assert plan["steps"] == 4
     assert {"style", "other", "domain", "text", "null"} == set(plan["coefficients"])
-    assert plan["coefficients"]["null"] == dict.fromkeys(plan["coefficients"]["null"], -5.75)
+    assert plan["coefficients"]["null"] == dict.fromkeys(plan["coefficients"]["null"], -4.25)
 
 
 def test_balance_measures_the_weights() -> None:
