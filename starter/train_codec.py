@@ -41,10 +41,8 @@ PERCEPTUAL = 0.3
 NOISE, DECODER_NOISE = 0.25, 0.4  # at most; the second where the latents stay as they are
 SETTLING = 2048  # pictures over which latents are standardised for good
 REDRAWN = 0.5  # share of the batches, where there are networks
-STEPS, MOST_STEPS = (
-    12,
-    6,
-)  # of a whole sampling, and the last ones of them that a redrawn picture goes through
+STEPS = 12  # of a whole sampling
+MOST_STEPS = 6  # the last ones of them, that a redrawn picture goes through
 
 
 @dataclass
