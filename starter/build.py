@@ -81,7 +81,7 @@ GO_ON = Preset(
     (96, 192),
     Budget(batch=32, workers=2, learning_rate=7e-4),
 )
-"""Further training of the shipped models: objects after those that they have seen (starter/README.md), a calmer rate."""
+"""Further training of the shipped models: objects after those that they saw (starter/README.md), a calmer rate."""
 
 
 def build(
