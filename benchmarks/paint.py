@@ -57,6 +57,7 @@ ROWS: dict[str, Row] = {
     "lift": Row("refine", ("refine.steps=0", BARE)),
     "SDS": Row("paint", (BARE,)),
     "SDS, then paint": Row("paint", (PAINTED, EDGES)),
+    "SDS, then paint; detail kept": Row("paint", (PAINTED, EDGES, "paint.keep_detail=1")),
     "lift, then paint": Row("paint", (PAINTED, EDGES, "paint.start=0.9"), "lift"),
     "SDS, then paint; the front as all else": Row("paint", (PAINTED, EDGES, "paint.anchor=0")),
     "SDS, then paint; the picture's full weights": Row("paint", (PAINTED, EDGES, "paint.guidance=1")),
