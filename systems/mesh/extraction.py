@@ -19,7 +19,7 @@ from ...configs.errors import BadInput, SlipcastError
 from ..field.density_sampling import SampledDensity, look_at, sample_near_surface
 from ..field.iso_level import density_level, no_surface
 from ..types import Mesh, RadianceField
-from .cleaning import keep_visible_pieces, normals_from, smooth, vertex_normals
+from .cleaning import keep_visible_pieces, normals_from, parted, smooth, vertex_normals
 from .decimation import MAX_FACES, decimate
 from .hard_edges import split_creases
 from .level_set import pull_to_level
@@ -104,7 +104,7 @@ def reduced(fine: Mesh, target_faces: int, *, crease_deg: float = 180.0) -> Mesh
     normals = fine.normals
     if len(few) < len(fine.faces):
         normals = normals_from(fine.vertices, normals, vertices, vertex_normals(vertices, few))
-    mesh = Mesh(vertices.astype(np.float32), few.astype(np.int32), normals)
+    mesh = Mesh(parted(vertices.astype(np.float32), few), few.astype(np.int32), normals)
     return split_creases(mesh, math.radians(crease_deg))
 
 

@@ -9,10 +9,13 @@ import trimesh
 from slipcast.systems.mesh.cleaning import (
     keep_visible_pieces,
     normals_from,
+    parted,
     smooth,
     vertex_normals,
 )
-from slipcast.systems.mesh.report import face_components, face_volumes
+from slipcast.systems.mesh.extraction import reduced
+from slipcast.systems.mesh.report import face_components, face_volumes, is_watertight, merged
+from slipcast.systems.types import Mesh
 
 BALL = trimesh.creation.icosphere(subdivisions=3, radius=1.0)
 BALL_VERTICES, BALL_FACES = np.array(BALL.vertices), np.array(BALL.faces)
@@ -147,3 +150,23 @@ def test_the_other_side_of_a_thin_wall_has_no_say() -> None:
     np.testing.assert_allclose(mirrored, found * (1, 1, -1), atol=1e-6)
     # Nothing near looks the same way: the vertex keeps its own.
     np.testing.assert_array_equal(normals_from(front, -np.abs(ahead), points, up), up)
+
+
+def test_vertices_that_fell_together_part_and_all_others_stay() -> None:
+    """Neighbours on one place, whose two faces were nothing, and strangers that touch: welded, neither is closed."""
+    start, end = BALL_FACES[0, :2]
+    fallen = BALL_VERTICES.astype(np.float32)
+    fallen[end] = fallen[start]
+    touching, faces = together((fallen, BALL_FACES), ball(0.5, (1.5, 0, 0)))
+    touching = touching.astype(np.float32)
+    nearest = len(fallen) + np.argmin(touching[len(fallen) :, 0])
+    touching[nearest] = touching[np.argmax(touching[: len(fallen), 0])]
+    for vertices, some, count in ((fallen, BALL_FACES, 1), (touching, faces, 2)):
+        assert not is_watertight(merged(vertices, some)[1])
+        apart = parted(vertices, some)
+        assert is_watertight(merged(apart, some)[1])
+        moved = np.linalg.norm(apart - vertices, axis=1)
+        assert (moved > 0).sum() == count and moved.max() < 0.01
+    assert np.array_equal(parted(BALL_VERTICES, BALL_FACES), BALL_VERTICES)
+    made = reduced(Mesh(fallen, BALL_FACES.astype(np.int32), fallen), len(BALL_FACES))
+    assert is_watertight(merged(made.vertices, made.faces)[1])
