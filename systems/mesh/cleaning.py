@@ -154,7 +154,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def parted(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Vertices [V, 3] of which no two lie at one place: but for the first there they go a little towards their neighbours.
+    """Vertices [V, 3] of which no two lie at one place: but for the first there they go towards their neighbours.
 
     Whoever welds a mesh by position, as readers of GLB do, would tear it open where two of them fell together.
     """
