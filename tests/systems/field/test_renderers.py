@@ -91,7 +91,9 @@ def test_the_torch_renderer_shows_what_the_kernels_show(sharpness: float) -> Non
     assert renderer_for(there) == "torch" and renderer_for(ring()) == "numba"
     moved, others = seen(there)
     assert picture[:, 3].max() > 0.99 and picture[:, 3].min() < 0.01
-    torch.testing.assert_close(moved, picture, rtol=0, atol=1e-5)
+    torch.testing.assert_close(moved[:, :4], picture[:, :4], rtol=0, atol=1e-5)
+    seen_there = picture[:, 3] > 1e-3  # depth is a quotient, and where nothing is seen one of rounding errors
+    torch.testing.assert_close(moved[seen_there, 4], picture[seen_there, 4], rtol=2e-5, atol=0)
     for one, other in zip(gradients, others, strict=True):
         assert one.abs().max() > 0
         torch.testing.assert_close(other / one.abs().max(), one / one.abs().max(), rtol=0, atol=1e-5)

@@ -126,7 +126,7 @@ def test_weights_are_what_was_asked_then_what_the_models_say_then_the_recipes_ow
     assert term_weights("in_domain", {"domain": 1.0}, own) == {"domain": 1.0, "text": 4.0}
     starter = SHIPPED["base"]["starter"].uses.weights
     assert (starter[PICTURE], starter[REFINE]) == (
-        {"domain": 2.0, "text": 4.0},
+        {"domain": 1.5, "text": 3.0},
         {"domain": 8.0, "text": 12.0},
     )
 

@@ -80,7 +80,7 @@ def test_prompts_and_sizes_are_read_as_diffusers_reads_them(folders, kind, size)
         output_type="latent",
     ).images
     ours = sample(guided(base, "a teapot", size=size), base.pipeline.scheduler, latents, steps=5)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-5)
     assert base.latent_shape == (4, 8, 8)
     assert base.picture_size == 16
 
