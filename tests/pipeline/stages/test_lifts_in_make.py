@@ -27,7 +27,7 @@ def told_of(*settings: str) -> dict[str, object]:
 
 
 def is_ball_of_the_picture(made: MakeResult) -> None:
-    """A ball, from the share that it fills of its box, whose outline has the subject's area in the picture, to half a cell."""
+    """A ball, by the share of its box that it fills, with the outline of the picture's subject to half a cell."""
     field = FrozenGrid.load(made.folder / "field.safetensors")
     places = (field.occupancy > 0.5).nonzero()
     box = (places.amax(0) - places.amin(0) + 1).prod().item()
