@@ -88,10 +88,8 @@ def make(
     open_models = open_models or _real_models
     # All at once and first, so that a missing model is told before any work is done.
     store = open_models(asked)
-    known, files = store.identities(request.roles), request.named_files()
     config = filled_in(asked, store, console.notice) if "domain" in request.roles else asked
-    if config.paint != asked.paint:  # a base may name its own ControlNet for it
-        known |= open_models(config).identities([role for role in request.roles if role == "paint.control"])
+    known, files = open_models(config).identities(request.roles), request.named_files()
     made: list[str] = []
     with open_run(request.run, prompt, seed, console.notice) as run, reported(request.run, console.notice):
         config = as_began(config, run.manifest)

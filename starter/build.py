@@ -18,8 +18,9 @@ from typing import Any
 from ..configs.errors import BadInput
 from ..configs.names import unknown_name
 from ..systems.evaluation.imagenet import load_network
-from ..systems.models.shipped import HASHES, check_hashes, write_hashes
+from ..systems.models.shipped import HASHES, write_hashes
 from ..systems.training.loop import Budget
+from .beginning import EARLIER, EARLIER_CODEC, begin_from, keep_the_rest
 
 WORKERS = 2  # processes that make data
 _SHORT_WARMUP = 30  # of trainings that take a few hundred steps
@@ -67,7 +68,6 @@ PRESETS = {
 }
 
 
-EARLIER = "earlier"
 ALONE = ("codec", "domain", "lift")
 """Steps that can go on by themselves, for nothing grows from them: the codec's decoder, the domain, the lift."""
 SHIPPED = Path(__file__).resolve().parent / "weights"
@@ -123,9 +123,9 @@ def build(
     steps = list(SHARES)
     if from_shipped:
         chosen, steps = GO_ON, [step for step in SHARES if (step in only if only else step != "codec")]
-        begin_from(SHIPPED, out)
+        begin_from(SHIPPED, out, steps)
         if only:
-            keep_the_rest(SHIPPED, out)
+            keep_the_rest(SHIPPED, out, steps)
     if "codec" in steps:
         load_network("lite0")  # better missed now than after the data
     total = (minutes if minutes is not None else chosen.minutes) / sum(SHARES[step] for step in steps)
@@ -143,43 +143,6 @@ def build(
         (out / "report.json").write_text(json.dumps(reports, indent=2))
     write_hashes(out / "weights")
     return out / "weights"
-
-
-def begin_from(weights: Path, out: Path) -> None:
-    """Lay a starter's codec into a build folder, and its prior and lift as checkpoints to go on from.
-
-    A codec that is trained further keeps its encoder, since everything else lives in its latents.
-    """
-    from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextModel
-
-    from ..systems.lift.starter import LiftNetwork
-    from ..systems.models.precision import quiet_libraries
-    from ..systems.training.checkpoints import begin_from as begin_training
-
-    check_hashes(weights / "prior")
-    check_hashes(weights / "lift")
-    for folder in (out / "codec", out / EARLIER / "codec"):
-        shutil.copytree(weights / "prior/vae", folder, dirs_exist_ok=True)
-    with quiet_libraries():
-        unet, lift = (
-            UNet2DConditionModel.from_pretrained(weights / "prior/unet"),
-            LiftNetwork.from_pretrained(weights / "lift"),
-        )
-        text_encoder = CLIPTextModel.from_pretrained(weights / "prior/text_encoder")
-    begin_training({"unet": unet, "text_encoder": text_encoder}, out / "train/prior")
-    begin_training({"lift": lift}, out / "train/lift")
-
-
-def keep_the_rest(weights: Path, out: Path) -> None:
-    """Lay all of a starter into a build folder whose steps go on by themselves: the domain as its own beginning."""
-    from ..systems.domain.learning import begin_from_domain
-
-    if not (out / "weights").exists():
-        shutil.copytree(weights, out / "weights")
-    for part in ("prior", "domain"):
-        shutil.copytree(weights / part, out / EARLIER / part, dirs_exist_ok=True)
-    begin_from_domain(weights / "domain", out / "train/domain")
 
 
 def forget_paths(weights: Path) -> None:
@@ -207,7 +170,7 @@ def make_data(folder: Path, data: DataSet, *, workers: int) -> None:
 def _codec(out: Path, preset: Preset, budget: Budget) -> dict[str, Any]:
     from .train_codec import CodecTask, train_codec
 
-    earlier, networks = out / EARLIER / "codec", out / EARLIER
+    earlier, networks = out / EARLIER_CODEC, out / EARLIER
     task = CodecTask(
         (out / "data/prior", out / "data/domain"),
         earlier if earlier.exists() else None,

@@ -33,7 +33,8 @@ from typing import Any
 from ..configs.atomic import write_json
 from ..configs.errors import BadInput, SlipcastError
 from ..systems.training.loop import Budget
-from .build import STEPS, Preset, begin_from, forget_paths
+from .beginning import begin_from
+from .build import STEPS, Preset, forget_paths
 from .gpu_plan import PARTS, Plan, plan_for, rehearsal
 from .parcel import pack, unpack
 
@@ -75,7 +76,7 @@ def begin(earlier: Path, work: Path) -> int:
     """Lay out what an earlier run brought back; how many runs there were."""
     weights = work / "weights"  # what this run does not train goes back as it came
     unpack(earlier, weights)
-    begin_from(weights, work)
+    begin_from(weights, work, STEPS)
     return int(json.loads((weights / RUN).read_text(encoding="utf-8"))["runs"])
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ...configs.atomic import read_json_object
 from ...configs.errors import BadInput
 from ...configs.names import shown
+from ...configs.schema.paint import NO_CONTROL
 
 PICTURE, REFINE = "picture", "refine"
 """The two uses that have weights of their own."""
@@ -53,7 +54,7 @@ GENERAL = Uses(
     background="plain light grey background",
     scheduler="dpm++",
     weights={PICTURE: {}, REFINE: {"domain": 3.0, "text": 5.0}},  # a picture's are the recipes' own
-    paint={"steps": 0, "guidance": 1.0, "control": "none"},
+    paint={"steps": 0, "guidance": 1.0, "control": NO_CONTROL},
 )
 """Of any model that says nothing itself."""
 
