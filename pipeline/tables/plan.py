@@ -16,6 +16,8 @@ from ...guidance.training import Example
 from ...systems.baselines.table import BASELINES
 from ...systems.domain.tasks import plain_attention
 from ...systems.models.base import Base
+from ...systems.models.precision import quiet_libraries
+from ...systems.training.loop import compute_dtype
 from ...systems.training.memory import GB, activations_of, memory_of
 from . import assets, first_paper, second_paper
 from .cells import Cell, Cost
@@ -23,7 +25,7 @@ from .classes import small_dit
 from .learning import Lessons
 from .scales import Scale
 
-_PROBE = 4
+_PROBE = 16
 SHARED = 0.85
 """What each of two cores still does beside the other."""
 ASSET_SECONDS = 80.0
@@ -59,26 +61,31 @@ def measured(base: Base, scale: Scale) -> Speeds:
     """A step of each kind on this machine, timed once warmed up."""
     channels, side, _ = base.latent_shape
     x, t = torch.randn(_PROBE, channels, side, side), torch.full((_PROBE,), 500)
+    dtype = compute_dtype("cpu")  # of training, which trainings on the small DiT share
+    with quiet_libraries():
+        copied = copy.deepcopy(base.predictor.network).to("cpu", dtype, memory_format=torch.channels_last)
     network: Any = base.family.predictor(
-        copy.deepcopy(base.predictor.network).float(),
+        copied,
         schedule=base.predictor.schedule,
         prediction_type=base.predictor.prediction_type,
         latent_space=base.predictor.latent_space,
         name="timed",
     )
     told = base.condition([scale.said(scale.prompt, token=False)])
-    example = Example(x, t, torch.zeros_like(x))
+    example = Example(x.to(dtype), t, torch.zeros_like(x, dtype=dtype))
     plain_attention(network.network.train().requires_grad_(True))
     trained = _timed(lambda: network.loss(example, told).backward())
     with torch.no_grad():
         drawn = _timed(lambda: base.predictor.predict(x, t, [told]))
     dit: Any = small_dit(scale.classes, channels, side, 40)
     labels = torch.zeros(_PROBE, dtype=torch.long)
-    class_trained = _timed(
-        lambda: dit.train()(x, timestep=t, class_labels=labels).sample.square().mean().backward()
-    )
     with torch.no_grad():
         class_drawn = _timed(lambda: dit.eval()(x, timestep=t, class_labels=labels))
+    with quiet_libraries():
+        dit.to(dtype).train()
+    class_trained = _timed(
+        lambda: dit(x.to(dtype), timestep=t, class_labels=labels).sample.square().mean().backward()
+    )
     each = [one / _PROBE for one in (trained, drawn, class_trained, class_drawn)]
     return Speeds(each[0], each[1], class_trained=each[2], class_drawn=each[3])
 
@@ -103,10 +110,15 @@ def told(cells: Sequence[Cell], speeds: Speeds, scale: Scale, *, cores: int) -> 
     return {
         "scale": scale.name,
         "tables": {name: {k: round(v, 1) for k, v in row.items()} for name, row in tables.items()},
-        "core_hours": round(minutes / 60, 2),
-        "hours": round(minutes / 60 / (used * (SHARED if used > 1 else 1)), 2),
+        "core_hours": _short(minutes / 60),
+        "hours": _short(minutes / 60 / (used * (SHARED if used > 1 else 1))),
         "cores": cores,
     }
+
+
+def _short(hours: float) -> float:
+    """Three digits of it: a quick look takes thousandths of an hour."""
+    return float(f"{hours:.3g}")
 
 
 PAPERS_MODELS: Mapping[str, str] = {
