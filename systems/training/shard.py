@@ -154,7 +154,8 @@ class Shard:
             for _, names in self.optimisers
             for norm in torch._foreach_norm([gradients[name].float() for name in names])
         ]
-        squared = torch.stack(norms).double().square().sum()
+        # Where there are more workers than parameters, a worker moves none.
+        squared = torch.stack(norms).double().square().sum() if norms else 0.0
         self.shared.norms[self.rank] = squared if math.isfinite(told) else math.nan
         self.shared.barrier.wait()
         norm = math.sqrt(float(self.shared.norms.sum())) / scale
@@ -234,7 +235,7 @@ class Shard:
     def _average(self, step: int) -> None:
         """The average warms up with the run, so that a short training is not held back by its start."""
         budget = self.budget
-        if self.average is self.masters:
+        if not self.masters or self.average is self.masters:
             return
         decay = min(budget.ema_decay, (1 + step) / (10 + step))
         averages, masters = list(self.average.values()), list(self.masters.values())

@@ -32,6 +32,15 @@ def test_two_workers_train_one_network(tmp_path):
     assert task.loss(64, torch.Generator().manual_seed(9)).item() < 0.05 * float(TRUTH.square().sum(1).mean())
 
 
+def test_more_workers_than_parameters_train_it_all_the_same(tmp_path):
+    """Of a new word, which is one tensor, the second worker looks at pictures and moves nothing."""
+    start = Regression().modules()["net"]
+    workers = 1 + len(list(start.parameters()))
+    moved = weights(tmp_path, 40, workers=workers)
+    assert (moved - TRUTH).square().mean() < 0.5 * (start.get_parameter("weight") - TRUTH).square().mean()
+    assert torch.equal(moved, weights(tmp_path, 40, workers=workers))
+
+
 def test_a_task_that_moves_parameters_is_refused(tmp_path):
     class Moves(Convolution):
         def open(self, modules, device):
