@@ -102,14 +102,12 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
                 column,
                 f"DoG instead of CFG on the DiT at w = {weight:g} ({network})",
             )
-        found += _smaller(
-            cells,
-            "assets/no-domain",
-            "assets/whole",
-            column,
-            f"the domain's term in assets ({network})",
-        )
+        for without, what in (("no-domain", "the domain's term"), ("no-SDS", "score distillation")):
+            found += _smaller(
+                cells, f"assets/{without}", "assets/whole", column, f"{what} in assets ({network})"
+            )
     found += _forgetting(cells, scale)
+    found += _back(cells)
     return found
 
 
@@ -119,6 +117,14 @@ def _smaller(cells: Mapping[str, Kept], without: str, with_it: str, column: str,
         return []
     gained = before.mean - after.mean
     return [Ordering(f"{what} lowers the distance", gained > 0, f"{before} to {after}")]
+
+
+def _back(cells: Mapping[str, Kept]) -> list[Ordering]:
+    whole, without = (row(cells, f"assets/{name}", "behind") for name in ("whole", "no-SDS"))
+    if whole is None or without is None:
+        return []
+    stated = "without score distillation the back of an asset is emptier (edges behind to those in front)"
+    return [Ordering(stated, without.mean < whole.mean, f"{without} without, {whole} with")]
 
 
 def _best_distance(cells: Mapping[str, Kept], column: str) -> list[Ordering]:
