@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,28 +23,20 @@ Line = tuple[str, str]
 """(how a row is called, the beginning of its cells' names)"""
 
 
-@dataclass(frozen=True)
-class Made:
-    """Where a page comes from."""
-
-    command: str
-    commit: str
-    machine: Mapping[str, Any]
-
-
-def write_page(path: Path, cells: Mapping[str, Kept], store: Store, scale: Scale, made: Made) -> None:
+def write_page(path: Path, cells: Mapping[str, Kept], store: Store, scale: Scale, command: str) -> None:
     """Write the page, and its pictures to ``pictures/`` beside it.
+
+    Args: command: that rewrites it.
 
     Raises: SlipcastError in one sentence for a full disk.
     """
     with explain_os_errors(path, "writing the page of results"):
         path.parent.mkdir(parents=True, exist_ok=True)
         pictures = _pictures(path.parent / "pictures", cells, store, scale)
-        write_text(path, "\n".join(_page(cells, scale, made, pictures)) + "\n")
+        write_text(path, "\n".join(_page(cells, scale, command, pictures)) + "\n")
 
 
-def _page(cells: Mapping[str, Kept], scale: Scale, made: Made, pictures: Mapping[str, str]) -> list[str]:
-    hours = sum(kept.seconds for kept in cells.values()) / 3600
+def _page(cells: Mapping[str, Kept], scale: Scale, command: str, pictures: Mapping[str, str]) -> list[str]:
     quick = "quick" in scale.name
     lines = ["# The papers' tables, rerun", ""]
     if quick:
@@ -55,15 +45,15 @@ def _page(cells: Mapping[str, Kept], scale: Scale, made: Made, pictures: Mapping
             "runs; its figures are no results.**",
             "",
         ]
-    machine = ", ".join(f"{name} {value}" for name, value in made.machine.items())
     lines += [
-        f"    {made.command}",
+        f"    {command}",
         "",
-        f"Commit {made.commit}; {machine}; seeds {', '.join(map(str, scale.seeds))}; {len(cells)} cells, "
-        f"{hours:.2f} hours. Trainings: {scale.steps} steps of {scale.batch} pictures. Distances: {scale.samples} "
-        f"pictures against {scale.true_objects}, over {scale.directions or 'all'} directions of "
-        f"{' and '.join(scale.extractors)}. In brackets 95 % over seeds (Student), with one seed over pictures "
-        "(bootstrap).",
+        *_origins(cells),
+        "",
+        f"Seeds {', '.join(map(str, scale.seeds))}. Trainings: {scale.steps} steps of {scale.batch} pictures. "
+        f"Distances: {scale.samples} pictures against {scale.true_objects}, over {scale.directions or 'all'} "
+        f"directions of {' and '.join(scale.extractors)}. In brackets 95 % over seeds (Student), with one seed over "
+        "pictures (bootstrap).",
         "",
     ]
     for title, table, note in _tables(cells, scale):
@@ -75,6 +65,15 @@ def _page(cells: Mapping[str, Kept], scale: Scale, made: Made, pictures: Mapping
         lines += ["| stated | came out | figures |", "|---|---|---|"]
         lines += [f"| {one.stated} | {'yes' if one.held else 'no'} | {one.by} |" for one in told]
     return lines
+
+
+def _origins(cells: Mapping[str, Kept]) -> list[str]:
+    """A line for every commit and machine that cells were made with: work that was stopped goes on elsewhere."""
+    hours: dict[str, list[float]] = {}
+    for kept in cells.values():
+        machine = ", ".join(f"{name} {value}" for name, value in kept.made.items() if name != "commit")
+        hours.setdefault(f"commit {kept.made.get('commit')}, {machine}", []).append(kept.seconds / 3600)
+    return [f"- {len(each)} cells, {sum(each):.2f} hours: {origin}" for origin, each in hours.items()]
 
 
 def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str], str]]:

@@ -16,7 +16,7 @@ from ..run.progress import Reporter
 from .bench import Bench
 from .cells import Store, finished, run, wanted
 from .learning import PICTURES, Lessons
-from .page import Made, write_page
+from .page import write_page
 from .plan import all_cells, measured, papers_plan, refuse_missing, told
 from .scales import Scale
 from .world import source_of
@@ -62,19 +62,21 @@ def paper_tables(
     lessons = Lessons(bench, store, folder, source_of(folder, base.picture_size))
     cells = all_cells(lessons)
     chosen = wanted(cells, only)
-    plan = told(chosen, measured(base, scale), scale, cores=len(os.sched_getaffinity(0)))
+    done = finished(chosen, store)
+    missing = [cell for cell in chosen if cell.name not in done]
+    plan = told(missing, measured(base, scale), scale, cores=len(os.sched_getaffinity(0)))
     if dry_run:
         return plan
     console.notice(
-        f"{len(chosen)} cells, about {plan['core_hours']} hours of one core, {plan['hours']} hours here; "
-        "what is finished is kept"
+        f"{len(missing)} of {len(chosen)} cells, about {plan['core_hours']} hours of one core, {plan['hours']} hours "
+        "here; what is finished is kept"
     )
     if any(cell.cost.judged for cell in chosen):
         _ = bench.networks  # better missed before hours of training
     run(chosen, store, console)
     found = finished(cells, store)  # of tables that were not asked for this time as well
     where = page or out / RESULTS
-    write_page(where, found, store, scale, Made(command, str(made["commit"]), _machine()))
+    write_page(where, found, store, scale, command)
     return {"page": str(where), "cells": len(found), **plan}
 
 

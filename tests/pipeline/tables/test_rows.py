@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from slipcast.configs.errors import BadInput
 from slipcast.pipeline.tables.cells import Kept, Store
-from slipcast.pipeline.tables.page import Made, write_page
+from slipcast.pipeline.tables.page import write_page
 from slipcast.pipeline.tables.rows import figure, orderings, row
 from slipcast.pipeline.tables.scales import QUICK, SD15, STARTER, scale_named
 from slipcast.pipeline.tables.tables import seeds_of
@@ -71,19 +71,30 @@ def test_ours_is_compared_with_the_better_way_of_each_other_method(full, unguide
 
 def test_a_page_has_the_figures_the_command_and_says_when_it_is_quick(tmp_path) -> None:
     cells = outcome(20, 30, 25)
-    made = Made("slipcast eval paper-tables", "abc123", {"cores": 2})
     for scale in (STARTER, QUICK):
         store = Store(tmp_path / scale.name, "starter", "base", {})
-        write_page(tmp_path / "docs/results.md", cells, store, scale, made)
+        write_page(tmp_path / "docs/results.md", cells, store, scale, "slipcast eval paper-tables")
         text = (tmp_path / "docs/results.md").read_text()
         assert ("no results" in text) == (scale is QUICK)
-        assert (
-            "slipcast eval paper-tables" in text
-            and "abc123" in text
-            and "| full |" in text
-            and "20.0" in text
-        )
+        assert "slipcast eval paper-tables" in text and "| full |" in text and "20.0" in text
         assert "Assets" not in text  # no cells, no table
+
+
+def test_a_page_names_every_commit_and_machine_that_its_cells_are_from(tmp_path) -> None:
+    """What was stopped may go on after a change of the code, or on another machine."""
+    origins = [
+        {"commit": "abc123", "cores": 2},
+        {"commit": "abc123", "cores": 2},
+        {"commit": "def456", "cores": 8},
+    ]
+    named = zip(outcome(20, 30, 25).items(), origins, strict=True)
+    cells = {name: Kept(one.figures, 1800.0, made) for (name, one), made in named}
+    write_page(
+        tmp_path / "page.md", cells, Store(tmp_path / "out", "starter", "base", {}), STARTER, "command"
+    )
+    text = (tmp_path / "page.md").read_text()
+    assert "2 cells, 1.00 hours: commit abc123, cores 2" in text
+    assert "1 cells, 0.50 hours: commit def456, cores 8" in text
 
 
 def test_scales_and_seeds_are_refused_in_a_sentence() -> None:
