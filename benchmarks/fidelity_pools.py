@@ -110,7 +110,7 @@ def _pictures(data: Path, runs: Path) -> Iterator[Pool]:
         # The seeds of the first figures, before the project drew from named generators.
         generators = [torch.Generator().manual_seed(1000 * seed + k) for k in range(truths.FRONTS)]
         noise = torch.cat([torch.randn(1, *base.latent_shape, generator=one) for one in generators])
-        sampler = base.sampler(image.scheduler or "dpm++")
+        sampler = base.sampler(image.scheduler)
         latents = sample(guided, sampler, noise, steps=STEPS, generator=generators)
         return np.stack([_on_background(picture) for picture in _bytes(base.decode(latents))])
 

@@ -93,7 +93,7 @@ def draw(noise_fn: GuidedNoise, base: Base, seed: int, image: ImageConfig) -> to
     """One picture per noun, [20, 3, S, S] in [0, 1]; the same noise for all methods."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(NOUNS), *base.latent_shape, generator=generator)
-    sampler = base.sampler(image.scheduler or "dpm++")
+    sampler = base.sampler(image.scheduler)
     return base.decode(sample(noise_fn, sampler, noise, steps=image.steps, generator=generator))
 
 

@@ -47,6 +47,8 @@ for _sigmas in ("karras", "exponential"):
 ``karras`` spaces the noise levels as in arxiv.org/abs/2206.00364, Eq. 5; ``exponential`` evenly in their logarithm.
 Heun's method asks the model twice a step; lcm and tcd are for models distilled to few steps.
 """
+USUAL_SCHEDULER = "dpm++"
+"""Where neither anybody nor a model says which."""
 
 
 def scheduler_named(name: str, own: Any) -> Any:

@@ -39,7 +39,7 @@ def measured(
     Raises: BadInput where a difference has no length: a domain that says what its base says.
     """
     base: Any = made[0].base
-    scheduler = base.sampler(uses.scheduler or "dpm++")
+    scheduler = base.sampler(uses.scheduler)
     advance = console.task("measuring weights", len(made))
     found: list[dict[str, float]] = []
     for one in made:

@@ -133,7 +133,7 @@ def draw(
         alone = settings.method == "null-text" or settings.distil_guidance  # or has its guidance inside
         recipe, weights = "rectified", {"model": _ALONE if alone else _GUIDED}
     noise_fn = guided_noise_for(recipe, ingredients(prepared, network, prompt), weights)
-    scheduler = base.sampler(uses.scheduler or "dpm++")
+    scheduler = base.sampler(uses.scheduler)
     side = (settings.size or base.picture_size) // base.pixels_per_latent
     made: list[Image.Image] = []
     for start in range(0, len(seeds), _BATCH):

@@ -84,7 +84,7 @@ def plan_pictures(config: PictureConfig, console: Progress, store: ModelStore) -
         for sentence in notes_on(prompt, base, framing):
             console.notice(sentence)
 
-    scheduler = base.sampler(config.scheduler or "dpm++")
+    scheduler = base.sampler(config.scheduler)
     set_steps(scheduler, config.steps, side=latent_shape(base, size)[1:])
     times = [float(t) / len(base.predictor.schedule) for t in scheduler.timesteps]
     run = times[first_step(scheduler, config.steps, config.strength) :] if config.edit else times

@@ -22,6 +22,7 @@ from ...guidance.control_residuals import home_of
 from ...guidance.low_rank import switched_on
 from ...guidance.networks import NetworkPredictor
 from ...guidance.offloading import CPUOffload, offloaded
+from ...guidance.sampling import USUAL_SCHEDULER
 from ..images.files import Size, sides
 from .aliases import resolve
 from .codec import Codec
@@ -105,9 +106,12 @@ class Base:
         most = self.family.sides(self.predictor.network).most
         return None if most is None else most * self.pixels_per_latent
 
-    def sampler(self, name: str) -> Any:
-        """A sampler at the noise levels of the model's own scheduler. BadInput for a name that it has none of."""
-        return self.family.sampler(name, self.pipeline.scheduler)
+    def sampler(self, name: str | None) -> Any:
+        """A sampler at the noise levels of the model's own scheduler, the usual one if None.
+
+        Raises: BadInput for a name that it has none of.
+        """
+        return self.family.sampler(name or USUAL_SCHEDULER, self.pipeline.scheduler)
 
     @property
     def picture_size(self) -> int:
