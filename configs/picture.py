@@ -113,7 +113,7 @@ class PictureConfig:
     )
     mask: str | None = setting(None, "Picture whose white parts are painted anew, black parts kept.")
     scheduler: str | None = setting(
-        None, "Sampler: a name of guidance.sampling.SCHEDULERS; what base and domain say if left out."
+        None, "Sampler: a name of guidance.schedulers.SCHEDULERS; what base and domain say if left out."
     )
     steps: int = setting(25, "Denoising steps.", at_least=1, at_most=1000)
     seed: int = setting(0, "Seed of the pictures, as in make.", at_least=0, at_most=2**63 - 1)

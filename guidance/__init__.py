@@ -11,7 +11,8 @@ from .null_text import load_null_text, make_null_text, null_text_features, save_
 from .offloading import CPUOffload
 from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor
 from .recipes import RECIPES, around, interval
-from .sampling import SCHEDULERS, flow_scheduler_named, sample, scheduler_named, seeded_noise
+from .sampling import sample, seeded_noise
+from .schedulers import SCHEDULERS, flow_scheduler_named, scheduler_named
 from .schedules import NoiseSchedule, Schedule, StraightPath, from_diffusers
 from .transforms import PerpendicularTo
 

@@ -21,7 +21,7 @@ class ImageConfig(RecipeConfig):
         added_later=True,
     )
     scheduler: str | None = setting(
-        None, "Sampler: a name of guidance.sampling.SCHEDULERS; null is what base and domain say."
+        None, "Sampler: a name of guidance.schedulers.SCHEDULERS; null is what base and domain say."
     )
     view: str | None = setting(
         None, "View words added to the prompt; empty adds none, null is what base and domain say."

@@ -17,7 +17,7 @@ from ...configs.schema import MakeConfig
 from ...guidance.algebra import Guidance
 from ...guidance.conditioning import Control
 from ...guidance.predictors import ConditionalDenoiser
-from ...guidance.sampling import first_step, noise_between, set_steps
+from ...guidance.schedulers import first_step, noise_between, set_steps
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Extra, Ingredients, framed, refuse_unheard
 from ...systems.guided.recipes import (

@@ -22,7 +22,7 @@ from ...guidance.control_residuals import home_of
 from ...guidance.low_rank import switched_on
 from ...guidance.networks import NetworkPredictor
 from ...guidance.offloading import CPUOffload, offloaded
-from ...guidance.sampling import USUAL_SCHEDULER
+from ...guidance.schedulers import USUAL_SCHEDULER
 from ..images.files import Size, sides
 from .aliases import resolve
 from .codec import Codec

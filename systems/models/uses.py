@@ -27,7 +27,7 @@ class Uses:
     Attributes:
         view: words that a prompt is given so that its subject is seen from the front.
         background: words for a plain background, from which the subject can be cut out.
-        scheduler: a name of ``guidance.sampling.SCHEDULERS``.
+        scheduler: a name of ``guidance.schedulers.SCHEDULERS``.
         roughness: of the domain's things, 0 glossy to 1 matt.
         weights: {"picture" or "refine": {term of a recipe: weight}}.
         paint: {"steps", "guidance" or "control": what the settings of paint of these names are where they are null}.

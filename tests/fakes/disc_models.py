@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slipcast.guidance.sampling import sample, scheduler_named
+from slipcast.guidance.sampling import sample
+from slipcast.guidance.schedulers import scheduler_named
 from slipcast.guidance.schedules import from_diffusers, parameterisation_named
 
 from . import tiny_pipelines as tiny

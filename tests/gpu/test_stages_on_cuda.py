@@ -11,7 +11,8 @@ from PIL import Image
 
 from slipcast.configs.loading import load_config
 from slipcast.guidance.evaluation import GuidedNoise
-from slipcast.guidance.sampling import sample, scheduler_named, seeded_noise
+from slipcast.guidance.sampling import sample, seeded_noise
+from slipcast.guidance.schedulers import scheduler_named
 from slipcast.pipeline.exporters.glb import read_glb
 from slipcast.pipeline.make import MakeResult, make
 from slipcast.systems.domain.model import load_domain

@@ -22,7 +22,8 @@ from slipcast.guidance.algebra import Branch, Guidance
 from slipcast.guidance.conditioning import Conditioning
 from slipcast.guidance.distillation import sds_gradient
 from slipcast.guidance.networks import UNetPredictor
-from slipcast.guidance.sampling import flow_scheduler_named, sample, scheduler_named
+from slipcast.guidance.sampling import sample
+from slipcast.guidance.schedulers import flow_scheduler_named, scheduler_named
 from slipcast.guidance.schedules import PARAMETERISATIONS, from_diffusers
 from slipcast.guidance.training import distilled, draw_example, example_of
 

@@ -15,7 +15,7 @@ from slipcast.guidance import Branch, GuidedNoise, UNetPredictor, from_diffusers
 from slipcast.guidance.conditioning import Conditioning
 from slipcast.guidance.networks import beside
 from slipcast.guidance.recipes import around, cfg
-from slipcast.guidance.sampling import SCHEDULERS, scheduler_named
+from slipcast.guidance.schedulers import SCHEDULERS, scheduler_named
 from slipcast.guidance.transforms import Rescaled
 
 CLOSE: dict[str, Any] = dict(atol=1e-5, rtol=0)

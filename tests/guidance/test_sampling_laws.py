@@ -18,7 +18,7 @@ from slipcast.guidance import (
     sds_gradient,
 )
 from slipcast.guidance.algebra import Guidance
-from slipcast.guidance.sampling import noise_between
+from slipcast.guidance.schedulers import noise_between
 
 MEAN, VARIANCE = 0.7, 0.25
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from ....guidance.conditioning import Conditioning
 from ....guidance.networks import Trainable
 from ....guidance.offloading import CPUOffload
-from ....guidance.sampling import scheduler_named
+from ....guidance.schedulers import scheduler_named
 from ....guidance.schedules import Schedule, from_diffusers
 from ..codec import Codec, VAECodec
 from ..single_file.original import Original

@@ -12,7 +12,7 @@ from typing import Any
 
 from ....guidance.conditioning import Conditioning
 from ....guidance.flow_networks import FluxPredictor
-from ....guidance.sampling import flow_scheduler_named
+from ....guidance.schedulers import flow_scheduler_named
 from .family import Family, Reader, Sides
 from .joint import read_by_clip, read_by_t5
 

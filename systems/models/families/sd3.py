@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ....guidance.conditioning import Conditioning
 from ....guidance.flow_networks import SD3Predictor
-from ....guidance.sampling import flow_scheduler_named
+from ....guidance.schedulers import flow_scheduler_named
 from .family import Family, Reader, Sides, first_reader
 from .joint import read_by_clip, read_by_t5
 

@@ -19,7 +19,7 @@ from slipcast.configs.errors import BadInput
 from slipcast.guidance import GuidedNoise, sample
 from slipcast.guidance.conditioning import as_conditioning
 from slipcast.guidance.image_attention import cross_attentions
-from slipcast.guidance.sampling import scheduler_named
+from slipcast.guidance.schedulers import scheduler_named
 from slipcast.systems.guided.branches import Extra, Ingredients, refuse_unheard
 from slipcast.systems.guided.image_prompts import load_image_prompts
 from slipcast.systems.guided.lora import with_loras

@@ -17,7 +17,8 @@ from slipcast.guidance.distillation import sds_gradient
 from slipcast.guidance.evaluation import GuidedNoise
 from slipcast.guidance.networks import beside
 from slipcast.guidance.null_text import make_null_text, null_text_features
-from slipcast.guidance.sampling import SCHEDULERS, sample, scheduler_named, seeded_noise
+from slipcast.guidance.sampling import sample, seeded_noise
+from slipcast.guidance.schedulers import SCHEDULERS, scheduler_named
 from slipcast.systems.domain.model import Domain
 from slipcast.systems.guided.balance import balanced
 from slipcast.systems.guided.branches import Extra, Ingredients

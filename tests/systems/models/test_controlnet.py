@@ -17,7 +17,7 @@ from slipcast.configs.picture import PictureConfig
 from slipcast.configs.schema import ExtraCondition
 from slipcast.guidance import GuidedNoise, sample
 from slipcast.guidance.conditioning import as_conditioning
-from slipcast.guidance.sampling import first_step, noise_between, scheduler_named, set_steps
+from slipcast.guidance.schedulers import first_step, noise_between, scheduler_named, set_steps
 from slipcast.pipeline.drawing.plan import models_for, plan_pictures
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.systems.guided.branches import Extra, Ingredients, refuse_unheard
