@@ -2,7 +2,8 @@
 
 A cell is ``cells/TABLE/NAME.json`` in the folder of the tables, whole or absent, and perhaps files of its own in
 ``cells/TABLE/NAME/``, whose hashes stand in it. Its key is made of its settings, of the base, and of the keys of the
-cells that it needs; a changed key, or a damaged file, and it is computed again.
+cells that it needs; a changed key, or a damaged file, and it is computed again. Files, which take gigabytes, may be
+deleted: the figures stay, and the cell is computed again only where one that is not finished reads its files.
 """
 
 from __future__ import annotations
@@ -71,11 +72,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Kept:
-    """A finished cell."""
+    """A finished cell; ``whole`` unless somebody deleted its files."""
 
     figures: Figures
     seconds: float
     made: Mapping[str, Any]
+    whole: bool = True
 
 
 class Store:
@@ -133,14 +135,17 @@ class Store:
         try:
             told = read_json_object(path, "a cell of the tables")
             figures, seconds, files = told["figures"], float(told["seconds"]), dict(told["files"])
-            whole = all(sha256_of_file(self.place(name) / file) == sha for file, sha in files.items())
+            whole = not files or self.place(name).exists()
+            sound = not whole or all(
+                sha256_of_file(self.place(name) / file) == sha for file, sha in files.items()
+            )
         except (BadInput, KeyError, TypeError, ValueError, OSError):
-            whole, told, figures, seconds = False, {}, {}, 0.0
-        if not whole or not isinstance(figures, dict):
+            whole, sound, told, figures, seconds = False, False, {}, {}, 0.0
+        if not sound or not isinstance(figures, dict):
             return f"{name} is damaged, and is computed again"
         if told.get("key") != key:
             return f"{name} was made with other settings, and is computed again"
-        return Kept(figures, seconds, told.get("made", {}))
+        return Kept(figures, seconds, told.get("made", {}), whole)
 
     def compute(self, cell: Cell, key: str) -> Kept:
         """Compute a cell and keep it: its files first, then, at once, its figures.
@@ -195,15 +200,13 @@ def run(cells: Sequence[Cell], store: Store, console: Reporter) -> dict[str, Kep
     """Compute what is missing, in order; all by name. Cells that were finished stay whatever fails."""
     store.begin()
     keys, found = store.keys(cells), dict[str, Kept]()
-    missing: list[Cell] = []
     for cell in cells:
         kept = store.kept(cell.name, keys[cell.name])
         if isinstance(kept, Kept):
             found[cell.name] = kept
-            continue
-        if kept:
+        elif kept:
             console.notice(kept)
-        missing.append(cell)
+    missing = lacking(cells, found)
     advance = console.task("cells of the tables", len(missing))
     for cell in missing:
         check_stop()
@@ -212,6 +215,18 @@ def run(cells: Sequence[Cell], store: Store, console: Reporter) -> dict[str, Kep
         console.stage_ended(cell.name, f"{found[cell.name].seconds:.1f} s")
         advance()
     return found
+
+
+def lacking(cells: Sequence[Cell], found: Mapping[str, Kept]) -> list[Cell]:
+    """Those to compute, in order: what is not finished, and what these need whose files somebody deleted."""
+    by_name, names = {cell.name: cell for cell in cells}, set[str]()
+    waiting = [cell.name for cell in cells if cell.name not in found]
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            waiting += [one for one in by_name[name].needs if one not in found or not found[one].whole]
+    return [cell for cell in cells if cell.name in names]
 
 
 def finished(cells: Sequence[Cell], store: Store) -> dict[str, Kept]:

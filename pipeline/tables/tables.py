@@ -14,7 +14,7 @@ from ...systems.models.precision import resolve_device
 from ..run.measure import commit, machine
 from ..run.progress import Reporter
 from .bench import Bench
-from .cells import Store, finished, run, wanted
+from .cells import Store, finished, lacking, run, wanted
 from .learning import PICTURES, Lessons
 from .page import write_page
 from .plan import all_cells, measured, papers_plan, refuse_missing, told
@@ -62,8 +62,7 @@ def paper_tables(
     lessons = Lessons(bench, store, folder, source_of(folder, base.picture_size))
     cells = all_cells(lessons)
     chosen = wanted(cells, only)
-    done = finished(chosen, store)
-    missing = [cell for cell in chosen if cell.name not in done]
+    missing = lacking(chosen, finished(chosen, store))
     plan = told(missing, measured(base, scale), scale, cores=len(os.sched_getaffinity(0)))
     if dry_run:
         return plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,18 @@ def test_a_damaged_or_half_written_cell_is_computed_again_and_told(tmp_path, cou
     found, notices = ran(tmp_path, counted.cells())
     assert found == whole[0] and counted.made == ["first", "second", "first"]
     assert "data/a" in notices[0] and own.read_text() == "7"
+
+
+def test_figures_stay_when_files_are_deleted_until_a_cell_that_is_missing_reads_them(
+    tmp_path, counted
+) -> None:
+    """Trainings take gigabytes; their figures and those made from them do not."""
+    whole = ran(tmp_path, counted.cells())
+    shutil.rmtree(tmp_path / "cells/data/a")
+    assert ran(tmp_path, counted.cells()) == whole and counted.made == ["first", "second"]
+    (tmp_path / "cells/table1/b-0.json").unlink()
+    assert ran(tmp_path, counted.cells()) == whole and counted.made == ["first", "second"] * 2
+    assert (tmp_path / "cells/data/a/numbers.txt").read_text() == "7"
 
 
 def test_a_cell_that_was_stopped_finds_its_work_again_and_nothing_else(tmp_path) -> None:
