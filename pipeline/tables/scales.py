@@ -132,7 +132,6 @@ QUICK = replace(
     true_objects=40,
     steps=6,
     batch=4,
-    workers=1,
     warmup=2,
     feature_steps=2,
     marks=(0.5,),

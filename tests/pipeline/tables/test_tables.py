@@ -27,6 +27,7 @@ TINY = replace(
     true_objects=8,
     steps=2,
     batch=2,
+    workers=1,
     feature_steps=1,
     marks=(0.5,),
     samples=6,
