@@ -5,7 +5,7 @@ Kept in the domain's card, where every command that draws with it finds them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from ...systems.domain.model import Domain, read_card
 from ...systems.domain.places import CARD, find_domain
 from ...systems.guided.balance import balanced
 from ...systems.guided.branches import Ingredients
-from ...systems.models.uses import Uses
+from ...systems.models.uses import PICTURE, REFINE, Uses
 from ..run.models import open_models
 from ..run.progress import Progress
 
@@ -51,6 +51,18 @@ def measured(
     return {name: round(sum(one[name] for one in found) / len(found), 3) for name in found[0]}
 
 
+def for_card(picture: Mapping[str, float], uses: Uses) -> dict[str, dict[str, float]]:
+    """What a card keeps of balanced weights: those of a picture, and refinement's of the domain.
+
+    Refinement's text weighs several times a picture's; the domain keeps its proportion to it. A base's own weight is of
+    some other domain, and can be many times too strong: an emoji's teapot got sides of every colour.
+    """
+    text = uses.weights.get(REFINE, {}).get("text")
+    if not picture.get("text") or "domain" not in picture or text is None:
+        return {PICTURE: dict(picture)}
+    return {PICTURE: dict(picture), REFINE: {"domain": round(text * picture["domain"] / picture["text"], 3)}}
+
+
 def ingredients(prepared: Prepared, network: Any, prompt: str) -> Ingredients:
     """The branches of a picture: the base, and the network as the domain or the model beside it."""
     base, settings = prepared.base, prepared.settings
@@ -64,7 +76,7 @@ def ingredients(prepared: Prepared, network: Any, prompt: str) -> Ingredients:
 def balanced_for(
     prepared: Prepared, network: Any, prompts: Sequence[str], console: Progress
 ) -> dict[str, float]:
-    """The weights of a domain that is being trained; empty, and told, where they cannot be measured."""
+    """A picture's weights of a domain in training; empty, and told, where they cannot be measured."""
     made = [ingredients(prepared, network, prompt) for prompt in prompts]
     try:
         return measured(made, TOTAL, prepared.store.uses(), console)
@@ -82,7 +94,7 @@ def balance_domain(
     base: str | None = None,
     device: str = "auto",
 ) -> tuple[Path, dict[str, float]]:
-    """Measure the weights of a domain anew and keep them in its card; (its folder, weights).
+    """Measure the weights of a domain anew and keep them in its card; (its folder, a picture's weights).
 
     Args:
         prompts: measured over these; over the words of its training where there are none.
@@ -101,7 +113,8 @@ def balance_domain(
         Ingredients(store.base, prompt, domain=store.domain)
         for prompt in (prompts or words or [f"a {card['name']}"])
     ]
-    weights = measured(made, total, store.uses(), console)
-    kept = card.get("weights") or {}
-    write_json(folder / CARD, card | {"weights": {**kept, "picture": weights}})
+    uses = store.uses()
+    weights, kept = measured(made, total, uses, console), card.get("weights") or {}
+    found = {role: {**kept.get(role, {}), **told} for role, told in for_card(weights, uses).items()}
+    write_json(folder / CARD, card | {"weights": {**kept, **found}})
     return folder, weights

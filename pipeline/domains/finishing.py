@@ -12,7 +12,7 @@ from ...configs.atomic import read_json_object, write_text
 from ...systems.domain.held_out import Verdict, best_of, verdict
 from ...systems.training.memory import Choice
 from ..run.progress import Progress
-from .balancing import balanced_for
+from .balancing import balanced_for, for_card
 from .page import training_page
 from .preparing import Prepared, evaluating
 
@@ -48,7 +48,8 @@ def finish(
     if prepared.settings.method == "null-text":
         ready = evaluating(prepared.base, network, prepared.settings.precision)
         prompts = [f"a {word}" for word in prepared.settings.words] or [prepared.settings.said]
-        card["weights"] = {"picture": balanced_for(prepared, ready, prompts, console)}
+        weights = balanced_for(prepared, ready, prompts, console)
+        card["weights"] = for_card(weights, prepared.store.uses())
     half = domain.with_name(f".{domain.name}.half")
     shutil.rmtree(half, ignore_errors=True)  # ours: what a killed process left
     half.mkdir(parents=True)

@@ -53,8 +53,11 @@ def training_page(prepared: Prepared, card: dict[str, Any], evaluations: list[di
 
 def _weights(card: dict[str, Any]) -> dict[str, Any]:
     """The weights of guidance that the card keeps."""
-    kept = card.get("weights", {}).get("picture", {})
-    return {f"weight of {name}": value for name, value in kept.items()}
+    return {
+        f"weight of {name}, {role}": value
+        for role, kept in card.get("weights", {}).items()
+        for name, value in kept.items()
+    }
 
 
 def _judged(card: dict[str, Any]) -> str:

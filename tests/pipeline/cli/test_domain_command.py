@@ -67,7 +67,8 @@ def test_from_a_folder_of_pictures_to_a_packed_domain(tmp_path: Path) -> None:
     assert balanced.exit_code == 0, balanced.output
     weights = json.loads(balanced.stdout)["weights"]
     assert weights["text"] == 3.5
-    assert json.loads(Path("domains/reds/domain.json").read_text())["weights"]["picture"] == weights
+    kept = json.loads(Path("domains/reds/domain.json").read_text())["weights"]
+    assert kept["picture"] == weights and set(kept["refine"]) == {"domain"}
 
     assert _run("pack", "reds").stdout.strip() == "reds.domain.zip"
     assert _run("unpack", "reds.domain.zip", "--name", "back").stdout.strip() == "domains/back"

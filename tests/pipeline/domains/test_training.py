@@ -18,6 +18,7 @@ from PIL import Image
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.domains import history
+from slipcast.pipeline.domains.balancing import for_card
 from slipcast.pipeline.domains.looking import draw
 from slipcast.pipeline.domains.preparing import prepare
 from slipcast.pipeline.domains.settings import Settings
@@ -29,6 +30,7 @@ from slipcast.systems.guided.lora import with_loras
 from slipcast.systems.guided.variants import load_custom
 from slipcast.systems.models import precision
 from slipcast.systems.models.base import load_base
+from slipcast.systems.models.uses import GENERAL
 
 COLOUR = (200, 60, 40)
 
@@ -281,8 +283,17 @@ def test_a_domain_is_found_by_its_name(undisturbed, bases, monkeypatch) -> None:
     store = ModelStore(MakeConfig(base=str(bases("sd1")), domain="reds", device="cpu"))
     assert store.folder("domain") == undisturbed
     assert store.domain.name == "reds"
-    weights = json.loads((undisturbed / "domain.json").read_text())["weights"]["picture"]
-    assert store.uses().weights["picture"] == weights
+    weights = json.loads((undisturbed / "domain.json").read_text())["weights"]
+    assert store.uses().weights["picture"] == weights["picture"]
+
+
+def test_refinement_keeps_the_balance_of_domain_and_text(undisturbed) -> None:
+    """What a base says of refinement's domain is of some other domain; its text's weight is its own."""
+    picture, refine = json.loads((undisturbed / "domain.json").read_text())["weights"].values()
+    text = GENERAL.weights["refine"]["text"]
+    assert refine == {"domain": pytest.approx(text * picture["domain"] / picture["text"], abs=1e-3)}
+    assert for_card({"model": 2.0}, GENERAL) == {"picture": {"model": 2.0}}
+    assert for_card({}, GENERAL) == {"picture": {}}
 
 
 @pytest.mark.parametrize(
