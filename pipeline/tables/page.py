@@ -23,20 +23,26 @@ Line = tuple[str, str]
 """(how a row is called, the beginning of its cells' names)"""
 
 
-def write_page(path: Path, cells: Mapping[str, Kept], store: Store, scale: Scale, command: str) -> None:
+def write_page(
+    path: Path, cells: Mapping[str, Kept], store: Store, scale: Scale, command: str, missing: int = 0
+) -> None:
     """Write the page, and its pictures to ``pictures/`` beside it.
 
-    Args: command: that rewrites it.
+    Args:
+        command: that rewrites it.
+        missing: how many cells are not finished.
 
     Raises: SlipcastError in one sentence for a full disk.
     """
     with explain_os_errors(path, "writing the page of results"):
         path.parent.mkdir(parents=True, exist_ok=True)
         pictures = _pictures(path.parent / "pictures", cells, store, scale)
-        write_text(path, "\n".join(_page(cells, scale, command, pictures)) + "\n")
+        write_text(path, "\n".join(_page(cells, scale, command, missing, pictures)) + "\n")
 
 
-def _page(cells: Mapping[str, Kept], scale: Scale, command: str, pictures: Mapping[str, str]) -> list[str]:
+def _page(
+    cells: Mapping[str, Kept], scale: Scale, command: str, missing: int, pictures: Mapping[str, str]
+) -> list[str]:
     quick = "quick" in scale.name
     lines = ["# The papers' tables, rerun", ""]
     if quick:
@@ -45,6 +51,8 @@ def _page(cells: Mapping[str, Kept], scale: Scale, command: str, pictures: Mappi
             "runs; its figures are no results.**",
             "",
         ]
+    if missing:
+        lines += [f"**{missing} cells are not computed yet; their tables and rows are left out.**", ""]
     lines += [
         f"    {command}",
         "",

@@ -75,7 +75,7 @@ def paper_tables(
     run(chosen, store, console)
     found = finished(cells, store)  # of tables that were not asked for this time as well
     where = page or out / RESULTS
-    write_page(where, found, store, scale, command)
+    write_page(where, found, store, scale, command, missing=len(cells) - len(found))
     return {"page": str(where), "cells": len(found), **plan}
 
 

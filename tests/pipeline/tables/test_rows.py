@@ -89,10 +89,10 @@ def test_a_page_names_every_commit_and_machine_that_its_cells_are_from(tmp_path)
     ]
     named = zip(outcome(20, 30, 25).items(), origins, strict=True)
     cells = {name: Kept(one.figures, 1800.0, made) for (name, one), made in named}
-    write_page(
-        tmp_path / "page.md", cells, Store(tmp_path / "out", "starter", "base", {}), STARTER, "command"
-    )
-    text = (tmp_path / "page.md").read_text()
+    page, place = tmp_path / "page.md", Store(tmp_path / "out", "starter", "base", {})
+    write_page(page, cells, place, STARTER, "command", missing=7)
+    text = page.read_text()
+    assert "7 cells are not computed yet" in text
     assert "2 cells, 1.00 hours: commit abc123, cores 2" in text
     assert "1 cells, 0.50 hours: commit def456, cores 8" in text
 
