@@ -193,8 +193,8 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
                     ("behind", "edges behind / in front"),
                 ],
             ),
-            f"{len(scale.assets.nouns)} nouns, one seed, eight views each; what is left out. The picture's rows are the "
-            "table's: every thing from the front and from behind.",
+            f"{len(scale.assets.nouns)} nouns, one seed, eight views each; what is left out. The picture's rows are "
+            "the table's: every thing from the front and from behind.",
         ),
     ]
     return [one for one in found if one[1]]
