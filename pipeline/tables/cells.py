@@ -199,13 +199,7 @@ def _only_work_of(place: Path, key: str) -> None:
 def run(cells: Sequence[Cell], store: Store, console: Reporter) -> dict[str, Kept]:
     """Compute what is missing, in order; all by name. Cells that were finished stay whatever fails."""
     store.begin()
-    keys, found = store.keys(cells), dict[str, Kept]()
-    for cell in cells:
-        kept = store.kept(cell.name, keys[cell.name])
-        if isinstance(kept, Kept):
-            found[cell.name] = kept
-        elif kept:
-            console.notice(kept)
+    keys, found = store.keys(cells), finished(cells, store, console.notice)
     missing = lacking(cells, found)
     advance = console.task("cells of the tables", len(missing))
     for cell in missing:
@@ -229,11 +223,18 @@ def lacking(cells: Sequence[Cell], found: Mapping[str, Kept]) -> list[Cell]:
     return [cell for cell in cells if cell.name in names]
 
 
-def finished(cells: Sequence[Cell], store: Store) -> dict[str, Kept]:
-    """Those that are there as they should be, by name."""
-    keys = store.keys(cells)
-    kept = {cell.name: store.kept(cell.name, keys[cell.name]) for cell in cells}
-    return {name: one for name, one in kept.items() if isinstance(one, Kept)}
+def finished(
+    cells: Sequence[Cell], store: Store, notice: Callable[[str], object] | None = None
+) -> dict[str, Kept]:
+    """Those that are there as they should be, by name; ``notice`` is told why others are not taken."""
+    keys, found = store.keys(cells), dict[str, Kept]()
+    for cell in cells:
+        kept = store.kept(cell.name, keys[cell.name])
+        if isinstance(kept, Kept):
+            found[cell.name] = kept
+        elif kept and notice:
+            notice(kept)
+    return found
 
 
 def wanted(cells: Sequence[Cell], tables: Sequence[str]) -> list[Cell]:
