@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from typing import Any
 
 from .engine import Event
 from .rows import Worker
-from .work import Task
 from .worker import Work, main
 
 _GRACE_S = 10.0  # for a worker to write down where it was
@@ -53,8 +53,8 @@ class Processes:
         """Always: ``give`` starts a process where there is none."""
         return True
 
-    def give(self, place: int, task: Task) -> Worker:
-        """Let the worker at a place begin with a task; it is started first if there is none."""
+    def give(self, place: int, task: Any) -> Worker:
+        """Let the worker at a place begin with a task that ``work`` takes; it is started first if there is none."""
         if place not in self._members:
             self._members[place] = self._started(place)
         member = self._members[place]

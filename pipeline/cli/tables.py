@@ -53,6 +53,14 @@ def paper_tables(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that compute cells side by side.",
+            show_default="one for every core of a CPU",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what it would take, and compute nothing.")
     ] = False,
@@ -77,6 +85,7 @@ def paper_tables(
                 pictures=pictures,
                 clip=clip,
                 device=device,
+                workers=workers,
                 dry_run=dry_run,
                 command=shlex.join(["slipcast", *sys.argv[1:]]),
             )

@@ -26,8 +26,9 @@ from ..exporters.glb import read_glb
 from ..exporters.preview import render_views, ring_cameras
 from ..make import make as make_asset
 from .bench import Bench, strip
-from .cells import Cell, Cost, Figures, Store
+from .cells import Cell, Cost, Figures
 from .learning import Lessons
+from .store import Store
 
 TABLE, SEED = "assets", 5
 VIEWS, SIZE, ELEVATION_DEG, GROUND, TRUE_OBJECTS = 8, 128, 15.0, 235, 4

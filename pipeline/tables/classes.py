@@ -26,9 +26,10 @@ from ...systems.models.base import Base, load_base
 from ...systems.models.families.dit import DIT
 from ...systems.models.precision import quiet_libraries
 from ...systems.training.loop import Budget, outcome
-from .cells import WORK, Cell, Cost, Figures
+from .cells import Cell, Cost, Figures
 from .learning import DOMAIN_NOUNS, Lessons
 from .scales import Classes
+from .store import WORK
 
 BASE = "classes/base"
 _FILE = "learned.safetensors"
@@ -158,11 +159,10 @@ class ClassLessons:
         return task_for("words", self.base, self._told(), start, prompt="", noise_shift=1.0)
 
     def _budget(self, steps: int, rate: float, *, seed: int) -> Budget:
-        workers = self.lessons.scale.workers
         return Budget(
             steps=steps,
-            batch=self.settings.batch // workers,
-            workers=workers,
+            batch=self.settings.batch,
+            workers=1,
             warmup_steps=min(50, steps // 5),
             learning_rate=rate,
             optimizer="adamw",

@@ -20,8 +20,9 @@ from ...systems.domain.learning import DomainRecipe
 from ...systems.domain.tasks import DenoisingTask
 from ...systems.training.loop import Budget, outcome, train
 from .bench import Bench
-from .cells import WORK, Cell, Cost, Figures, Store
+from .cells import Cell, Cost, Figures
 from .scales import Scale
+from .store import WORK, Store
 from .world import read, rendered, write_pictures
 
 LATENTS, PICTURES = "latents.safetensors", "pictures.safetensors"
@@ -118,7 +119,7 @@ class Lessons:
             "rate": [chosen.rate, chosen.quick_rate, chosen.optimizer],
             "dropped": scale.classes.dropped if chosen.words else 0,
             "told": scale.said(scale.prompt, token=chosen.token),
-            **{name: getattr(scale, name) for name in ("steps", "batch", "workers", "warmup", "noise_shift")},
+            **{name: getattr(scale, name) for name in ("steps", "batch", "warmup", "noise_shift")},
             "feature_steps": scale.feature_steps if method == OURS else 0,
         }
         cost = Cost(trained=scale.steps * scale.batch)
@@ -175,12 +176,12 @@ class Lessons:
     def budget(self, method: Baseline, seed: int) -> Budget:
         """As a domain's on this family of bases (``systems.domain.recipes``)."""
         scale, paper = self.scale, self.bench.base.reads_weights
-        at_once = scale.at_once or scale.batch // scale.workers
+        at_once = scale.at_once or scale.batch
         return Budget(
             steps=scale.steps,
             batch=at_once,
-            accumulate=scale.batch // scale.workers // at_once,
-            workers=scale.workers,
+            accumulate=scale.batch // at_once,
+            workers=1,
             warmup_steps=scale.warmup,
             seed=seed,
             device=self.bench.device,

@@ -12,12 +12,13 @@ from ...configs.atomic import explain_os_errors, write_bytes, write_text
 from ...systems.baselines.table import BASELINES, OURS, WITH_WORDS
 from ..drawing.files import png
 from .assets import VARIANTS, cell_of, row_of
-from .cells import Kept, Store
+from .cells import Kept
 from .first_paper import CUSTOM, FORGETTING, RECTIFIED, TABLE_1
 from .guiding import PRIOR
 from .rows import orderings, row
 from .scales import Scale
 from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, STEPS, STRENGTH, TOY, guides_of, swept
+from .store import Store
 
 Line = tuple[str, str]
 """(how a row is called, the beginning of its cells' names)"""

@@ -27,7 +27,7 @@ from .scales import Scale
 
 _PROBE = 16
 SHARED = 0.85
-"""What each of two cores still does beside the other."""
+"""What each of several cores still does beside the others."""
 ASSET_SECONDS = 80.0
 """Of a core, for one asset at the starter's preset without its previews."""
 
@@ -98,7 +98,7 @@ def _timed(step: Any) -> float:
     return time.process_time() - began
 
 
-def told(cells: Sequence[Cell], speeds: Speeds, scale: Scale, *, cores: int) -> dict[str, Any]:
+def told(cells: Sequence[Cell], speeds: Speeds, scale: Scale, *, workers: int) -> dict[str, Any]:
     """The plan by table: cells and core seconds, and how long all of it takes; JSON-able."""
     tables: dict[str, dict[str, float]] = {}
     for cell in cells:
@@ -106,13 +106,12 @@ def told(cells: Sequence[Cell], speeds: Speeds, scale: Scale, *, cores: int) -> 
         row["cells"] += 1
         row["core_minutes"] += speeds.of(cell.cost) / 60
     minutes = sum(row["core_minutes"] for row in tables.values())
-    used = max(1, min(cores, 2))
     return {
         "scale": scale.name,
         "tables": {name: {k: round(v, 1) for k, v in row.items()} for name, row in tables.items()},
         "core_hours": _short(minutes / 60),
-        "hours": _short(minutes / 60 / (used * (SHARED if used > 1 else 1))),
-        "cores": cores,
+        "hours": _short(minutes / 60 / (workers * (SHARED if workers > 1 else 1))),
+        "workers": workers,
     }
 
 

@@ -67,8 +67,8 @@ class Scale:
         known, held_out: the words of the alignment; the domain's pictures show none of the held-out ones.
         objects, views, true_objects: how many things the generator makes for training, pictures of each, and how many
             for the distance.
-        steps, batch, workers: of every method's training; ``workers`` share a step's pictures.
-        at_once: of a step's pictures that a worker looks at together; all if None.
+        steps, batch: of every method's training.
+        at_once: of a step's pictures that are looked at together; all if None.
         marks: parts of a training after which the forgetting curve looks.
         samples, per_word, edges: pictures of a distance, of each word's alignment, and of the edges.
         total: w_0 of the norm rule.
@@ -88,7 +88,6 @@ class Scale:
     true_objects: int = 288
     steps: int = 1040
     batch: int = 16
-    workers: int = 2
     at_once: int | None = None
     warmup: int = 104
     feature_steps: int = 100
@@ -165,7 +164,6 @@ SD15 = Scale(
     held_out=("a man", "a woman", "with a beard", "with blond hair", "with curly hair"),
     steps=100_000,
     batch=32,
-    workers=1,
     at_once=8,
     warmup=0,
     feature_steps=100,

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput
 from ...configs.paths import given_path
-from ...systems.models.identity import model_identity
 from ...systems.models.precision import resolve_device
-from ..run.measure import commit, machine
+from ..batch.resources import free_memory_mb, plan_workers, usable_cores
+from ..run.lock import FolderLock
 from ..run.progress import Reporter
-from .bench import Bench
-from .cells import Store, finished, lacking, run, wanted
-from .learning import PICTURES, Lessons
+from .cells import lacking, wanted
 from .page import write_page
-from .plan import all_cells, measured, papers_plan, refuse_missing, told
+from .plan import measured, papers_plan, refuse_missing, told
+from .running import WORKER_MB, Asked, run, run_together
 from .scales import Scale
-from .world import source_of
+from .store import finished
 
 RESULTS = "results.md"
 
@@ -34,6 +33,7 @@ def paper_tables(
     pictures: Path | None = None,
     clip: str | None = None,
     device: str = "cpu",
+    workers: int | None = 1,
     dry_run: bool = False,
     command: str = "slipcast eval paper-tables",
 ) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def paper_tables(
         page: where the page goes; into ``out`` if None.
         pictures: a folder of the domain's pictures, for the papers' own scale.
         clip: a CLIP network at hand, for alignment there.
+        workers: processes that compute cells side by side, this one alone if 1; None for one a core on a CPU.
     Raises:
         BadInput: another base than the recorded one, an unknown table, a model, an extractor or pictures that are not
             here.
@@ -54,33 +55,42 @@ def paper_tables(
         return papers_plan(scale, pictures)
     refuse_missing(scale, pictures)
     device = resolve_device(device)
-    bench = Bench(scale, out / "cells" / "data" / "true" / PICTURES, console, device, clip)
-    base = bench.base
     folder = None if pictures is None else given_path(pictures, "--pictures")
-    made = {"commit": commit(), **_machine()}
-    store = Store(out, scale.base, model_identity(base.folder), made)
-    lessons = Lessons(bench, store, folder, source_of(folder, base.picture_size))
-    cells = all_cells(lessons)
-    chosen = wanted(cells, only)
-    missing = lacking(chosen, finished(chosen, store))
-    plan = told(missing, measured(base, scale), scale, cores=len(os.sched_getaffinity(0)))
+    asked = Asked(scale, out, folder, clip, device)
+    cells, store, bench = asked.opened(console)
+    chosen, found = wanted(cells, only), finished(cells, store, console.notice)
+    missing = lacking(chosen, found)
+    many = plan_workers(
+        workers or (usable_cores() if device == "cpu" else 1),
+        cores=usable_cores(),
+        free_mb=free_memory_mb(),
+        worker_mb=WORKER_MB,
+    )
+    plan = told(missing, measured(bench.base, scale), scale, workers=many.workers)
     if dry_run:
         return plan
+    for notice in many.notices:
+        console.notice(notice)
     console.notice(
         f"{len(missing)} of {len(chosen)} cells, about {plan['core_hours']} hours of one core, {plan['hours']} hours "
         "here; what is finished is kept"
     )
-    if any(cell.cost.judged for cell in chosen):
+    if any(cell.cost.judged for cell in missing):
         _ = bench.networks  # better missed before hours of training
-    run(chosen, store, console)
-    found = finished(cells, store)  # of tables that were not asked for this time as well
+    with explain_os_errors(out, "keeping tables"):
+        out.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(out)
+    lock.acquire()
+    try:
+        if many.workers == 1:
+            found |= run(chosen, found, store, console)
+        else:
+            found |= run_together(asked, many.environments, chosen, found, store, console)
+    finally:
+        lock.release()
     where = page or out / RESULTS
     write_page(where, found, store, scale, command, missing=len(cells) - len(found))
     return {"page": str(where), "cells": len(found), **plan}
-
-
-def _machine() -> dict[str, Any]:
-    return {name: value for name, value in machine().items() if isinstance(value, str | int | float)}
 
 
 def seeds_of(text: str | None) -> tuple[int, ...] | None:

@@ -14,7 +14,9 @@ import pytest
 from slipcast.configs import atomic
 from slipcast.configs.errors import BadInput, SlipcastError
 from slipcast.pipeline.run.progress import Quiet
-from slipcast.pipeline.tables.cells import WORK, Cell, Store, finished, run, wanted
+from slipcast.pipeline.tables.cells import Cell, wanted
+from slipcast.pipeline.tables.running import run
+from slipcast.pipeline.tables.store import WORK, Store, finished
 
 
 class Counted:
@@ -47,7 +49,9 @@ def store(out: Path, identity: str = "base 1") -> Store:
 
 def ran(out: Path, cells: list[Cell]) -> tuple[dict[str, Any], list[str]]:
     console = Quiet()
-    return {name: kept.figures for name, kept in run(cells, store(out), console).items()}, console.notices
+    kept_before = finished(cells, store(out), console.notice)
+    found = kept_before | run(cells, kept_before, store(out), console)
+    return {cell.name: found[cell.name].figures for cell in cells}, console.notices
 
 
 def test_a_finished_cell_is_never_computed_again(tmp_path, counted) -> None:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from slipcast.configs.errors import BadInput
-from slipcast.pipeline.tables.cells import Kept, Store
+from slipcast.pipeline.tables.cells import Kept
 from slipcast.pipeline.tables.page import write_page
 from slipcast.pipeline.tables.rows import figure, orderings, row
 from slipcast.pipeline.tables.scales import QUICK, SD15, STARTER, scale_named
+from slipcast.pipeline.tables.store import Store
 from slipcast.pipeline.tables.tables import seeds_of
 
 

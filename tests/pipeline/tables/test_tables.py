@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from slipcast.configs.errors import BadInput, SlipcastError
+from slipcast.pipeline.run.lock import FolderLock
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.tables import first_paper, learning, second_paper
+from slipcast.pipeline.tables.cells import Cell
 from slipcast.pipeline.tables.plan import memory_at_sd15
+from slipcast.pipeline.tables.running import why
 from slipcast.pipeline.tables.scales import QUICK, SD15, Scale
 from slipcast.pipeline.tables.tables import paper_tables
 from slipcast.systems.baselines.table import BASELINES
@@ -27,7 +31,6 @@ TINY = replace(
     true_objects=8,
     steps=2,
     batch=2,
-    workers=1,
     feature_steps=1,
     marks=(0.5,),
     samples=6,
@@ -49,9 +52,11 @@ needs_judges = pytest.mark.skipif(
 )
 
 
-def computed(out: Path, only: tuple[str, ...], scale: Scale = TINY) -> tuple[dict[str, Any], list[str]]:
+def computed(
+    out: Path, only: tuple[str, ...], scale: Scale = TINY, workers: int = 1
+) -> tuple[dict[str, Any], list[str]]:
     console = Quiet()
-    paper_tables(scale, out, console, only=only)
+    paper_tables(scale, out, console, only=only, workers=workers)
     cells = {
         path.relative_to(out / "cells").with_suffix("").as_posix(): json.loads(path.read_text())["figures"]
         for path in (out / "cells").glob("*/*.json")
@@ -131,6 +136,47 @@ def test_a_small_dit_of_the_nouns_is_tuned_and_guided(tmp_path) -> None:
     assert cells["strength/cfg-1.5-0"] != cells["strength/dog-1.5-0"]
     toy = cells["toy/plane"]
     assert toy["wide: CFG, w = 2"]["outside"] > toy["wide: DoG, w = 2"]["outside"]
+
+
+@pytest.mark.slow
+@needs_judges
+def test_two_workers_compute_what_one_does_and_keep_what_is_finished_when_one_fails(tmp_path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has; another number of them adds up in another order
+    try:
+        alone, _ = computed(tmp_path / "one", ("strength",))
+    finally:
+        torch.set_num_threads(threads)
+    unfit = replace(TINY, scheduler="no such sampler")
+    with pytest.raises(SlipcastError, match=r"strength/\S+: .*no such sampler"):
+        computed(tmp_path / "two", ("strength",), unfit, workers=2)
+    kept = {one: one.stat().st_mtime_ns for one in (tmp_path / "two/cells").glob("*/*.json")}
+    assert {one.parent.name for one in kept} == {"data", "classes"}
+    together, _ = computed(tmp_path / "two", ("strength",), workers=2)
+    assert all(one.stat().st_mtime_ns == time for one, time in kept.items())
+    assert together.keys() == alone.keys()
+    for name in ("classes/base", "classes/tuned-0"):
+        assert together[name]["loss"] == alone[name]["loss"]
+    for name in ("strength/none-1-0", "strength/dog-1.5-0"):
+        assert together[name]["fd_lite0"] == pytest.approx(alone[name]["fd_lite0"], rel=1e-4)
+
+
+def test_a_folder_that_another_command_is_working_in_is_refused(tmp_path) -> None:
+    lock = FolderLock(tmp_path)
+    lock.acquire()
+    try:
+        with pytest.raises(SlipcastError, match=r"process \d+\) is working in .*; wait for it"):
+            paper_tables(TINY, tmp_path, Quiet(), only=["toy"])
+    finally:
+        lock.release()
+    assert not (tmp_path / "cells").exists()
+
+
+def test_what_became_of_a_worker_is_one_sentence() -> None:
+    cell = Cell("train/full-0", lambda folder: {}, {})
+    assert why(cell, {"error": "loss is no number"}) == "train/full-0: loss is no number"
+    assert "train/full-0 was ended by signal 9; the same command" in why(cell, {"signal": 9})
+    assert "train/full-0 was ended; the same command" in why(cell, {"signal": None})
 
 
 def test_a_dry_run_tells_the_plan_and_computes_nothing(tmp_path) -> None:
