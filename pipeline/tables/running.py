@@ -6,7 +6,6 @@ once take little longer than one. What a worker reports is drawn here.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,14 @@ from ...configs.stopping import check_stop
 from ...systems.models.identity import model_identity
 from ..batch.processes import Processes
 from ..run.measure import commit, machine
-from ..run.progress import Advance, Quiet, Reporter
+from ..run.progress import Advance, Reporter
 from .bench import Bench
 from .cells import Cell, Kept, lacking
 from .learning import PICTURES, Lessons
 from .plan import all_cells
 from .scales import Scale
 from .store import Store
+from .working import compute
 from .world import source_of
 
 WORKER_MB = 2000.0
@@ -145,30 +145,3 @@ def why(cell: Cell, told: Mapping[str, Any]) -> str:
         return f"{cell.name}: {told['error']}"
     by = f" by signal {told['signal']}" if told.get("signal") else ""
     return f"the worker that computed {cell.name} was ended{by}; the same command goes on with this cell"
-
-
-class _Passing:
-    """A reporter that is whichever the cell at work has: what is opened once is used by many cells."""
-
-    to: Reporter = Quiet()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.to, name)
-
-
-_CONSOLE: Any = _Passing()
-
-
-@functools.lru_cache(1)
-def _opened(asked: Asked) -> tuple[dict[str, Cell], Store]:
-    cells, store, _ = asked.opened(_CONSOLE)
-    return {cell.name: cell for cell in cells}, store
-
-
-def compute(task: tuple[Asked, str, str], console: Reporter, shelf: Any) -> dict[str, Any]:
-    """What a worker does with a cell, by name; it is kept in the folder."""
-    asked, name, key = task
-    _CONSOLE.to = console
-    cells, store = _opened(asked)
-    console.stage_started(name)
-    return {"seconds": store.compute(cells[name], key).seconds}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,12 @@ def test_a_folder_that_another_command_is_working_in_is_refused(tmp_path) -> Non
     finally:
         lock.release()
     assert not (tmp_path / "cells").exists()
+
+
+def test_a_worker_knows_its_number_of_threads_before_torch_is_there() -> None:
+    """Two workers of two threads each, on two cores, take five times as long."""
+    code = "import sys, slipcast.pipeline.tables.working; assert not {'torch', 'numpy', 'numba'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_what_became_of_a_worker_is_one_sentence() -> None:
