@@ -40,7 +40,7 @@ def main(pipe: Connection, work: Work, environment: Mapping[str, str]) -> None:
     threading.Thread(target=_listen, args=(pipe, tasks), daemon=True, name="slipcast-driver").start()
     shelf = ModelShelf()
     talk = _Talk(pipe)
-    with stop_on_signals(), contextlib.redirect_stdout(sys.stderr):
+    with stop_on_signals(patient=True), contextlib.redirect_stdout(sys.stderr):
         while asked_to_stop() is None:
             try:
                 task = tasks.get(

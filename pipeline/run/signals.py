@@ -24,19 +24,20 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def stop_on_signals(*, at_once: bool = False) -> Iterator[None]:
+def stop_on_signals(*, at_once: bool = False, patient: bool = False) -> Iterator[None]:
     """Within this block SIGINT and SIGTERM ask for a stop, even where the shell that started us ignored them.
 
     Only the main thread may set handlers; elsewhere, and inside of another such block, this does nothing.
 
     Args:
         at_once: raise ``Stopped`` at the first signal, for work without steps, such as waiting for a network.
+        patient: later signals change nothing, for a worker whose driver kills it when it takes too long.
     """
     inside = any(isinstance(signal.getsignal(one), _Handler) for one in STOPPING)
     if (inside and not at_once) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {one: signal.signal(one, _Handler(at_once)) for one in STOPPING}
+    before = {one: signal.signal(one, _Handler(at_once, patient)) for one in STOPPING}
     try:
         yield
     finally:
@@ -47,11 +48,13 @@ def stop_on_signals(*, at_once: bool = False) -> Iterator[None]:
 
 
 class _Handler:
-    def __init__(self, at_once: bool) -> None:
-        self._at_once = at_once
+    def __init__(self, at_once: bool, patient: bool) -> None:
+        self._at_once, self._patient = at_once, patient
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         first = asked_to_stop() is None
+        if self._patient and not first:
+            return
         if first:
             _end_workers()
             ask_to_stop(number)

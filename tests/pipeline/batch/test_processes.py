@@ -20,6 +20,7 @@ from slipcast.configs.schema import MakeConfig
 from slipcast.pipeline.batch.ledger import ledger_folder, open_ledger
 from slipcast.pipeline.batch.processes import Processes
 from slipcast.pipeline.batch.work import Task
+from slipcast.pipeline.run.progress import Reporter
 from slipcast.pipeline.stages.table import STAGES
 
 PROGRAM = [sys.executable, fakes.batch_program.__file__]
@@ -168,6 +169,31 @@ def test_a_worker_has_its_environment_and_answers(tmp_path: Path) -> None:
     finally:
         engine.close()
     assert not [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+
+
+def test_a_worker_that_is_asked_twice_to_stop_still_writes_down_where_it_was(tmp_path: Path) -> None:
+    """Ctrl-C asks all processes that were started here, and then the engine closes."""
+    engine = Processes(written_at_the_end, [{}])
+    worker = engine.give(0, task(tmp_path))
+    _until(engine, "notice")
+    os.kill(worker.pid, signal.SIGTERM)
+    while not (tmp_path / "where").exists():
+        time.sleep(0.01)
+    engine.close(gently=True)
+    assert (tmp_path / "where").read_text() == "here"
+
+
+def written_at_the_end(task: Task, console: Reporter, shelf: object) -> dict[str, object]:
+    console.notice("at work")
+    advance = console.task("steps", 1_000_000)
+    try:
+        while True:
+            time.sleep(0.01)
+            advance()
+    finally:
+        (task.out / "where").write_text("writing")
+        time.sleep(0.5)  # a second signal comes meanwhile
+        (task.out / "where").write_text("here")
 
 
 def task(folder: Path) -> Task:
