@@ -28,90 +28,18 @@ import torch
 from torch import Tensor
 
 from .shapes import Latents
+from .terms import Branch, OverTime, PerSample, Term, Weight, per_sample, read_by
 
 if TYPE_CHECKING:
     from .combining import Combination
-    from .conditioning import Condition
-    from .predictors import NoisePredictor
-    from .transforms import Adaptive, Adjustment, Final, Transform
+    from .transforms import Adjustment, Final
 
-
-@dataclass(frozen=True)
-class PerSample:
-    """A weight that differs from sample to sample of one batch, such as views: weight(t) times a factor for each."""
-
-    weight: Weight
-    factors: tuple[float, ...]
-
-
-OverTime = float | Callable[[float], float]
-"""A constant, or a function of t / T."""
-Weight = OverTime | PerSample
-"""Either, alike for all samples or with a factor for each."""
+__all__ = ["Answers", "Branch", "Guidance", "OverTime", "PerSample", "Term", "Weight"]
 
 Answers = tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 """eps -> what a network answers, and back."""
 
 _ROUNDING = 1e-12  # 1 - 0.3 - 0.7 is not 0 in floating point; a branch must not be evaluated for that.
-
-
-@dataclass(frozen=True, eq=False)
-class Branch:
-    """A noise predictor under one condition; two branches are equal if they share both objects.
-
-    The name is for people (plots, error sentences). The condition is None for a predictor that is told nothing,
-    a text embedding [1, tokens, width], or [batch, tokens, width] with one text per sample, or a
-    ``Conditioning`` with whatever else the network takes.
-    """
-
-    name: str
-    predictor: NoisePredictor
-    condition: Condition = None
-
-    def __eq__(self, other: object) -> bool:
-        same_type = isinstance(other, Branch)
-        return same_type and other.predictor is self.predictor and other.condition is self.condition
-
-    def __hash__(self) -> int:
-        return hash((id(self.predictor), id(self.condition)))
-
-
-@dataclass(frozen=True)
-class Term:
-    """weight(t) * transform(eps_positive - eps_negative)."""
-
-    positive: Branch
-    negative: Branch
-    weight: Weight
-    transform: Transform | None = None
-    adaptive: Adaptive | None = None
-
-    @property
-    def branches(self) -> tuple[Branch, ...]:
-        """Every branch the term reads."""
-        return (self.positive, self.negative, *_read_by(self.transform, self.adaptive))
-
-    @property
-    def is_affine(self) -> bool:
-        """Whether the term is a plain weighted difference."""
-        return self.transform is None and self.adaptive is None
-
-    def weight_at(self, t: float, sample: int = 0) -> float:
-        """The weight at t / T = ``t``, of one sample of the batch.
-
-        Raises:
-            ValueError: the weight is not a finite number there, or has no factor for that sample.
-        """
-        w = _weight_at(self.weight, t, sample)
-        if not math.isfinite(w):
-            raise ValueError(
-                f"The weight of ({self.positive.name} - {self.negative.name}) is {w} at t/T = {t:.3f}."
-            )
-        return w
-
-    def weights_at(self, times: Sequence[float]) -> list[float]:
-        """The weight of each sample, by its t / T."""
-        return [self.weight_at(t, sample) for sample, t in enumerate(times)]
 
 
 @dataclass(frozen=True)
@@ -155,7 +83,7 @@ class Guidance:
     @property
     def _always(self) -> tuple[Branch, ...]:
         """Branches that are read whatever the weights are."""
-        return _read_by(self.adjustment, self.final)
+        return read_by(self.adjustment, self.final)
 
     def coefficients(self, t: float, sample: int = 0, *, drop_base: bool = False) -> dict[Branch, float]:
         """The number in front of each unique branch at t / T = ``t``, for one sample of the batch; they sum to 1.
@@ -234,7 +162,7 @@ class Guidance:
             eps = self.adjustment(eps)
         told = [term for term in self._on(times) if all(branch in eps for branch in term.branches)]
         if self.combination is None:
-            parts = [_delta(term, eps, term.weights_at(times)) for term in told]
+            parts = [term.difference(eps, term.weights_at(times)) for term in told]
             pushes = [weight * delta for weight, delta in parts]
         else:
             pushes = self._combined(self.combination, eps, times)
@@ -253,7 +181,7 @@ class Guidance:
         self, combination: Combination, eps: Mapping[Branch, Tensor], times: Sequence[float]
     ) -> list[Tensor]:
         """What each term that is on pushes beside the others."""
-        parts = [_delta(term, eps, term.weights_at(times)) for term in self._on(times)]
+        parts = [term.difference(eps, term.weights_at(times)) for term in self._on(times)]
         return combination([delta for _, delta in parts], [weight for weight, _ in parts]) if parts else []
 
     @staticmethod
@@ -275,37 +203,9 @@ class Guidance:
         for branch in rows[0]:
             scales = [row[branch] for row in rows]
             if any(scales):
-                total = total + _per_sample(scales, total) * eps[branch]
+                total = total + per_sample(scales, total) * eps[branch]
         for term in self.terms:
             if not term.is_affine and any(scales := term.weights_at(times)):
-                weight, delta = _delta(term, eps, scales)
+                weight, delta = term.difference(eps, scales)
                 total = total + weight * delta
         return total
-
-
-def _weight_at(weight: Weight, t: float, sample: int) -> float:
-    if not isinstance(weight, PerSample):
-        return float(weight(t)) if callable(weight) else float(weight)
-    if sample >= len(weight.factors):
-        raise ValueError(
-            f"A weight has factors for {len(weight.factors)} samples, but there is a sample {sample}."
-        )
-    return weight.factors[sample] * _weight_at(weight.weight, t, sample)
-
-
-def _delta(term: Term, eps: Mapping[Branch, Tensor], scales: list[float]) -> tuple[Tensor, Tensor]:
-    """A term's weights [B, 1, 1, 1], and its difference after its transform."""
-    delta = eps[term.positive] - eps[term.negative]
-    weight = _per_sample(scales, delta)
-    if term.adaptive is not None:
-        weight = term.adaptive(weight, delta, eps)
-    return weight, delta if term.transform is None else term.transform(delta, eps)
-
-
-def _read_by(*parts: Transform | Adaptive | Adjustment | Final | None) -> tuple[Branch, ...]:
-    return tuple(branch for part in parts if part is not None for branch in part.branches)
-
-
-def _per_sample(scales: list[float], like: Tensor) -> Tensor:
-    """One number per sample, shaped [B, 1, 1, 1] to multiply latents."""
-    return torch.tensor(scales, dtype=like.dtype, device=like.device).view(-1, 1, 1, 1)
