@@ -235,7 +235,7 @@ class RefineConfig(RecipeConfig):
         choices=("voxels", "hashgrid"),
     )
     hash_levels: int = setting(
-        8, "Levels of the hash grid, each 1.45 times finer.", at_least=1, at_most=32, added_later=True
+        6, "Levels of the hash grid, each 1.45 times finer.", at_least=1, at_most=32, added_later=True
     )
     hash_features: int = setting(
         2, "Features in a row of the hash grid: 1, 2, 4 or 8.", at_least=1, at_most=8, added_later=True
@@ -253,6 +253,13 @@ class RefineConfig(RecipeConfig):
     hash_lr: float = setting(
         0.03,
         "Adam's step size for the hash grid's table; its network's is a tenth.",
+        at_least=0,
+        added_later=True,
+    )
+    hash_anchor: float = setting(
+        3.0,
+        "Factor on the weights of the picture where a hash grid is refined: what the picture does not show shares its "
+        "rows.",
         at_least=0,
         added_later=True,
     )

@@ -19,9 +19,10 @@ from .grid_rendering import Gridded, render_grid
 from .query import device_of
 from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
 from .ray_sampling_torch import sample_rays_by_torch
-from .shapes import Cells, PerRay, Rays
+from .shapes import Cells, PerPoint, PerRay, Rays
 
 _DARK = 1e-4  # of the light: behind this, samples are left out
+_UNFELT = 1e-7  # of the light: a sample that takes less of it is told no gradient
 
 Sums = tuple[Rays, PerRay, PerRay]
 """rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
@@ -51,11 +52,22 @@ def _dense(
 
     placed = place(origins, directions, **sampling._asdict())
     rays, distances = placed.rays, placed.distances
-    points = origins[rays, None] + distances[..., None] * directions[rays, None]
-    density, colour = field(points.reshape(-1, 3))
+    points = (origins[rays, None] + distances[..., None] * directions[rays, None]).reshape(-1, 3)
     # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
     ends = placed.step[:, None].expand_as(distances)
-    weights, _, _ = render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))
+
+    def weighed(density: PerPoint) -> torch.Tensor:
+        return render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))[0]
+
+    with torch.no_grad():
+        density, colour = field(points)
+        weights = weighed(density)
+    if torch.is_grad_enabled():
+        # A sample's derivatives are as small as its weight, and most weigh nothing: only the others go both ways.
+        felt = (weights.reshape(-1) > _UNFELT).nonzero()[:, 0]
+        again = field(points[felt])
+        density, colour = density.index_copy(0, felt, again[0]), colour.index_copy(0, felt, again[1])
+        weights = weighed(density)
     opacity = accumulate_along_rays(weights, None)[:, 0]
     depth = accumulate_along_rays(weights, distances[..., None])[:, 0] / opacity.clamp_min(1e-6)
     rgb = accumulate_along_rays(weights, colour.view(*distances.shape, 3))

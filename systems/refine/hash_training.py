@@ -17,16 +17,14 @@ import torch
 from ...configs.schema import RefineConfig
 from ..field.hash_field import HashField
 from ..field.hash_levels import GridShape
-from ..field.query import CHUNK
 from ..field.trilinear import interpolate
 from ..field.voxels import DENSITY_PEAK, NEGLIGIBLE_DENSITY, VoxelField, cell_centres, occupied_cells
 from ..types import RadianceField
 from .cell_terms import colour_variation, drift_weight, shape_variation, undecided
-from .connectivity import join_pieces
+from .hash_finish import as_voxels
 from .hash_fit import fitted, near_surface
 from .regularisers import drift
-from .step import Loss, Step
-from .surface_colour import surface_points
+from .step import Loss, Step, picture_colour, picture_coverage
 from .trainable import Trained
 from .warm_start import warm_start
 
@@ -34,8 +32,6 @@ _FAR_POINTS = 2048  # a step's, of the drift's share far from the surface
 _NETWORK_SHARE = 0.1  # of the table's rate: a weight of the network moves everything at once
 _SURE = 2.0  # raw density, at sharpness 1, of cells that are solid: as to ``voxels.occupied_cells``
 _DARK = 1.4e-3  # of the light: a cell that no more than this comes to is not seen
-# Cells of what comes out, along each side of one of ``refine.resolution``: with two, a picture loses 1 to 2 dB more.
-_FINER = 3
 
 
 class HashTraining:
@@ -81,8 +77,10 @@ class HashTraining:
         return self._shown
 
     def shape_losses(self) -> Mapping[str, Loss]:
-        """The voxels' terms, with their weights."""
+        """The voxels' terms, with their weights; the picture weighs more."""
         return {
+            "picture colour": lambda step: self._anchored(picture_colour(step)),
+            "picture coverage": lambda step: self._anchored(picture_coverage(step)),
             "drift": self._drift,
             "shape variation": lambda step: shape_variation(step, self._shown.occupancy, self._matter),
             "colour variation": lambda step: colour_variation(
@@ -90,6 +88,10 @@ class HashTraining:
             ),
             "indecision": lambda step: undecided(step, self._shown.occupancy, self._matter),
         }
+
+    def _anchored(self, loss: torch.Tensor | None) -> torch.Tensor | None:
+        """What the picture shows shares rows and network with what it does not show, and would be moved by that."""
+        return None if loss is None else self._config.hash_anchor * loss
 
     def _drift(self, step: Step) -> torch.Tensor:
         start, weight = self._start, drift_weight(step)
@@ -104,30 +106,10 @@ class HashTraining:
         far = drift(self.field.raw(points)[:, 0], wanted, self._matter) * len(self._far) / _FAR_POINTS
         return weight * (near + far)
 
-    @torch.no_grad()
     def finish(self) -> VoxelField:
-        """On a finer grid, in one piece, empty where nobody sees, and coloured from its surface."""
+        """On a finer grid."""
         self.anneal(1.0)
-        size = self._config.resolution * _FINER
-        near = self._near
-        for axis in range(3):
-            near = near.repeat_interleave(_FINER, axis)
-        places = cell_centres(size, near.device)[near.reshape(-1)]
-        values = torch.cat([self.field.raw(part) for part in places.split(CHUNK)])
-        rough = self._start.upsample(size)
-        fine = VoxelField(
-            rough.raw_density.masked_scatter(near, values[:, 0]),
-            rough.raw_colour.masked_scatter(near[..., None], values[:, 1:]),
-            self.field.sharpness,
-        )
-        fine.raw_density.copy_(join_pieces(fine.raw_density))
-        fine.prune()
-        # Colours are the field's own at the surface: outside, where at last no light is stopped, nobody has looked for
-        # long, and a grid would mix what is there into its surface.
-        cells, feet = surface_points(fine.raw_density)
-        for cell, foot in zip(cells.split(CHUNK), feet.split(CHUNK), strict=True):
-            fine.raw_colour.view(-1, 3)[cell] = self.field.raw(foot)[:, 1:]
-        return fine
+        return as_voxels(self.field, self._start, self._near)
 
 
 class _AtCells:
