@@ -83,6 +83,24 @@ def seen(field: VoxelField, renderer: str | None = None) -> tuple[torch.Tensor, 
     return picture.detach().cpu(), [gradient.cpu() for gradient in gradients]
 
 
+def test_only_samples_that_weigh_something_are_asked_for_gradients() -> None:
+    """Behind a surface and in empty space a backward pass would be for nothing."""
+    field, asked = ring(4.0), list[tuple[int, bool]]()
+
+    def watched(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        asked.append((len(points), torch.is_grad_enabled()))
+        return field(points)
+
+    shown = render_rays(watched, *rays(), samples=32, background=None, renderer="numba")
+    (every, first), (some, second) = asked
+    assert (first, second) == (False, True) and 0 < some < 0.7 * every
+    (gradient,) = torch.autograd.grad(shown.rgb.sum(), field.raw_colour)
+    assert gradient.abs().max() > 0
+    with torch.no_grad():
+        again = render_rays(watched, *rays(), samples=32, background=None, renderer="numba")
+    assert len(asked) == 3 and torch.equal(again.rgb, shown.rgb)
+
+
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])
 def test_the_torch_renderer_shows_what_the_kernels_show(sharpness: float) -> None:
     """On the accelerator nothing can reach numba, so that interpolation, samples and sums are all torch's."""
