@@ -4,7 +4,7 @@ A trained hash field jumps from solid to empty within a part of a cell, and betw
 straight: read off at the nodes alone, the surface would come to lie anywhere between two of them, which frays outlines
 and costs a picture 1 to 3 dB. So nodes beside the surface tell their distance to it, in which a grid's surface is exact
 (a signed distance function; Osher and Fedkiw 2003, Level Set Methods, chapter 2). The surface is what is seen of the
-field: the level at which a ray that grazes it loses half of its light, a little outside of raw = 0.
+field: the level at which a cell takes half of the light, a little outside of raw = 0.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from .surface_colour import surface_points
 
 # Cells of what comes out, along each side of one of ``refine.resolution``: with two, a picture loses 1 dB more.
 _FINER = 3
-_GRAZED = 4.0  # cells that a ray which grazes the surface goes through it
-_SLOPE = 2.5  # raw density a cell, at most: a steeper one falls between the samples of a ray
+_SLOPE = 1.0  # raw density a cell, at most: light that is lost within less falls between the samples of a ray
 _REACH, _LOOKS = 1.5, 12  # how many cells off a surface is looked for, and at how many places
 
 
@@ -69,17 +68,17 @@ def _place_surface(fine: VoxelField, raw_of: Callable[[Points], PerPoint], near:
     smooth = F.avg_pool3d(above.clamp(-1, 1)[None, None], 3, stride=1, padding=1)[0, 0]
     towards = torch.stack(torch.gradient(smooth), dim=-1)[beside] * -side[:, None]
     places = cell_centres(len(near), near.device)[beside.reshape(-1)]
-    off = distances(
+    off, slopes = distances(
         lambda points: raw_of(points) - level, places, F.normalize(towards, dim=-1) * cell, above[beside]
     )
     if len(off):
-        slope = min(_SLOPE, (above[beside].abs() / off.clamp_min(1 / _LOOKS)).median().item())
+        slope = min(_SLOPE, slopes.median().item() if len(slopes) else _SLOPE)
         fine.raw_density[beside] = level + slope * side * off
 
 
 def seen_level(sharpness: float, cell: float) -> float:
-    """The raw density at which a ray through ``_GRAZED`` cells loses half of its light."""
-    share = math.log(2) / (_GRAZED * cell * sharpness * DENSITY_PEAK)
+    """The raw density of which one cell takes half of the light."""
+    share = math.log(2) / (cell * sharpness * DENSITY_PEAK)
     return math.log(share / (1 - share)) / sharpness
 
 
@@ -92,24 +91,22 @@ def _beside(solid: torch.Tensor) -> torch.Tensor:
 
 def distances(
     value_of: Callable[[Points], PerPoint], places: Points, step: Points, here: PerPoint
-) -> PerPoint:
-    """How many steps it is from places [N, 3] to where the values' sign changes, [N]; ``_REACH`` if not before.
+) -> tuple[PerPoint, PerPoint]:
+    """How many steps it is from places [N, 3] to where the values' sign changes, [N], ``_REACH`` if not before, and how
+    steep they are there, a step, of those that arrive, [M].
 
     Args:
         step: [N, 3], of one cell, towards the surface.
         here: values at the places, [N].
     """
-    found, before, open_ = torch.full_like(here, _REACH), here.clone(), torch.arange(len(here))
+    found, slopes = torch.full_like(here, _REACH), [here[:0]]
+    left, before = torch.arange(len(here), device=here.device), here
     for look in range(_LOOKS):
-        if not len(open_):
-            break
-        at = _REACH * (look + 1) / _LOOKS
-        points = places[open_] + at * step[open_]
+        points = places[left] + _REACH * (look + 1) / _LOOKS * step[left]
         now = torch.cat([value_of(part) for part in points.split(CHUNK)])
-        was = before[open_]
-        crossed = now * was <= 0
-        part = was / (was - now).where(was != now, torch.ones_like(now))
-        found[open_[crossed]] = (_REACH * (look + part) / _LOOKS)[crossed]
-        before[open_] = now
-        open_ = open_[~crossed]
-    return found
+        crossed = now * before <= 0
+        fall = (before - now)[crossed]
+        found[left[crossed]] = _REACH * (look + before[crossed] / fall.where(fall != 0, 1.0)) / _LOOKS
+        slopes.append(fall.abs() * _LOOKS / _REACH)
+        left, before = left[~crossed], now[~crossed]
+    return found, torch.cat(slopes)
