@@ -126,6 +126,8 @@ def stage_keys(
     }
     if files:
         told["files"] = files
+    if revisions := stage.revisions(config):
+        told["revisions"] = revisions
     # Versions up to 0.1 counted all that the stages before had made, and not only what is read of it.
     always = {need.partition("/")[0] for need in stage.needs if "*" not in need}
     all_made = {name: records[name].outputs for name in stage.follows if name in always}

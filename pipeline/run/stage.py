@@ -100,6 +100,8 @@ class Stage:
         reads: settings of other stages that it looks at, as dotted names.
         card: entries of the models' cards that it looks at, beside identity and licence.
         version: raised when the same settings would make something else.
+        revised: (("refine.field=hashgrid", 2),): versions of what one value of a setting makes, raised when only that
+            changes; runs without it stay finished.
         work: settings, as dotted names, to whose product its time is proportional.
         choice: a setting of its own, null by default, that only chooses among what the stage has made first: ``drawn``,
             names of those files, which a run that left it open holds too (``batch.reuse``).
@@ -115,6 +117,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     card: tuple[str, ...] = ()
     version: int = 1
+    revised: tuple[tuple[str, int], ...] = ()
     work: tuple[str, ...] = ()
     choice: str | None = None
     drawn: tuple[str, ...] = ()
@@ -141,6 +144,15 @@ class Stage:
             if not (later and value == attrgetter(name)(plain)):
                 chosen[name] = _plain(value)
         return chosen
+
+    def revisions(self, config: MakeConfig) -> dict[str, int]:
+        """Those of ``revised`` whose value the settings have."""
+        found = {}
+        for said, version in self.revised:
+            name, _, value = said.partition("=")
+            if attrgetter(name)(config) == value:
+                found[said] = version
+        return found
 
     def identities(self, known: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """Out of all that is known of the models, by role, what changes what this stage makes."""

@@ -105,6 +105,8 @@ STAGES: tuple[Stage, ...] = (
         roles=(*DRAWING_ROLES, "refine.conditions", "refine.encoder"),
         reads=("image.elevation_deg", *_GUIDED),
         version=4,
+        # Version 2: fewer levels, the picture weighs more, and the surface is handed on by its distances.
+        revised=(("refine.field=hashgrid", 2),),
         work=("refine.steps", "refine.views"),
     ),
     # Version 2: vertices lie on the field's own level set, hidden pieces are gone. Version 3: decimation opens pinches.

@@ -104,6 +104,15 @@ def test_only_what_is_read_of_a_stage_counts() -> None:
     assert now[0] == then[0] and now[1] != then[1]
 
 
+def test_a_revised_value_of_a_setting_makes_runs_of_that_value_again_and_no_others() -> None:
+    refine = next(stage for stage in STAGES if stage.name == "refine")
+    before, made = replace(refine, revised=()), {name: _record({}) for name in refine.follows}
+    for field, same in (("voxels", True), ("hashgrid", False)):
+        config = load_config("starter", [f"refine.field={field}"])
+        keys = [stage_keys(one, "a cup", 0, config, made, {})[0] for one in (before, refine)]
+        assert (keys[0] == keys[1]) is same
+
+
 def _record(outputs: dict[str, str]) -> StageRecord:
     return StageRecord(key="", outputs=outputs, facts={}, seconds=1.0, peak_memory_mb=1.0)
 
