@@ -258,11 +258,10 @@ def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scal
         strips = [store.place(name) / "pictures.png" for name in names if name in cells]
         opened = [np.asarray(Image.open(one)) for one in strips if one.is_file()]
         name = f"results-{title.split(':')[0].split(',')[0].lower().replace(' ', '-')}.png"
-        if len(opened) < len(strips) and (folder / name).is_file():
+        if opened and len(opened) == len(strips):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / name, png(np.concatenate(opened)))
             found[title] = name
-        if len(opened) < max(1, len(strips)):
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / name, png(np.concatenate(opened)))
-        found[title] = name
+        elif strips and (folder / name).is_file():
+            found[title] = name
     return found
