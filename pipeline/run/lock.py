@@ -15,12 +15,15 @@ class FolderLock:
 
     The operating system owns the lock, not the file's presence: when a process dies, however suddenly, its lock is
     gone, and the file that it leaves behind stops nobody. The file names the holder only for the error sentence.
+
+    Args:
+        instead: options that lead to another folder, for that sentence.
     """
 
     NAME = ".lock"
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / self.NAME
+    def __init__(self, folder: Path, *, instead: str = "--seed or --out") -> None:
+        self._path, self._instead = folder / self.NAME, instead
         self._file: IO[str] | None = None
 
     def acquire(self) -> None:
@@ -34,7 +37,7 @@ class FolderLock:
             file.close()
             raise SlipcastError(
                 f"another slipcast (process {holder}) is working in {self._path.parent}; "
-                "wait for it, or use another --seed or --out"
+                f"wait for it, or use another {self._instead}"
             ) from error
         file.seek(0)
         file.truncate()

@@ -79,7 +79,7 @@ def paper_tables(
         _ = bench.networks  # better missed before hours of training
     with explain_os_errors(out, "keeping tables"):
         out.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(out)
+    lock = FolderLock(out, instead="--out")
     lock.acquire()
     try:
         if many.workers == 1:

@@ -166,7 +166,9 @@ def test_a_folder_that_another_command_is_working_in_is_refused(tmp_path) -> Non
     lock = FolderLock(tmp_path)
     lock.acquire()
     try:
-        with pytest.raises(SlipcastError, match=r"process \d+\) is working in .*; wait for it"):
+        with pytest.raises(
+            SlipcastError, match=r"process \d+\) is working in .*; wait for it, or use another --out$"
+        ):
             paper_tables(TINY, tmp_path, Quiet(), only=["toy"])
     finally:
         lock.release()
