@@ -62,7 +62,6 @@ class Asked:
 
 def run(cells: Sequence[Cell], found: Mapping[str, Kept], store: Store, console: Reporter) -> dict[str, Kept]:
     """Compute what is missing, in order; what was computed, by name. Cells that are finished stay whatever fails."""
-    store.begin()
     keys, missing, made = store.keys(cells), lacking(cells, found), dict[str, Kept]()
     advance = console.task("cells of the tables", len(missing))
     for cell in missing:
@@ -83,7 +82,6 @@ def run_together(
     console: Reporter,
 ) -> dict[str, Kept]:
     """``run`` by several processes, one for each environment; a cell begins when those that it needs are there."""
-    store.begin()
     keys, waiting, made = store.keys(cells), lacking(cells, found), dict[str, Kept]()
     console.stage_started("tables")
     advance = console.task("cells of the tables", len(waiting))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...configs.atomic import explain_os_errors
 from ...configs.errors import BadInput
 from ...configs.paths import given_path
 from ...systems.models.precision import resolve_device
@@ -77,8 +76,7 @@ def paper_tables(
     )
     if any(cell.cost.judged for cell in missing):
         _ = bench.networks  # better missed before hours of training
-    with explain_os_errors(out, "keeping tables"):
-        out.mkdir(parents=True, exist_ok=True)
+    store.begin()
     lock = FolderLock(out, instead="--out")
     lock.acquire()
     try:

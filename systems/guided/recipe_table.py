@@ -79,12 +79,21 @@ WISHES = {
 }
 """Fields of ``Ingredients`` that not every recipe reads, as the user calls them."""
 
-PICTURE_RECIPES: dict[str, PictureRecipe] = {
-    "cfg": PictureRecipe(
-        "null + w_text (text - null); null is the negative prompt if there is one",
+
+def _of_text(name: str, formula: str) -> PictureRecipe:
+    """A recipe of two branches, the prompt's and the null or negative one, under one weight."""
+    return PictureRecipe(
+        formula,
         {"text": 7.5},
-        lambda made, w: RECIPES["cfg"](made.start, made.text, w["text"]),
+        lambda made, w: RECIPES[name](made.start, made.text, w["text"]),
         frozenset({"negatives"}),
+    )
+
+
+PICTURE_RECIPES: dict[str, PictureRecipe] = {
+    "cfg": _of_text(
+        "cfg",
+        "null + w_text (text - null); null is the negative prompt if there is one",
     ),
     "negative_prompt": PictureRecipe(
         "negative + w_text (text - negative)", {"text": 7.5}, _negative_prompt, frozenset({"negatives"})
@@ -137,35 +146,25 @@ PICTURE_RECIPES: dict[str, PictureRecipe] = {
         _perp_neg,
         frozenset({"negatives", "other_views"}),
     ),
-    "apg": PictureRecipe(
+    "apg": _of_text(
+        "apg",
         "null + w_text [text - null, without its part along text]; null is the negative prompt if there is one",
-        {"text": 7.5},
-        lambda made, w: RECIPES["apg"](made.start, made.text, w["text"]),
-        frozenset({"negatives"}),
     ),
-    "rescale": PictureRecipe(
+    "rescale": _of_text(
+        "rescale",
         "null + w_text (text - null), with 0.7 of the contrast of text",
-        {"text": 7.5},
-        lambda made, w: RECIPES["rescale"](made.start, made.text, w["text"]),
-        frozenset({"negatives"}),
     ),
-    "norm_cap": PictureRecipe(
+    "norm_cap": _of_text(
+        "norm_cap",
         "null + w_text (text - null), never longer than text",
-        {"text": 7.5},
-        lambda made, w: RECIPES["norm_cap"](made.start, made.text, w["text"]),
-        frozenset({"negatives"}),
     ),
-    "cfg_zero_star": PictureRecipe(
+    "cfg_zero_star": _of_text(
+        "cfg_zero_star",
         "s null + w_text (text - s null), s null the part of text along null",
-        {"text": 7.5},
-        lambda made, w: RECIPES["cfg_zero_star"](made.start, made.text, w["text"]),
-        frozenset({"negatives"}),
     ),
-    "magnitude_aware": PictureRecipe(
+    "magnitude_aware": _of_text(
+        "magnitude_aware",
         "null + [1 + (w_text - 1) exp(-8 |text - null| / |null|)] (text - null)",
-        {"text": 7.5},
-        lambda made, w: RECIPES["magnitude_aware"](made.start, made.text, w["text"]),
-        frozenset({"negatives"}),
     ),
     "frequency_decoupled": PictureRecipe(
         "null + w_low low(text - null) + w_high high(text - null)",

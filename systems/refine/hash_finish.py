@@ -84,9 +84,20 @@ def seen_level(sharpness: float, cell: float) -> float:
 
 def _beside(solid: torch.Tensor) -> torch.Tensor:
     """Nodes of which one of the 26 around is on the other side, [R, R, R]."""
-    one = solid.float()[None, None]
-    most, least = F.max_pool3d(one, 3, stride=1, padding=1), -F.max_pool3d(-one, 3, stride=1, padding=1)
-    return (most != least)[0, 0]
+    one = solid.float()
+    return largest_around(one, 1) != -largest_around(-one, 1)
+
+
+def largest_around(values: torch.Tensor, reach: int) -> torch.Tensor:
+    """The largest value within so many cells along every axis, [R, R, R]."""
+    for axis in range(3):
+        count, found = values.shape[axis], values.clone()
+        for way in range(1, min(reach + 1, count)):
+            for here, there in ((0, way), (way, 0)):
+                at = found.narrow(axis, here, count - way)
+                torch.maximum(at, values.narrow(axis, there, count - way), out=at)
+        values = found
+    return values
 
 
 def distances(

@@ -21,7 +21,7 @@ from ..field.trilinear import interpolate
 from ..field.voxels import DENSITY_PEAK, NEGLIGIBLE_DENSITY, VoxelField, cell_centres, occupied_cells
 from ..types import RadianceField
 from .cell_terms import colour_variation, drift_weight, shape_variation, undecided
-from .hash_finish import as_voxels
+from .hash_finish import as_voxels, largest_around
 from .hash_fit import fitted, near_surface
 from .regularisers import drift
 from .step import Loss, Step, picture_colour, picture_coverage
@@ -139,8 +139,8 @@ class _AtCells:
         deep = max(1, math.ceil(-math.log(_DARK) * len(raw) / (2 * solid)))  # cells that dim light so far
         empty = torch.logit(torch.tensor(NEGLIGIBLE_DENSITY / (s * DENSITY_PEAK))).item() / s
         fill = torch.full_like(raw, torch.nan)
-        fill[_largest(raw, 1) < empty] = 0.0
-        fill[_largest(-raw, deep) < -_SURE / s] = solid
+        fill[largest_around(raw, 1) < empty] = 0.0
+        fill[largest_around(-raw, deep) < -_SURE / s] = solid
         return fill
 
     @property
@@ -160,15 +160,3 @@ class _AtCells:
     @cached_property
     def _seen(self) -> torch.Tensor:
         return occupied_cells(self.raw_density, self._field.sharpness)
-
-
-def _largest(values: torch.Tensor, reach: int) -> torch.Tensor:
-    """The largest value within so many cells along every axis, [R, R, R]."""
-    for axis in range(3):
-        count, found = values.shape[axis], values.clone()
-        for way in range(1, min(reach + 1, count)):
-            for here, there in ((0, way), (way, 0)):
-                at = found.narrow(axis, here, count - way)
-                torch.maximum(at, values.narrow(axis, there, count - way), out=at)
-        values = found
-    return values

@@ -49,6 +49,7 @@ def store(out: Path, identity: str = "base 1") -> Store:
 
 def ran(out: Path, cells: list[Cell]) -> tuple[dict[str, Any], list[str]]:
     console = Quiet()
+    store(out).begin()
     kept_before = finished(cells, store(out), console.notice)
     found = kept_before | run(cells, kept_before, store(out), console)
     return {cell.name: found[cell.name].figures for cell in cells}, console.notices

@@ -17,8 +17,9 @@ from slipcast.systems.field.volume_rendering import render_image, render_rays
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine import hash_fit
 from slipcast.systems.refine.checkpoint import CHECKPOINT_FILE
+from slipcast.systems.refine.hash_finish import largest_around
 from slipcast.systems.refine.hash_fit import fitted, near_surface
-from slipcast.systems.refine.hash_training import HashTraining, _largest
+from slipcast.systems.refine.hash_training import HashTraining
 from slipcast.systems.refine.health import Collapsed
 from slipcast.systems.refine.loop import refine_field
 from slipcast.systems.refine.regularisers import drift
@@ -181,4 +182,4 @@ def test_the_largest_around_is_that_of_a_cube():
     values = torch.randn(9, 9, 9, generator=torch.Generator().manual_seed(0))
     for reach in (1, 3):
         truth = torch.nn.functional.max_pool3d(values[None, None], 2 * reach + 1, 1, reach)[0, 0]
-        assert torch.equal(_largest(values, reach), truth)
+        assert torch.equal(largest_around(values, reach), truth)
