@@ -89,8 +89,12 @@ class HashField(nn.Module):
 
     def raw(self, points: Points, *, backend: str | None = None) -> Raw:
         """points [N, 3] -> density with its bias, and three colours, before their activations, [N, 4]."""
+        return self._raw(points, self.output, backend)
+
+    def _raw(self, points: Points, output: torch.Tensor, backend: str | None = None) -> torch.Tensor:
+        """The first of the four values, as many as ``output`` has rows of the network's."""
         features = encode(self.table, ((points + 1) / 2).clamp(0, 1), self.shape, backend)
-        values = torch.relu_(features @ self.hidden.T) @ self.output.T
+        values = torch.relu_(features @ self.hidden.T) @ output.T
         if self._bias == 0.0:
             return values
         if isinstance(self._bias, str):
@@ -103,6 +107,10 @@ class HashField(nn.Module):
         """points [N, 3] -> density [N], rgb [N, 3], differentiable with respect to parameters and points."""
         raw = self.raw(points)
         return self._density(raw[:, 0]), torch.sigmoid(raw[:, 1:])
+
+    def density_at(self, points: Points) -> PerPoint:
+        """points [N, 3] -> density [N], without the network's part that tells colours."""
+        return self._density(self._raw(points, self.output[:1])[:, 0])
 
     def _density(self, raw: torch.Tensor) -> torch.Tensor:
         return self.sharpness * self._activation(self.sharpness * raw)

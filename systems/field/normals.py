@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from ..types import RadianceField
-from .query import device_of
+from .query import density_of, device_of
 from .ray_sampling import LOOK
 from .shapes import Cells, PerPoint, Points
 
 Paint = Callable[[Points, PerPoint, Points], tuple[PerPoint, Points]]
-"""points [N, 3], density [N], rgb [N, 3] -> density [N], whatever is to be seen instead [N, 3]."""
+"""points [N, 3], density [N], rgb [N, 3] -> the same density, whatever is to be seen instead of rgb [N, 3]."""
 
 # Of a slope's length, per unit length squared: flatter than this there is no direction. A surface's is about a
 # thousand. In the haze around an object that is still soft, slopes are rounding, and a direction's derivative is one
@@ -30,7 +30,7 @@ def normals(field: RadianceField, points: Points, spacing: float) -> Points:
     """
     steps = spacing * torch.eye(3, dtype=points.dtype, device=points.device)
     around = torch.cat([points + step for step in steps] + [points - step for step in steps])
-    density = field(around)[0].view(2, 3, len(points))
+    density = density_of(field, around).view(2, 3, len(points))
     slope = (density[1] - density[0]).T / (2 * spacing)
     return slope / (slope.square().sum(-1, keepdim=True) + _LEAST**2).sqrt()
 
@@ -45,6 +45,10 @@ class Repainted:
     def __call__(self, points: Points) -> tuple[PerPoint, Points]:
         """points [N, 3] -> density [N], what ``paint`` shows [N, 3]."""
         return self.paint(points, *self.field(points))
+
+    def density_at(self, points: Points) -> PerPoint:
+        """The field's own, which needs no paint."""
+        return density_of(self.field, points)
 
     @property
     def device(self) -> torch.device:

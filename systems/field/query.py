@@ -21,6 +21,20 @@ class Placed(Protocol):
     def device(self) -> torch.device: ...
 
 
+@runtime_checkable
+class TellsDensity(Protocol):
+    """A field that tells its density alone for less than density and colour."""
+
+    def density_at(self, points: Points) -> PerPoint:
+        """points [N, 3] -> density [N], as the field itself says."""
+        ...
+
+
+def density_of(field: RadianceField, points: Points) -> PerPoint:
+    """Density [N] at points [N, 3] on the field's device, for as little as the field tells it."""
+    return field.density_at(points) if isinstance(field, TellsDensity) else field(points)[0]
+
+
 def device_of(field: RadianceField) -> torch.device:
     """Where a field computes; one that does not say (an analytic one) computes on the CPU."""
     return field.device if isinstance(field, Placed) else torch.device("cpu")

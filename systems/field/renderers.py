@@ -1,28 +1,30 @@
 """How rays through a field are added up, one way for each kind of device: the table ``RENDERERS``.
 
 The dense ones put the same number of samples on every ray, where ``ray_sampling`` says to look, and differ in what
-places them: numba's kernels on the CPU, tensor operations on any device. For a field that is nothing but a grid one
-kernel does all of it on the CPU (``grid_rendering``). nerfacc's packed one marches in equal steps
-through what is not empty, with as many samples on a ray as it needs; its kernels are CUDA's alone.
+places them: numba's kernels on the CPU, tensor operations on any device. They ask for densities from front to back, and
+for colours and gradients only where those say that light is taken. For a field that is nothing but a grid one kernel
+does all of it on the CPU (``grid_rendering``). nerfacc's packed one marches in equal steps through what is not empty,
+with as many samples on a ray as it needs; its kernels are CUDA's alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from ..types import RadianceField
 from .grid_rendering import Gridded, render_grid
-from .query import device_of
+from .query import density_of, device_of
 from .ray_sampling import EMPTY, LOOK, RaySamples, ray_offsets, sample_rays
 from .ray_sampling_torch import sample_rays_by_torch
-from .shapes import Cells, PerPoint, PerRay, Rays
+from .shapes import Cells, PerRay, Rays
 
 _DARK = 1e-4  # of the light: behind this, samples are left out
-_UNFELT = 1e-7  # of the light: a sample that takes less of it is told no gradient
+_UNFELT = 1e-8  # of the light: a sample that takes less of it is not seen
+_STRETCH = 8  # samples of a ray that are looked at together, before those behind them
 
 Sums = tuple[Rays, PerRay, PerRay]
 """rgb [N, 3] premultiplied by opacity, opacity [N], depth [N]: see ``volume_rendering.Rendered``."""
@@ -48,31 +50,47 @@ def _dense(
     sampling: Sampling,
 ) -> Sums:
     # Imported late: only rendering needs it.
-    from nerfacc import accumulate_along_rays, render_weight_from_density
+    from nerfacc import accumulate_along_rays
 
     placed = place(origins, directions, **sampling._asdict())
     rays, distances = placed.rays, placed.distances
-    points = (origins[rays, None] + distances[..., None] * directions[rays, None]).reshape(-1, 3)
-    # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
-    ends = placed.step[:, None].expand_as(distances)
-
-    def weighed(density: PerPoint) -> torch.Tensor:
-        return render_weight_from_density(torch.zeros_like(ends), ends, density.view_as(distances))[0]
-
-    with torch.no_grad():
-        density, colour = field(points)
-        weights = weighed(density)
-    if torch.is_grad_enabled():
-        # A sample's derivatives are as small as its weight, and most weigh nothing: only the others go both ways.
-        felt = (weights.reshape(-1) > _UNFELT).nonzero()[:, 0]
-        again = field(points[felt])
-        density, colour = density.index_copy(0, felt, again[0]), colour.index_copy(0, felt, again[1])
-        weights = weighed(density)
+    points = origins[rays, None] + distances[..., None] * directions[rays, None]
+    felt = _felt(field, points, placed.step)
+    density, colour = field(points.view(-1, 3)[felt])
+    densities = distances.new_zeros(distances.numel()).index_copy(0, felt, density).view_as(distances)
+    colours = torch.zeros_like(points).view(-1, 3).index_copy(0, felt, colour).view_as(points)
+    weights, _, _ = _weighed(densities, placed.step)
     opacity = accumulate_along_rays(weights, None)[:, 0]
     depth = accumulate_along_rays(weights, distances[..., None])[:, 0] / opacity.clamp_min(1e-6)
-    rgb = accumulate_along_rays(weights, colour.view(*distances.shape, 3))
+    rgb = accumulate_along_rays(weights, colours)
     count = len(origins)
     return _spread(rgb, rays, count), _spread(opacity, rays, count), _spread(depth, rays, count)
+
+
+@torch.no_grad()
+def _felt(field: RadianceField, points: torch.Tensor, step: PerRay) -> torch.Tensor:
+    """Which samples [A, S, 3] take a part of the light, indices into A * S; the others' derivatives are as small."""
+    unfelt = torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
+    lit, light = torch.arange(len(points), device=points.device), torch.ones_like(step)
+    for first in range(0, points.shape[1], _STRETCH):
+        stretch = slice(first, first + _STRETCH)
+        part = points[lit, stretch]
+        density = density_of(field, part.reshape(-1, 3)).view(part.shape[:2])
+        weights, light_at, shares = _weighed(density, step[lit], light[:, None])
+        unfelt[lit, stretch] = weights <= _UNFELT  # NaN is not, and so is seen
+        left = light_at[:, -1] * (1 - shares[:, -1])
+        dark = left <= _UNFELT
+        lit, light = lit[~dark], left[~dark]
+    return (~unfelt).view(-1).nonzero()[:, 0]
+
+
+def _weighed(density: torch.Tensor, step: PerRay, light: torch.Tensor | None = None) -> Any:
+    """Of densities [A, S]: parts of the light that they take, the light that comes to them, and their shares of it."""
+    from nerfacc import render_weight_from_density
+
+    # Only t_ends - t_starts enters; starting at 0 keeps the difference free of rounding.
+    ends = step[:, None].expand_as(density)
+    return render_weight_from_density(torch.zeros_like(ends), ends, density, prefix_trans=light)
 
 
 def _gridded(field: RadianceField, origins: Rays, directions: Rays, sampling: Sampling) -> Sums:
@@ -98,7 +116,7 @@ def _packed(field: RadianceField, origins: Rays, directions: Rays, sampling: Sam
     def density_at(starts: PerRay, ends: PerRay, rays: torch.Tensor) -> PerRay:
         middle = (starts + ends) / 2
         with torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-            return field(origins[rays] + middle[:, None] * directions[rays])[0].float()
+            return density_of(field, origins[rays] + middle[:, None] * directions[rays]).float()
 
     rays, starts, ends = estimator.sampling(
         origins,

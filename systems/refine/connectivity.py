@@ -8,6 +8,8 @@ apart.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.ndimage import label
@@ -33,15 +35,29 @@ def join_pieces(raw_density: torch.Tensor) -> torch.Tensor:
     pieces, sizes = _pieces(raw)
     crumbs = np.flatnonzero(sizes < _CRUMB * sizes.max())
     raw[np.isin(pieces, crumbs[crumbs > 0])] = -RAW_LIMIT
+    box = _around(raw > 0)
+    within = raw[box]  # a view: what is filled here is filled there
     for _ in range(_MOST_BRIDGES):
-        pieces, sizes = _pieces(raw)
-        ways = _ways(raw)
+        pieces, sizes = _pieces(within)
+        if np.count_nonzero(sizes) < 2:
+            break
+        ways = _ways(within)
         smallest_first = (np.argsort(sizes[1:]) + 1)[:-1]
         bridge = next((b for piece in smallest_first if len(b := _bridge(ways, pieces, piece))), None)
         if bridge is None:
             break
-        _fill(raw, bridge)
+        _fill(within, bridge)
     return torch.from_numpy(raw).to(raw_density)
+
+
+def _around(solid: np.ndarray) -> tuple[slice, ...]:
+    """Where matter is, and as far about it as a bridge may go."""
+    reach, slices = math.ceil(_REACH), []
+    for axis in range(3):
+        filled = np.flatnonzero(solid.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = (filled[0], filled[-1]) if len(filled) else (0, 0)
+        slices.append(slice(max(0, first - reach), last + reach + 1))
+    return tuple(slices)
 
 
 def _pieces(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +72,7 @@ def _pieces(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ways(raw: np.ndarray) -> csr_array:
     """The graph of cells and their six neighbours; an edge costs what its ends cost in the mean."""
     cost = np.where(raw > 0, _SOLID_COST, 1 + np.clip(-raw / RAW_LIMIT, 0, 1)).reshape(-1)
-    index = np.arange(raw.size).reshape(raw.shape)
+    index = np.arange(raw.size, dtype=np.int32).reshape(raw.shape)
     steps = [index.swapaxes(0, axis) for axis in range(3)]
     one = np.concatenate([step[:-1].reshape(-1) for step in steps])
     other = np.concatenate([step[1:].reshape(-1) for step in steps])
@@ -89,7 +105,7 @@ def _fill(raw: np.ndarray, cells: np.ndarray) -> None:
     at = np.stack(np.unravel_index(cells, raw.shape), 1)
     around = np.concatenate([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
     beside = (at[:, None] + around).reshape(-1, 3)
-    beside = beside[((beside >= 0) & (beside < len(raw))).all(axis=1)]
+    beside = beside[((beside >= 0) & (beside < raw.shape)).all(axis=1)]
     for places, least in ((beside, _BESIDE), (at, _CORE)):
         where = tuple(places.T)
         raw[where] = np.maximum(raw[where], least)

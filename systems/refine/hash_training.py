@@ -124,12 +124,21 @@ class _AtCells:
 
     def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """points [N, 3] -> density [N], rgb [N, 3]."""
-        size = len(self._fill)
-        x, y, z = ((points + 1) / 2 * size).long().clamp_(0, size - 1).unbind(-1)
-        fill = self._fill[x, y, z]
-        seen = fill.isnan().nonzero()[:, 0]
+        fill, seen = self._filled(points)
         density, colour = self._field(points[seen])
         return fill.index_copy(0, seen, density), torch.zeros_like(points).index_copy(0, seen, colour)
+
+    def density_at(self, points: torch.Tensor) -> torch.Tensor:
+        """points [N, 3] -> density [N]."""
+        fill, seen = self._filled(points)
+        return fill.index_copy(0, seen, self._field.density_at(points[seen]))
+
+    def _filled(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What is known of points without asking the field, [N], and which must be asked for, indices [M]."""
+        size = len(self._fill)
+        x, y, z = ((points + 1) * (size / 2)).long().clamp_(0, size - 1).unbind(-1)
+        fill = self._fill.view(-1)[(x * size + y) * size + z]
+        return fill, fill.isnan().nonzero()[:, 0]
 
     @cached_property
     def _fill(self) -> torch.Tensor:

@@ -83,22 +83,46 @@ def seen(field: VoxelField, renderer: str | None = None) -> tuple[torch.Tensor, 
     return picture.detach().cpu(), [gradient.cpu() for gradient in gradients]
 
 
-def test_only_samples_that_weigh_something_are_asked_for_gradients() -> None:
-    """Behind a surface and in empty space a backward pass would be for nothing."""
-    field, asked = ring(4.0), list[tuple[int, bool]]()
+class Watched:
+    """A field that notes what it is asked."""
 
-    def watched(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        asked.append((len(points), torch.is_grad_enabled()))
-        return field(points)
+    def __init__(self, field: VoxelField) -> None:
+        self._field, self.densities, self.both = field, list[torch.Tensor](), list[torch.Tensor]()
 
+    def density_at(self, points: torch.Tensor) -> torch.Tensor:
+        assert not torch.is_grad_enabled()
+        self.densities.append(points)
+        return self._field(points)[0]
+
+    def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.both.append(points)
+        return self._field(points)
+
+
+def test_only_samples_that_weigh_something_are_asked_for_colours_and_gradients() -> None:
+    """Behind a surface the field is not even asked for its density, and in empty space for nothing else."""
+    field = ring(4.0)
+    watched = Watched(field)
     shown = render_rays(watched, *rays(), samples=32, background=None, renderer="numba")
-    (every, first), (some, second) = asked
-    assert (first, second) == (False, True) and 0 < some < 0.7 * every
+    looked, felt = sum(map(len, watched.densities)), sum(map(len, watched.both))
+    every = 32 * int((sample_rays(*rays(), samples=32).step > 0).sum())
+    assert 0 < felt < 0.7 * looked and looked < 0.9 * every
     (gradient,) = torch.autograd.grad(shown.rgb.sum(), field.raw_colour)
     assert gradient.abs().max() > 0
     with torch.no_grad():
         again = render_rays(watched, *rays(), samples=32, background=None, renderer="numba")
-    assert len(asked) == 3 and torch.equal(again.rgb, shown.rgb)
+    assert torch.equal(again.rgb, shown.rgb)
+
+
+def test_a_field_that_breaks_is_seen_to_break() -> None:
+    """Densities that are no number must not pass for empty space."""
+
+    def broken(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        density = torch.where(points[:, 0] > 0.5, torch.nan, 0.0)
+        return density, torch.ones_like(points)
+
+    shown = render_rays(broken, *rays(), samples=32, background=None, renderer="numba")
+    assert shown.rgb.isnan().any() and not shown.rgb.isnan().all()
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 4.0])

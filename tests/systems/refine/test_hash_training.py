@@ -13,6 +13,8 @@ import torch
 from slipcast.configs.schema import RefineConfig
 from slipcast.systems.field.cameras import FRONT_ELEVATION_RAD, camera_rays, orbit_camera
 from slipcast.systems.field.hash_levels import GridShape
+from slipcast.systems.field.normals import Repainted
+from slipcast.systems.field.query import TellsDensity, density_of
 from slipcast.systems.field.volume_rendering import render_image, render_rays
 from slipcast.systems.field.voxels import FrozenGrid, VoxelField, cell_centres
 from slipcast.systems.refine import hash_fit
@@ -152,6 +154,15 @@ def test_what_is_left_out_of_a_view_is_not_seen():
         ]
         # Negligible density, 0.4 a unit, through some 0.25 of film.
         assert (pictures[0] - pictures[1]).abs().max() < 0.05
+
+
+def test_a_density_by_itself_is_the_one_beside_the_colour():
+    training, points = HashTraining(ball(), CONFIG), torch.rand(500, 3) * 2 - 1
+    training.anneal(0.5)
+    painted = Repainted(training.shown(), lambda points, density, rgb: (density, 1 - rgb))
+    for field in (training.field, training.shown(), painted):
+        assert isinstance(field, TellsDensity)
+        torch.testing.assert_close(density_of(field, points), field(points)[0])
 
 
 def test_points_deep_inside_are_not_asked_for():
