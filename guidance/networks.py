@@ -224,6 +224,7 @@ class DiTPredictor(OneForward):
 
     Args:
         transformer: the network.
+        prediction_type: as of ``UNetPredictor``; the published ones predict eps.
         learned_variance: also return its variance channels, behind eps: [B, 2C, h, w]. A DDPM sampler with
             ``variance_type="learned_range"`` reads them; guidance must leave them alone (``Guidance.channels``).
     """
@@ -235,15 +236,22 @@ class DiTPredictor(OneForward):
         schedule: Schedule,
         latent_space: str,
         name: str,
+        prediction_type: str = "epsilon",
         learned_variance: bool = False,
     ) -> None:
         super().__init__(
-            transformer, schedule=schedule, prediction_type="epsilon", latent_space=latent_space, name=name
+            transformer,
+            schedule=schedule,
+            prediction_type=prediction_type,
+            latent_space=latent_space,
+            name=name,
         )
         self.learned_variance = learned_variance
         config = transformer.config
         if learned_variance and config.out_channels != 2 * config.in_channels:
             raise ValueError(f"The network of {name!r} has no variance channels.")
+        if learned_variance and prediction_type != "epsilon":
+            raise ValueError(f"Variance channels stand behind eps; {name!r} predicts {prediction_type}.")
 
     @property
     def null_label(self) -> int:

@@ -193,6 +193,7 @@ def dit_branches(pipe: Any, **options: Any) -> tuple[Branch, Branch]:
     own = DiTPredictor(
         pipe.transformer,
         schedule=from_diffusers(pipe.scheduler),
+        prediction_type=pipe.scheduler.config.prediction_type,
         latent_space="tiny",
         name="dit",
         **options,
@@ -201,9 +202,11 @@ def dit_branches(pipe: Any, **options: Any) -> tuple[Branch, Branch]:
     return Branch("null", own, null), Branch("class", own, label)
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("weight", [1.0, 4.0])
-def test_dit(weight) -> None:
+def test_dit(weight, prediction_type) -> None:
     pipe = tiny.dit()
+    pipe.scheduler.register_to_config(prediction_type=prediction_type)
     seeded = torch.Generator().manual_seed(0)
     theirs = pipe([7, 7], guidance_scale=weight, num_inference_steps=6, generator=seeded, output_type="pt")
     null, label = dit_branches(pipe)
@@ -225,6 +228,9 @@ def test_dit_guides_three_channels_and_takes_the_variance_from_the_fine_tuned_mo
     torch.testing.assert_close(said[:, 3:], of_label[:, 3:])
     with pytest.raises(ValueError, match="cannot drop its base"):
         GuidedNoise(guidance).delta(x_t, t)
+    pipe.scheduler.register_to_config(prediction_type="v_prediction")
+    with pytest.raises(ValueError, match="stand behind eps"):
+        dit_branches(pipe, learned_variance=True)
 
 
 def test_a_learned_variance_reaches_the_ddpm_sampler() -> None:

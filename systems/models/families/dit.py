@@ -34,10 +34,6 @@ def _condition(pipe: Any, prompts: list[str], size: tuple[int, int]) -> Conditio
     return Conditioning(labels=torch.tensor(numbers))
 
 
-def _predictor(network: Any, *, prediction_type: str, **options: Any) -> DiTPredictor:
-    return DiTPredictor(network, **options)
-
-
 DIT = Family(
     parts={
         "transformer": ("DiTTransformer2DModel", "Transformer2DModel"),
@@ -48,12 +44,11 @@ DIT = Family(
     encoders=(),
     assemble=_assemble,
     condition=_condition,
-    predictor=_predictor,
+    predictor=DiTPredictor,
     reads="classes",
     weighs_words=False,
     takes_images=False,
     null_text=False,
     sides=lambda network: Sides(network.config.patch_size),
     only_square=True,  # it takes the root of its tokens' number for their rows
-    prediction_type=lambda scheduler: "epsilon",
 )

@@ -19,12 +19,15 @@ from slipcast.pipeline.run.lock import FolderLock
 from slipcast.pipeline.run.progress import Quiet
 from slipcast.pipeline.tables import first_paper, learning, second_paper
 from slipcast.pipeline.tables.cells import Cell
+from slipcast.pipeline.tables.classes import small_dit
 from slipcast.pipeline.tables.plan import memory_at_sd15
 from slipcast.pipeline.tables.running import why
 from slipcast.pipeline.tables.scales import QUICK, SD15, Scale
 from slipcast.pipeline.tables.tables import paper_tables
+from slipcast.starter.dataset import NOUNS
 from slipcast.systems.baselines.table import BASELINES
 from slipcast.systems.baselines.tasks import save_learned
+from slipcast.systems.models.base import load_base
 
 TINY = replace(
     QUICK,
@@ -126,11 +129,23 @@ def test_a_training_that_was_stopped_goes_on_and_keeps_its_marks(tables, tmp_pat
     assert files[0] == files[1]
 
 
+def test_a_new_dit_answers_nothing_and_its_blocks_change_nothing() -> None:
+    network, x = small_dit(QUICK.classes, 4, 8, 10), torch.randn(2, 4, 8, 8)
+    told = {"timestep": torch.tensor([1, 900]), "class_labels": torch.tensor([3, 10])}
+    assert not network(x, **told).sample.any()
+    tokens = network.pos_embed(x)
+    assert torch.equal(network.transformer_blocks[0](tokens, **told), tokens)
+
+
 @pytest.mark.slow
 @needs_judges
 def test_a_small_dit_of_the_nouns_is_tuned_and_guided(tmp_path) -> None:
     cells, _ = computed(tmp_path, ("strength", "toy"))
     assert cells["classes/base"]["parameters"] > 10_000
+    base = load_base(tmp_path / "cells/classes/base/model")
+    assert base.predictor.prediction_type == "v_prediction"
+    vase = base.condition(["vase"]).labels
+    assert vase is not None and vase.item() == NOUNS.index("vase")
     assert {name for name in cells if name.startswith("strength/")} == {
         "strength/none-1-0", "strength/cfg-1.5-0", "strength/dog-1.5-0"
     }  # fmt: skip
