@@ -3,8 +3,9 @@
 The recipe is here and no weights ship: a DiT of two-by-two patches on the starter's latents, DiT's linear noise
 schedule and first parameters (adaLN-Zero; arxiv.org/abs/2212.09748), labels dropped in a tenth of the pictures;
 fine-tuned, as paper 2 does, with a new table of classes, each of which begins as no class (arxiv.org/abs/2504.01521).
-One thing is another's: it predicts v. Near pure noise an eps that is wrong by 0.002 means pictures that are wrong by
-thirty times what they are; DiT had a billion pictures to learn that, and drew nothing but patches after 64,000 here.
+One thing is not DiT's: this one predicts v. Near pure noise an eps that is wrong by 0.002 means a picture that is
+wrong by thirty times what it is. DiT saw more than a billion pictures until it was right; here, after 64,000, such a
+network drew nothing but patches.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ class Classes:
         step_counts: the sweep over sampling steps, at ``strength``.
     """
 
-    width: int = 192
-    heads: int = 6
+    width: int = 256
+    heads: int = 4
     layers: int = 6
-    steps: int = 2000
+    steps: int = 5000
     tune_steps: int = 500
     batch: int = 32
     rate: float = 1e-3
