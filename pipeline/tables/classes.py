@@ -45,7 +45,7 @@ def small_dit(settings: Classes, channels: int, side: int, classes: int) -> Any:
 
     torch.manual_seed(0)
     with quiet_libraries():
-        network = DiTTransformer2DModel(
+        network: Any = DiTTransformer2DModel(
             num_attention_heads=settings.heads,
             attention_head_dim=settings.width // settings.heads,
             num_layers=settings.layers,
