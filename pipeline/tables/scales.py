@@ -1,9 +1,10 @@
 """How large the tables are: the starter's world on a laptop, a quick look at it, and the papers' own settings.
 
-No number here was chosen by an ordering that it leads to. The starter's are as many as fit into about four hours of two
-cores that multiply bfloat16 by themselves; its sampler is the one that its card names. A first run of one seed, with
-260 steps and another sampler in ten steps, told no method from another: all of them drew what the prior draws, and that
-was mostly the sampler's noise. ``sd15`` has the papers' settings word for word where they are printed
+No number here was chosen by an ordering that it leads to. The starter's are as many as fit into five to six hours of
+two cores that multiply bfloat16 by themselves; its sampler is the one that its card names. A first run of one seed,
+with 260 steps and another sampler in ten steps, told no method from another: all of them drew what the prior draws, and
+that was mostly the sampler's noise. So with the small DiT, which drew patches after 2,000 steps, and whose new classes
+were all alike after 500. ``sd15`` has the papers' settings word for word where they are printed
 (arxiv.org/abs/2312.08195, 4.1: Stable Diffusion 1.5 at 512 pixels, AdamW at a constant 1e-5, 32 pictures a step,
 features from 3,200 pictures, DPM-Solver++ with 100 steps, 50,000 pictures for a distance, 1,000 over 10 attributes for
 the alignment, 200 edges); "until convergence" has no number there, and is 100,000 steps here.
@@ -36,10 +37,10 @@ class Classes:
     heads: int = 4
     layers: int = 6
     steps: int = 5000
-    tune_steps: int = 500
+    tune_steps: int = 2000
     batch: int = 32
     rate: float = 1e-3
-    tune_rate: float = 4e-4
+    tune_rate: float = 1e-3
     dropped: float = 0.1
     samples: int = 120
     sample_steps: int = 25
