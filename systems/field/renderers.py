@@ -81,6 +81,8 @@ def _felt(field: RadianceField, points: torch.Tensor, step: PerRay) -> torch.Ten
         left = light_at[:, -1] * (1 - shares[:, -1])
         dark = left <= _UNFELT
         lit, light = lit[~dark], left[~dark]
+        if not len(lit):
+            break
     return (~unfelt).view(-1).nonzero()[:, 0]
 
 
