@@ -7,7 +7,7 @@ bootstrap over pictures, which says nothing of another training.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ...systems.baselines.table import BASELINES, OURS
 from .cells import Kept
 from .guiding import PRIOR
 from .scales import Scale
+
+_SHARES = ("align", "coverage", "precision", "canny")
+"""What the columns of shares begin with: Student's interval knows nothing of 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,15 @@ def figure(values: Sequence[float], intervals: Sequence[Sequence[float]] = ()) -
 
 def row(cells: Mapping[str, Kept], name: str, column: str) -> Figure | None:
     """A column of all seeds of a row, ``table/row``; None where none of them has it."""
-    found = [kept.figures for cell, kept in cells.items() if cell.rsplit("-", 1)[0] == name]
-    values = [float(one[column]) for one in found if one.get(column) is not None]
-    intervals = [one[f"{column}_95"] for one in found if f"{column}_95" in one]
-    return figure(values, intervals) if values else None
+    kept = [one.figures for cell, one in cells.items() if cell.rsplit("-", 1)[0] == name]
+    values = [float(one[column]) for one in kept if one.get(column) is not None]
+    intervals = [one[f"{column}_95"] for one in kept if f"{column}_95" in one]
+    if not values:
+        return None
+    found = figure(values, intervals)
+    if column.startswith(_SHARES) and found.low is not None and found.high is not None:
+        found = replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
+    return found
 
 
 @dataclass(frozen=True)

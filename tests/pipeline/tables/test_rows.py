@@ -47,6 +47,13 @@ def test_a_row_takes_the_cells_of_its_own_seeds_alone() -> None:
     assert row(cells, "table1/full", "align") is None
 
 
+def test_the_interval_of_a_share_is_one_of_shares() -> None:
+    cells = kept({f"table1/full-{seed}": {"align_known": v, "fd": v} for seed, v in enumerate((0.1, 0.9))})
+    share, distance = (row(cells, "table1/full", column) for column in ("align_known", "fd"))
+    assert share is not None and (share.low, share.mean, share.high) == (0, 0.5, 1)
+    assert distance is not None and distance.high is not None and distance.high > 1
+
+
 def outcome(ours: float, full: float, unguided: float) -> dict[str, Kept]:
     nets = ("fd_lite0", "fd_lite1")
     cells: dict[str, dict[str, float]] = {
