@@ -177,16 +177,15 @@ def test_a_worker_that_is_asked_twice_to_stop_still_writes_down_where_it_was(tmp
     worker = engine.give(0, task(tmp_path))
     _until(engine, "notice")
     os.kill(worker.pid, signal.SIGTERM)
-    while not (tmp_path / "where").exists():
-        time.sleep(0.01)
+    wait_for(tmp_path / "where", "", 1)
     engine.close(gently=True)
     assert (tmp_path / "where").read_text() == "here"
 
 
 def written_at_the_end(task: Task, console: Reporter, shelf: object) -> dict[str, object]:
-    console.notice("at work")
-    advance = console.task("steps", 1_000_000)
     try:
+        console.notice("at work")  # from here on it may be asked to stop, and whatever it tells next ends it
+        advance = console.task("steps", 1_000_000)
         while True:
             time.sleep(0.01)
             advance()
