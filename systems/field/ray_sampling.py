@@ -160,11 +160,19 @@ def _surrounding(cells: np.ndarray) -> np.ndarray:
     A cell wider than need be, so that rounding leaves nothing out; not beyond [-1, 1]^3.
     """
     corners = np.empty((2, 3), np.float32)
-    for axis in range(3):
-        filled = np.flatnonzero((cells != EMPTY).any(axis=tuple({0, 1, 2} - {axis})))
-        ends = (filled[0] - 1, filled[-1] + 2) if len(filled) else (0, 0)
+    for axis, (first, stop) in enumerate(extent(cells != EMPTY)):
+        ends = (first - 1, stop + 1) if stop else (0, 0)
         corners[:, axis] = np.clip(np.array(ends, np.float32) * 2 / len(cells) - 1, -1, 1)
     return corners
+
+
+def extent(filled: np.ndarray) -> list[tuple[int, int]]:
+    """The first filled cell of a bool [R, R, R] along each axis and the one after the last; (0, 0) if none is."""
+    ends = []
+    for axis in range(3):
+        some = np.flatnonzero(filled.any(axis=tuple({0, 1, 2} - {axis})))
+        ends.append((int(some[0]), int(some[-1]) + 1) if len(some) else (0, 0))
+    return ends
 
 
 def ray_offsets(count: int, generator: torch.Generator | None) -> PerRay:

@@ -16,6 +16,7 @@ from scipy.ndimage import label
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from ..field.ray_sampling import extent
 from ..field.voxels import RAW_LIMIT
 
 _CRUMB = 1e-3  # of the largest piece's cells: smaller pieces are dirt
@@ -35,7 +36,8 @@ def join_pieces(raw_density: torch.Tensor) -> torch.Tensor:
     pieces, sizes = _pieces(raw)
     crumbs = np.flatnonzero(sizes < _CRUMB * sizes.max())
     raw[np.isin(pieces, crumbs[crumbs > 0])] = -RAW_LIMIT
-    box = _around(raw > 0)
+    reach = math.ceil(_REACH)  # no bridge goes farther from matter
+    box = tuple(slice(max(0, first - reach), stop + reach) for first, stop in extent(raw > 0))
     within = raw[box]  # a view: what is filled here is filled there
     for _ in range(_MOST_BRIDGES):
         pieces, sizes = _pieces(within)
@@ -48,16 +50,6 @@ def join_pieces(raw_density: torch.Tensor) -> torch.Tensor:
             break
         _fill(within, bridge)
     return torch.from_numpy(raw).to(raw_density)
-
-
-def _around(solid: np.ndarray) -> tuple[slice, ...]:
-    """Where matter is, and as far about it as a bridge may go."""
-    reach, slices = math.ceil(_REACH), []
-    for axis in range(3):
-        filled = np.flatnonzero(solid.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = (filled[0], filled[-1]) if len(filled) else (0, 0)
-        slices.append(slice(max(0, first - reach), last + reach + 1))
-    return tuple(slices)
 
 
 def _pieces(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
