@@ -2,11 +2,12 @@
 
 from .algebra import Branch, Guidance, Term, Weight
 from .balance import balance, balanced_weights
+from .class_networks import DiTPredictor
 from .conditioning import Condition, Conditioning, Control
 from .distillation import annealed_range, draw_timesteps, sds_gradient, sds_loss
 from .evaluation import GuidedNoise
 from .flow_networks import FluxPredictor, SD3Predictor
-from .networks import AdaptedPredictor, DiTPredictor, UNetPredictor
+from .networks import AdaptedPredictor, UNetPredictor
 from .null_text import load_null_text, make_null_text, null_text_features, save_null_text
 from .offloading import CPUOffload
 from .predictors import GaussianPredictor, MatchedPredictor, NoisePredictor

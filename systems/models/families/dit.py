@@ -9,8 +9,8 @@ import torch
 
 from ....configs.errors import BadInput
 from ....configs.names import unknown_name
+from ....guidance.class_networks import DiTPredictor
 from ....guidance.conditioning import Conditioning
-from ....guidance.networks import DiTPredictor
 from .family import Family, Sides
 
 
