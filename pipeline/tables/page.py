@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from ...configs.atomic import explain_os_errors, write_bytes, write_text
+from ...configs.atomic import explain_os_errors, write_text
 from ...systems.baselines.table import BASELINES, OURS, WITH_WORDS
-from ..drawing.files import png
-from .assets import VARIANTS, cell_of, row_of
+from .assets import VARIANTS, row_of
 from .cells import Kept
 from .first_paper import CUSTOM, FORGETTING, RECTIFIED, TABLE_1
 from .guiding import PRIOR
+from .illustrating import ASSETS, DIT_STEPS, DIT_STRENGTH, FORGOTTEN, GUIDANCES, SIX_METHODS, illustrations
 from .rows import orderings, row
 from .scales import Scale
 from .second_paper import AXES, AXES_APART, CFG, COMPARISON, DOG, STEPS, STRENGTH, TOY, guides_of, swept
@@ -37,12 +34,12 @@ def write_page(
     """
     with explain_os_errors(path, "writing the page of results"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        pictures = _pictures(path.parent / "pictures", cells, store, scale)
+        pictures = illustrations(path.parent / "pictures", cells, store, scale)
         write_text(path, "\n".join(_page(cells, scale, command, missing, pictures)) + "\n")
 
 
 def _page(
-    cells: Mapping[str, Kept], scale: Scale, command: str, missing: int, pictures: Mapping[str, str]
+    cells: Mapping[str, Kept], scale: Scale, command: str, missing: int, pictures: Mapping[str, Sequence[str]]
 ) -> list[str]:
     quick = "quick" in scale.name
     lines = ["# The papers' tables, rerun", ""]
@@ -67,12 +64,18 @@ def _page(
     ]
     for title, table, note in _tables(cells, scale):
         lines += [f"## {title}", "", note, "", *table, ""]
-        lines += [f"![{title}](pictures/{pictures[title]})", ""] if title in pictures else []
+        for name in pictures.get(title, ()):
+            lines += [f"![{title}](pictures/{name})", ""]
     told = orderings(cells, scale)
     if told:
         lines += ["## What the papers state, and what came out", ""]
+        lines += [
+            "Rows are compared seed by seed. Seeds differ by more: the 95 % interval of the difference holds values "
+            "that would say the opposite.",
+            "",
+        ]
         lines += ["| stated | came out | figures |", "|---|---|---|"]
-        lines += [f"| {one.stated} | {'yes' if one.held else 'no'} | {one.by} |" for one in told]
+        lines += [f"| {one.stated} | {one.outcome} | {one.by} |" for one in told]
     return lines
 
 
@@ -95,7 +98,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
     ours = {OURS: "null-text (ours)", PRIOR: "the prior itself"}
     found = [
         (
-            "Table 1: six methods",
+            SIX_METHODS,
             _table(
                 cells,
                 [(ours.get(name, name), f"{TABLE_1}/{name}") for name in (*BASELINES, PRIOR)],
@@ -105,7 +108,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "Paper 1. The domain alone, then with a word; weights by the norm rule (`pipeline/tables/guiding.py`).",
         ),
         (
-            "Forgetting",
+            FORGOTTEN,
             _table(
                 cells,
                 [
@@ -134,7 +137,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "of the null branch alone, whose distance falls as it drifts to the domain.",
         ),
         (
-            "Domain guidance",
+            GUIDANCES,
             _table(
                 cells,
                 [
@@ -147,7 +150,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "Paper 2 on the text base: one network, fine-tuned on each picture's own words, under three guidances.",
         ),
         (
-            "Strength, on the DiT",
+            DIT_STRENGTH,
             _table(
                 cells,
                 [(f"{guide}, w = {w:g}", f"{STRENGTH}/{guide}-{w:g}") for guide, w in swept(scale.classes)],
@@ -156,7 +159,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "Paper 2's own setting: a small DiT of the starter's nouns, fine-tuned on the domain's classes.",
         ),
         (
-            "Sampling steps, on the DiT",
+            DIT_STEPS,
             _table(
                 cells,
                 [
@@ -183,7 +186,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             "Every score known exactly; samples out of the domain, and what is left of its modes.",
         ),
         (
-            "Assets",
+            ASSETS,
             _table(
                 cells,
                 [(variant, row_of(variant)) for variant in VARIANTS],
@@ -240,28 +243,3 @@ def _toy(cells: Mapping[str, Kept]) -> list[str]:
         modes = " ".join(f"{share:.2f}" for share in found["modes"])
         lines.append(f"| {name} | {found['outside']:.1%} | {modes} | {found['distance']:.2f} |")
     return lines
-
-
-def _pictures(folder: Path, cells: Mapping[str, Kept], store: Store, scale: Scale) -> dict[str, str]:
-    """Strips of the first seed below one another, {title: file}; a picture stays where its strips were deleted."""
-    seed = scale.seeds[0]
-    rows = {
-        "Table 1: six methods": [f"{TABLE_1}/{name}-{seed}" for name in (*BASELINES, PRIOR)],
-        "Domain guidance": [
-            f"{COMPARISON}/words-{guide}-{w:g}-{seed}" for guide, w in guides_of("words", scale)
-        ],
-        "Strength, on the DiT": [f"{STRENGTH}/{guide}-{w:g}-{seed}" for guide, w in swept(scale.classes)],
-        "Assets": [cell_of(variant) for variant in VARIANTS],
-    }
-    found = {}
-    for title, names in rows.items():
-        strips = [store.place(name) / "pictures.png" for name in names if name in cells]
-        opened = [np.asarray(Image.open(one)) for one in strips if one.is_file()]
-        name = f"results-{title.split(':')[0].split(',')[0].lower().replace(' ', '-')}.png"
-        if opened and len(opened) == len(strips):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(folder / name, png(np.concatenate(opened)))
-            found[title] = name
-        elif strips and (folder / name).is_file():
-            found[title] = name
-    return found

@@ -1,7 +1,8 @@
 """From cells to rows: the mean over seeds with an interval, and whether each ordering that the papers state came out.
 
 With several seeds the interval is Student's, 95 %, over seeds: a training that is run again. With one it is the
-bootstrap over pictures, which says nothing of another training.
+bootstrap over pictures, which says nothing of another training. Two rows are compared seed by seed, for a seed's
+pictures begin with the same noise in both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...systems.baselines.table import BASELINES, OURS
-from .cells import Kept
+from .cells import Figures, Kept
 from .guiding import PRIOR
 from .scales import Scale
 
@@ -37,6 +38,14 @@ class Figure:
             else f"{text} ({_short(self.low)} to {_short(self.high)})"
         )
 
+    @property
+    def signed(self) -> str:
+        """As a change."""
+        text = f"{self.mean:+.2f}"
+        if self.low is None or self.high is None:
+            return text
+        return f"{text} ({self.low:+.2f} to {self.high:+.2f})"
+
 
 def _short(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -56,14 +65,25 @@ def figure(values: Sequence[float], intervals: Sequence[Sequence[float]] = ()) -
     return Figure(mean, None, None, len(values))
 
 
+def _of_row(cells: Mapping[str, Kept], name: str) -> dict[str, Figures]:
+    """A row's cells, {seed: figures}."""
+    parted = {tuple(cell.rsplit("-", 1)): one.figures for cell, one in cells.items()}
+    return {key[1]: found for key, found in parted.items() if key[0] == name}
+
+
+def by_seed(cells: Mapping[str, Kept], name: str, column: str) -> dict[str, float]:
+    """A column of a row, ``table/row``: {seed: value}, of those that have it."""
+    kept = _of_row(cells, name)
+    return {seed: float(one[column]) for seed, one in kept.items() if one.get(column) is not None}
+
+
 def row(cells: Mapping[str, Kept], name: str, column: str) -> Figure | None:
-    """A column of all seeds of a row, ``table/row``; None where none of them has it."""
-    kept = [one.figures for cell, one in cells.items() if cell.rsplit("-", 1)[0] == name]
-    values = [float(one[column]) for one in kept if one.get(column) is not None]
-    intervals = [one[f"{column}_95"] for one in kept if f"{column}_95" in one]
+    """A column of all seeds of a row; None where none of them has it."""
+    values = list(by_seed(cells, name, column).values())
     if not values:
         return None
-    found = figure(values, intervals)
+    kept = _of_row(cells, name).values()
+    found = figure(values, [one[f"{column}_95"] for one in kept if f"{column}_95" in one])
     if column.startswith(_SHARES) and found.low is not None and found.high is not None:
         found = replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
     return found
@@ -71,11 +91,21 @@ def row(cells: Mapping[str, Kept], name: str, column: str) -> Figure | None:
 
 @dataclass(frozen=True)
 class Ordering:
-    """What a paper states, whether it came out here, and by how much."""
+    """What a paper states, whether it came out here, and by how much.
+
+    Attributes:
+        sure: another draw of seeds would say the same: the interval of the difference ends before the bound.
+    """
 
     stated: str
     held: bool
     by: str
+    sure: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """In words."""
+        return f"{'yes' if self.held else 'no'}{'' if self.sure else ', but seeds differ by more'}"
 
 
 def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
@@ -86,95 +116,112 @@ def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
         found += _best_distance(cells, f"fd_{network}")
     found += _alignment(cells)
     for network in networks:
-        column = f"fd_{network}"
-        found += _smaller(
-            cells,
-            "table1/full",
-            "rectification/full",
-            column,
-            f"rectifying the fine-tuned model ({network})",
-        )
-        for weight in scale.guided:
-            found += _smaller(
-                cells,
+        lowered = [("rectifying the fine-tuned model", "table1/full", "rectification/full")]
+        lowered += [
+            (
+                f"DoG instead of CFG at w = {weight:g}",
                 f"comparison/words-cfg-{weight:g}",
                 f"comparison/words-dog-{weight:g}",
-                column,
-                f"DoG instead of CFG at w = {weight:g} ({network})",
             )
-        for weight in (one for one in scale.classes.strengths if 1.4 <= one <= 2):
-            found += _smaller(
-                cells,
+            for weight in scale.guided
+        ]
+        lowered += [
+            (
+                f"DoG instead of CFG on the DiT at w = {weight:g}",
                 f"strength/cfg-{weight:g}",
                 f"strength/dog-{weight:g}",
-                column,
-                f"DoG instead of CFG on the DiT at w = {weight:g} ({network})",
             )
-        for without, what in (("no-domain", "the domain's term"), ("no-SDS", "score distillation")):
-            found += _smaller(
-                cells, f"assets/{without}", "assets/whole", column, f"{what} in assets ({network})"
-            )
+            for weight in scale.classes.strengths
+            if 1.4 <= weight <= 2
+        ]
+        lowered += [
+            ("the domain's term in assets", "assets/no-domain", "assets/whole"),
+            ("score distillation in assets", "assets/no-SDS", "assets/whole"),
+        ]
+        for what, before, after in lowered:
+            stated = f"{what} ({network}) lowers the distance"
+            found += _compared(cells, stated, before, after, f"fd_{network}", falls=True)
     found += _forgetting(cells, scale)
-    found += _back(cells)
+    stated = "with score distillation the back of an asset is less empty (edges behind to those in front)"
+    found += _compared(cells, stated, "assets/no-SDS", "assets/whole", "behind")
     return found
 
 
-def _smaller(cells: Mapping[str, Kept], without: str, with_it: str, column: str, what: str) -> list[Ordering]:
-    before, after = row(cells, without, column), row(cells, with_it, column)
-    if before is None or after is None:
+def _compared(
+    cells: Mapping[str, Kept],
+    stated: str,
+    before: str,
+    after: str,
+    column: str,
+    *,
+    falls: bool = False,
+    bound: float = 0.0,
+    column_before: str | None = None,
+    names: tuple[str, str] = ("", ""),
+) -> list[Ordering]:
+    """Whether a column rises (or ``falls``) by more than ``bound`` from one row to another, seed by seed."""
+    column_before = column_before or column
+    first, second = by_seed(cells, before, column_before), by_seed(cells, after, column)
+    changes = [second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())]
+    if not changes:
         return []
-    gained = before.mean - after.mean
-    return [Ordering(f"{what} lowers the distance", gained > 0, f"{before} to {after}")]
-
-
-def _back(cells: Mapping[str, Kept]) -> list[Ordering]:
-    whole, without = (row(cells, f"assets/{name}", "behind") for name in ("whole", "no-SDS"))
-    if whole is None or without is None:
-        return []
-    stated = "without score distillation the back of an asset is emptier (edges behind to those in front)"
-    return [Ordering(stated, without.mean < whole.mean, f"{without} without, {whole} with")]
+    sign = -1 if falls else 1
+    change = figure(changes)
+    limit = sign * bound
+    sides = [row(cells, before, column_before), row(cells, after, column)]
+    by = " to ".join(f"{name} {side}".strip() for name, side in zip(names, sides, strict=True))
+    if len(changes) > 1:
+        count = sum(sign * one > bound for one in changes)
+        by += f"; by {change.signed}, as stated in {count} of {len(changes)} seeds"
+    else:
+        by += f"; by {change.signed}"
+    sure = change.low is None or change.high is None or not change.low <= limit <= change.high
+    return [Ordering(stated, sign * change.mean > bound, by, sure)]
 
 
 def _best_distance(cells: Mapping[str, Kept], column: str) -> list[Ordering]:
     """Ours against the better of each other method's two ways."""
-    ours, others = row(cells, f"table1/{OURS}", column), dict[str, float]()
-    for method in BASELINES:
-        ways = [row(cells, f"table1/{method}", name) for name in (column, f"unguided_{column}")]
-        known = [one.mean for one in ways if one is not None]
-        if method != OURS and known:
-            others[method] = min(known)
-    if ours is None or not others:
+    ways = {
+        (method, way): found.mean
+        for method in BASELINES
+        if method != OURS
+        for way in (column, f"unguided_{column}")
+        if (found := row(cells, f"table1/{method}", way)) is not None
+    }
+    if not ways:
         return []
-    best = min(others, key=others.__getitem__)
-    stated = f"ours has the lowest {column} of the six, each other method at the better of its two guidances"
-    return [Ordering(stated, ours.mean < others[best], f"ours {ours}, next {best} {_short(others[best])}")]
+    best, way = min(ways, key=ways.__getitem__)
+    return _compared(
+        cells,
+        f"ours has the lowest {column} of the six, each other method at the better of its two guidances",
+        f"table1/{best}",
+        f"table1/{OURS}",
+        column,
+        falls=True,
+        column_before=way,
+        names=(f"next {best}", "ours"),
+    )
 
 
 def _alignment(cells: Mapping[str, Kept]) -> list[Ordering]:
-    ours, full, prior = (row(cells, f"table1/{name}", "align") for name in (OURS, "full", PRIOR))
+    told = (
+        ("ours is aligned at least 0.20 better than full fine-tuning", "full", 0.2),
+        ("ours is aligned within 0.10 of the prior itself", PRIOR, -0.1),
+    )
     found = []
-    if ours and full:
-        gap = ours.mean - full.mean
-        found.append(
-            Ordering("ours is aligned at least 0.20 better than full fine-tuning", gap >= 0.2, f"{gap:+.2f}")
+    for stated, other, bound in told:
+        names = (other, "ours")
+        found += _compared(
+            cells, stated, f"table1/{other}", f"table1/{OURS}", "align", bound=bound, names=names
         )
-    if ours and prior:
-        gap = prior.mean - ours.mean
-        found.append(Ordering("ours is aligned within 0.10 of the prior itself", gap <= 0.1, f"{-gap:+.2f}"))
     return found
 
 
 def _forgetting(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
-    found = []
-    for method, stays in (("full", False), (OURS, True)):
-        early, late = (
-            row(cells, name, "align")
-            for name in (f"forgetting/{method}-{scale.marks[0]:g}", f"table1/{method}")
-        )
-        if early and late:
-            change = late.mean - early.mean
-            stated = (
-                f"over its training the alignment of {method} {'stays (within 0.10)' if stays else 'falls'}"
-            )
-            found.append(Ordering(stated, change > -0.1 if stays else change < 0, f"{change:+.2f}"))
-    return found
+    mark = f"{scale.marks[0]:g}"
+    falls = "over its training the alignment of full falls"
+    stays = f"over its training the alignment of {OURS} stays (within 0.10)"
+    return [
+        *_compared(cells, falls, f"forgetting/full-{mark}", "table1/full", "align", falls=True),
+        *_compared(cells, stays, f"forgetting/{OURS}-{mark}", f"table1/{OURS}", "align", bound=-0.1),
+    ]

@@ -77,6 +77,52 @@ def test_ours_is_compared_with_the_better_way_of_each_other_method(full, unguide
     assert told["ours is aligned within 0.10 of the prior itself"].held
 
 
+def two_guidances(cfg: tuple[float, ...], dog: tuple[float, ...]) -> dict[str, Kept]:
+    return kept(
+        {
+            f"strength/{guide}-2-{seed}": {"fd_lite0": value}
+            for guide, values in (("cfg", cfg), ("dog", dog))
+            for seed, value in enumerate(values)
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("cfg", "dog", "outcome", "count"),
+    [
+        # What seeds have in common cancels: a gain of 1 in each is a sure one, however far the seeds lie apart.
+        ((10.0, 50.0, 90.0), (9.0, 48.9, 89.1), "yes", 3),
+        ((10.0, 50.0, 90.0), (11.0, 51.1, 90.9), "no", 0),
+        ((10.0, 50.0, 90.0), (2.0, 51.0, 89.0), "yes, but seeds differ by more", 2),
+        ((10.0, 50.0, 90.0), (18.0, 49.0, 91.0), "no, but seeds differ by more", 1),
+    ],
+)
+def test_rows_are_compared_seed_by_seed(cfg, dog, outcome, count) -> None:
+    told = [one for one in orderings(two_guidances(cfg, dog), STARTER) if "DoG" in one.stated]
+    assert [one.outcome for one in told] == [outcome]
+    assert f"as stated in {count} of 3 seeds" in told[0].by
+
+
+def test_seeds_that_one_row_has_not_yet_are_not_compared() -> None:
+    [told] = [
+        one
+        for one in orderings(two_guidances((10.0, 900.0), (9.0,)), STARTER)
+        if one.stated.startswith("DoG")
+    ]
+    assert told.held and told.by.endswith("by -1.00")
+
+
+def test_a_page_shows_what_is_swept_as_curves(tmp_path) -> None:
+    cells = two_guidances((30.0, 31.0), (20.0, 21.0)) | kept(
+        {f"strength/none-1-{seed}": {"fd_lite0": 40.0} for seed in range(2)}
+    )
+    store = Store(tmp_path / "out", "starter", "base", {})
+    write_page(tmp_path / "results.md", cells, store, STARTER, "command")
+    text = (tmp_path / "results.md").read_text()
+    assert "pictures/results-strength-curves.png" in text and "forgetting" not in text.lower()
+    assert (tmp_path / "pictures/results-strength-curves.png").is_file()
+
+
 def test_a_page_has_the_figures_the_command_and_says_when_it_is_quick(tmp_path) -> None:
     cells = outcome(20, 30, 25)
     for scale in (STARTER, QUICK):
