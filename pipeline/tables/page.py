@@ -59,7 +59,8 @@ def _page(
         f"Seeds {', '.join(map(str, scale.seeds))}. Trainings: {scale.steps} steps of {scale.batch} pictures. "
         f"Distances: {scale.samples} pictures against {scale.true_objects}, over {scale.directions or 'all'} "
         f"directions of {' and '.join(scale.extractors)}. In brackets 95 % over seeds (Student), with one seed over "
-        "pictures (bootstrap).",
+        "pictures (bootstrap). In curves a dot is a seed and a line the mean; rows of pictures are those of the table "
+        f"above them, of seed {scale.seeds[0]}.",
         "",
     ]
     for title, table, note in _tables(cells, scale):
@@ -80,12 +81,17 @@ def _page(
 
 
 def _origins(cells: Mapping[str, Kept]) -> list[str]:
-    """A line for every commit and machine that cells were made with: work that was stopped goes on elsewhere."""
-    hours: dict[str, list[float]] = {}
+    """A line for every machine, with the commits that were run there: what was stopped may go on elsewhere."""
+    made_on: dict[str, list[Kept]] = {}
     for kept in cells.values():
         machine = ", ".join(f"{name} {value}" for name, value in kept.made.items() if name != "commit")
-        hours.setdefault(f"commit {kept.made.get('commit')}, {machine}", []).append(kept.seconds / 3600)
-    return [f"- {len(each)} cells, {sum(each):.2f} hours: {origin}" for origin, each in hours.items()]
+        made_on.setdefault(machine, []).append(kept)
+    lines = []
+    for machine, each in made_on.items():
+        hours = sum(kept.seconds for kept in each) / 3600
+        commits = ", ".join(dict.fromkeys(str(kept.made.get("commit")) for kept in each))
+        lines.append(f"- {len(each)} cells, {hours:.2f} hours: {machine}; commit {commits}")
+    return lines
 
 
 def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str], str]]:
@@ -197,8 +203,8 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
                     ("behind", "edges behind / in front"),
                 ],
             ),
-            f"{len(scale.assets.nouns)} nouns, one seed, eight views each; what is left out. The picture's rows are "
-            "the table's: every thing from the front and from behind.",
+            f"{len(scale.assets.nouns)} nouns, one seed, eight views each; what is left out. The picture shows "
+            "every thing from the front and from behind.",
         ),
     ]
     return [one for one in found if one[1]]

@@ -138,8 +138,8 @@ def test_a_page_names_every_commit_and_machine_that_its_cells_are_from(tmp_path)
     """What was stopped may go on after a change of the code, or on another machine."""
     origins = [
         {"commit": "abc123", "cores": 2},
-        {"commit": "abc123", "cores": 2},
-        {"commit": "def456", "cores": 8},
+        {"commit": "0a1b2c", "cores": 2},
+        {"commit": "abc123", "cores": 8},
     ]
     named = zip(outcome(20, 30, 25).items(), origins, strict=True)
     cells = {name: Kept(one.figures, 1800.0, made) for (name, one), made in named}
@@ -147,8 +147,8 @@ def test_a_page_names_every_commit_and_machine_that_its_cells_are_from(tmp_path)
     write_page(page, cells, place, STARTER, "command", missing=7)
     text = page.read_text()
     assert "7 cells are not computed yet" in text
-    assert "2 cells, 1.00 hours: commit abc123, cores 2" in text
-    assert "1 cells, 0.50 hours: commit def456, cores 8" in text
+    assert "2 cells, 1.00 hours: cores 2; commit abc123, 0a1b2c\n" in text
+    assert "1 cells, 0.50 hours: cores 8; commit abc123\n" in text
 
 
 def test_scales_and_seeds_are_refused_in_a_sentence() -> None:
