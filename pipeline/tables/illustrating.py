@@ -90,15 +90,15 @@ def _curves(cells: Mapping[str, Kept], scale: Scale) -> dict[str, np.ndarray]:
     parts = {part: f"{part:.0%}" for part in (*scale.marks, 1.0)}
     weights = {w: f"{w:g}" for w in scale.classes.strengths}
     counts = {float(n): str(n) for n in scale.classes.step_counts}
-    covered = (f"coverage_{nets[0]}", f"coverage, {nets[0]}")
+    covered = [(f"{kind}_{nets[0]}", f"{kind}, {nets[0]}") for kind in ("coverage", "precision")]
     drawn = {
         FORGOTTEN: (
             [*distances, ("align", "alignment")], learned, "of the training's steps", parts, False,
         ),
         DIT_STRENGTH: (
-            [*distances, covered, ("align", "named by the judge")], strengths, "w", weights, False,
+            [*distances, ("align", "named by the judge"), *covered], strengths, "w", weights, False,
         ),
-        DIT_STEPS: ([*distances, covered], steps, "sampling steps", counts, True),
+        DIT_STEPS: ([*distances, *covered], steps, "sampling steps", counts, True),
     }  # fmt: skip
     found = {}
     for title, (columns, lines, along, marks, doubling) in drawn.items():

@@ -99,6 +99,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
     nets = [name.rsplit("-", 1)[-1] for name in scale.extractors]
     distances = [(f"fd_{net}", f"FD {net}") for net in nets]
     covered = [(f"coverage_{nets[0]}", f"coverage {nets[0]}")]
+    precise = [(f"precision_{nets[0]}", f"precision {nets[0]}")]
     align = [("align", "alignment"), ("align_known", "known"), ("align_held_out", "held out")]
     plain = [(f"unguided_fd_{net}", f"FD {net}, unguided") for net in nets]
     ours = {OURS: "null-text (ours)", PRIOR: "the prior itself"}
@@ -151,7 +152,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
                     for name in WITH_WORDS
                     for guide, w in guides_of(name, scale)
                 ],
-                [*distances, *covered, *align],
+                [*distances, *covered, *precise, *align],
             ),
             "Paper 2 on the text base: one network, fine-tuned on each picture's own words, under three guidances.",
         ),
@@ -160,7 +161,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             _table(
                 cells,
                 [(f"{guide}, w = {w:g}", f"{STRENGTH}/{guide}-{w:g}") for guide, w in swept(scale.classes)],
-                [*distances, *covered, ("align", "named by the judge")],
+                [*distances, *covered, *precise, ("align", "named by the judge")],
             ),
             "Paper 2's own setting: a small DiT of the starter's nouns, fine-tuned on the domain's classes.",
         ),
@@ -173,7 +174,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
                     for n in scale.classes.step_counts
                     for g in (CFG, DOG)
                 ],
-                [*distances, *covered],
+                [*distances, *covered, *precise],
             ),
             f"At w = {scale.classes.strength:g}.",
         ),
@@ -182,7 +183,7 @@ def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str
             _table(
                 cells,
                 [(f"class {a:g}, domain {b:g}", f"{AXES}/{a:g}-{b:g}") for a, b in AXES_APART],
-                [*distances, *covered, ("align", "named by the judge")],
+                [*distances, *covered, *precise, ("align", "named by the judge")],
             ),
             "Domain guidance in its two axes; equal weights are the sweep's dog, domain 1 is its cfg.",
         ),

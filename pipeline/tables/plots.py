@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 SCALE = 3
 WIDTH, HEIGHT = 340, 250
+ACROSS = 3
+"""Panels in a row, so that what is written can be read in the middle of a page."""
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 50, 40
 """Of a panel, around its axes."""
 PAPER, INK, QUIET, GRID = "#ffffff", "#1f2328", "#6a7178", "#e4e6e9"
@@ -41,50 +43,46 @@ class Panel:
 def draw(
     panels: Sequence[Panel], along: str, marks: Mapping[float, str], *, doubling: bool = False
 ) -> np.ndarray:
-    """Panels beside one another, [H, W, 3] uint8.
+    """Panels in rows, [H, W, 3] uint8.
 
     Args:
         along: what the horizontal axis tells.
         marks: {x: how it is written}.
         doubling: every doubling of x is as wide as any other.
     """
-    board = Image.new("RGB", (WIDTH * len(panels) * SCALE, HEIGHT * SCALE), PAPER)
-    pen = ImageDraw.Draw(board)
     position: Callable[[float], float] = math.log if doubling else float
-    ends = position(min(marks)), position(max(marks))
+    first, last = position(min(marks)), position(max(marks))
+    rows, columns = -(-len(panels) // ACROSS), min(len(panels), ACROSS)
+    board = Image.new("RGB", (WIDTH * columns, HEIGHT * rows), PAPER)
     for place, panel in enumerate(panels):
-        _draw_panel(
-            pen, place * WIDTH, panel, along, marks, lambda x: (position(x) - ends[0]) / (ends[1] - ends[0])
-        )
-    return np.asarray(board.reduce(SCALE))
+        drawn = _drawn(panel, along, marks, lambda x: (position(x) - first) / (last - first))
+        board.paste(drawn, (place % ACROSS * WIDTH, place // ACROSS * HEIGHT))
+    return np.asarray(board)
 
 
-def _draw_panel(
-    pen: ImageDraw.ImageDraw,
-    left: float,
-    panel: Panel,
-    along: str,
-    marks: Mapping[float, str],
-    part_of: Callable[[float], float],
-) -> None:
+def _drawn(
+    panel: Panel, along: str, marks: Mapping[float, str], part_of: Callable[[float], float]
+) -> Image.Image:
+    board = Image.new("RGB", (WIDTH * SCALE, HEIGHT * SCALE), PAPER)
+    pen = ImageDraw.Draw(board)
     values = [value for points in panel.lines.values() for each in points.values() for value in each]
     ticks = ticks_of(min(values), max(values))
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def across(x: float) -> float:
-        return left + LEFT + width * part_of(x)
+        return LEFT + width * part_of(x)
 
     def up(y: float) -> float:
         return TOP + height * (ticks[-1] - y) / (ticks[-1] - ticks[0])
 
-    _write(pen, left + LEFT, 20, panel.title, 13, INK, "ls")
+    _write(pen, LEFT, 20, panel.title, 13, INK, "ls")
     for tick in ticks:
-        _line(pen, [(left + LEFT, up(tick)), (left + WIDTH - RIGHT, up(tick))], GRID, 1)
-        _write(pen, left + LEFT - 7, up(tick), f"{tick:g}", 11, QUIET, "rm")
+        _line(pen, [(LEFT, up(tick)), (WIDTH - RIGHT, up(tick))], GRID, 1)
+        _write(pen, LEFT - 7, up(tick), f"{tick:g}", 11, QUIET, "rm")
     for x, words in marks.items():
         _write(pen, across(x), HEIGHT - BOTTOM + 15, words, 11, QUIET, "ms")
-    _write(pen, left + LEFT + width / 2, HEIGHT - 7, along, 11, QUIET, "ms")
-    legend = left + LEFT
+    _write(pen, LEFT + width / 2, HEIGHT - 7, along, 11, QUIET, "ms")
+    legend = float(LEFT)
     for colour, (name, points) in zip(COLOURS, panel.lines.items(), strict=False):
         means = [(across(x), up(float(np.mean(each)))) for x, each in sorted(points.items())]
         _line(pen, means, colour, 2)
@@ -93,6 +91,7 @@ def _draw_panel(
                 _disc(pen, across(x), up(value), 2.2, colour)
         _line(pen, [(legend, 35), (legend + 16, 35)], colour, 2)
         legend += 36 + _write(pen, legend + 21, 35, name, 11, INK, "lm")
+    return board.reduce(SCALE)
 
 
 def ticks_of(low: float, high: float) -> list[float]:
