@@ -174,7 +174,7 @@ def _compared(
         count = sum(sign * one > bound for one in changes)
         by += f"; by {change.signed}, as stated in {count} of {len(changes)} seeds"
     else:
-        by += f"; by {change.signed}"
+        by += f"; by {change.signed}, one seed"
     sure = change.low is None or change.high is None or not change.low <= limit <= change.high
     return [Ordering(stated, sign * change.mean > bound, by, sure)]
 
