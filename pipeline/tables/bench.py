@@ -29,7 +29,7 @@ from ...systems.models.known import WEIGHTS
 from ..drawing.files import png
 from ..run.finding import find_model
 from ..run.progress import Reporter
-from .scales import Scale
+from .scales import Scale, short_name
 
 _BATCH = 24
 Pictures = np.ndarray
@@ -131,7 +131,7 @@ class Bench:
         found: dict[str, Any] = {"pictures": len(pictures)}
         directions, draws = self.scale.directions, self.scale.draws
         for name, true in true_features.items():
-            made, short = self.features(name, pictures), name.rsplit("-", 1)[-1]
+            made, short = self.features(name, pictures), short_name(name)
 
             distance = _distance(true, made, directions)
             found[f"fd_{short}"] = distance(np.arange(len(made)))

@@ -35,20 +35,22 @@ def illustrations(
     found: dict[str, list[str]] = {}
     for title, picture in _curves(cells, scale).items():
         name = f"results-{_slug(title)}-curves.png"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / name, png(picture))
+        _write(folder / name, picture)
         found[title] = [name]
     for title, names in _rows_of_strips(scale).items():
         strips = [store.place(name) / "pictures.png" for name in names if name in cells]
         opened = [np.asarray(Image.open(one)) for one in strips if one.is_file()]
         name = f"results-{_slug(title)}.png"
         if opened and len(opened) == len(strips):
-            folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(folder / name, png(np.concatenate(opened)))
-            found.setdefault(title, []).append(name)
-        elif strips and (folder / name).is_file():
+            _write(folder / name, np.concatenate(opened))
+        if strips and (folder / name).is_file():
             found.setdefault(title, []).append(name)
     return found
+
+
+def _write(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, png(picture))
 
 
 def _slug(title: str) -> str:
@@ -68,7 +70,7 @@ def _rows_of_strips(scale: Scale) -> dict[str, list[str]]:
 
 def _curves(cells: Mapping[str, Kept], scale: Scale) -> dict[str, np.ndarray]:
     """{table: a row of panels}, of the tables whose cells are there."""
-    nets = [name.rsplit("-", 1)[-1] for name in scale.extractors]
+    nets = scale.networks
     distances = [(f"fd_{net}", f"Frechet distance, {net}") for net in nets]
     learned = {
         label: [

@@ -96,7 +96,7 @@ def _origins(cells: Mapping[str, Kept]) -> list[str]:
 
 def _tables(cells: Mapping[str, Kept], scale: Scale) -> list[tuple[str, list[str], str]]:
     """(title, Markdown, a sentence) of every table that has cells."""
-    nets = [name.rsplit("-", 1)[-1] for name in scale.extractors]
+    nets = scale.networks
     distances = [(f"fd_{net}", f"FD {net}") for net in nets]
     covered = [(f"coverage_{nets[0]}", f"coverage {nets[0]}")]
     precise = [(f"precision_{nets[0]}", f"precision {nets[0]}")]

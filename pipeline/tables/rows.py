@@ -67,8 +67,8 @@ def figure(values: Sequence[float], intervals: Sequence[Sequence[float]] = ()) -
 
 def _of_row(cells: Mapping[str, Kept], name: str) -> dict[str, Figures]:
     """A row's cells, {seed: figures}."""
-    parted = {tuple(cell.rsplit("-", 1)): one.figures for cell, one in cells.items()}
-    return {key[1]: found for key, found in parted.items() if key[0] == name}
+    parted = ((*cell.rpartition("-"), one.figures) for cell, one in cells.items())
+    return {seed: figures for start, _, seed, figures in parted if start == name}
 
 
 def by_seed(cells: Mapping[str, Kept], name: str, column: str) -> dict[str, float]:
@@ -110,12 +110,11 @@ class Ordering:
 
 def orderings(cells: Mapping[str, Kept], scale: Scale) -> list[Ordering]:
     """All that can be told from the cells that are there."""
-    networks = [name.rsplit("-", 1)[-1] for name in scale.extractors]
     found: list[Ordering] = []
-    for network in networks:
+    for network in scale.networks:
         found += _best_distance(cells, f"fd_{network}")
     found += _alignment(cells)
-    for network in networks:
+    for network in scale.networks:
         lowered = [("rectifying the fine-tuned model", "table1/full", "rectification/full")]
         lowered += [
             (

@@ -57,6 +57,11 @@ class Assets:
     settings: tuple[str, ...] = ()
 
 
+def short_name(extractor: str) -> str:
+    """As figures and columns name it: ``lite0``."""
+    return extractor.rsplit("-", 1)[-1]
+
+
 @dataclass(frozen=True)
 class Scale:
     """Settings of all tables.
@@ -112,6 +117,11 @@ class Scale:
     def said(self, template: str, *, token: bool, word: str = "") -> str:
         """A prompt: with the new word or without, and with what it asks for."""
         return template.format(token=f"{WORD} " if token else "", word=word)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The extractors, as figures and columns name them."""
+        return tuple(short_name(extractor) for extractor in self.extractors)
 
     @property
     def words(self) -> tuple[str, ...]:
